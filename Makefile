@@ -1,0 +1,58 @@
+# Everything happens in a virtual environment of the project's own; nothing else is touched.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+LOCK = $(BIN)/uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --python-version 3.11 pyproject.toml
+
+.PHONY: run test fuzz screenshots lint format lock clean
+
+run: $(VENV)/.runtime  ## Start the whole service on this machine
+	@exec $(BIN)/python manage.py up
+
+test: $(VENV)/.dev  ## Run the tests on real Postgres and Chroma, in a throw-away folder
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+fuzz: $(VENV)/.dev  ## Send 10,000 generated requests to the real server: no crash, nothing the schema does not say
+	FUZZ_CASES=10000 $(BIN)/python -m pytest tests/e2e/test_fuzz.py $(ARGS)
+
+screenshots: $(VENV)/.dev  ## Take the pictures of docs/images anew, from a real browser
+	SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest tests/e2e/test_admin_pages.py
+
+lint: $(VENV)/.dev  ## Style, types, layers, missing migrations
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python manage.py makemigrations --check --dry-run
+
+format: $(VENV)/.dev  ## Let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(VENV)/.dev  ## Resolve the lock files anew from pyproject.toml
+	$(BIN)/python -m pip install --quiet "uv>=0.9"
+	$(LOCK) --extra test --output-file requirements.txt
+	$(LOCK) --extra dev --constraint requirements.txt --output-file .lock-dev.txt
+	grep -vxFf requirements.txt .lock-dev.txt > requirements-dev.txt && rm .lock-dev.txt
+	for extra in google-genai sentence-transformers; do \
+		$(LOCK) --extra $$extra --constraint requirements.txt --output-file .lock-extra.txt && \
+		grep -vxFf requirements.txt .lock-extra.txt > requirements-$$extra.txt && rm .lock-extra.txt || exit 1; \
+	done
+
+# A half-made environment (Debian without python3-venv) would look made at the next run.
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Semantix needs Python 3.11 or newer. Name one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(VENV)/.runtime: requirements.txt | $(VENV)/bin/python
+	@echo "Installing dependencies into $(VENV) (the first time takes a minute) ..."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+	@touch $@
+
+clean:  ## Remove the virtual environment and caches; data stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
