@@ -1,0 +1,49 @@
+"""A transactional outbox for Django on PostgreSQL, delivered by a django-q2 cluster.
+
+from django.db import transaction
+import outbox
+
+with transaction.atomic():
+    order.save()
+    outbox.publish("order.placed", aggregate=("order", order.pk), payload={"total": 12})
+
+@outbox.handler("order.placed", needs=["mailer"])      # in the handlers.py of an installed app
+def send_receipt(event): ...
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from outbox.events import BULK, INTERACTIVE, ClaimedEvent, NewEvent
+from outbox.exceptions import BacklogTooDeep, NotInTransaction, Reject, Unavailable, UnknownEventType
+from outbox.registry import declare, handler
+from outbox.works import Progress, progress
+
+if TYPE_CHECKING:
+    from outbox.publishing import publish, publish_many
+
+__all__ = [
+    "BULK",
+    "INTERACTIVE",
+    "BacklogTooDeep",
+    "ClaimedEvent",
+    "NewEvent",
+    "NotInTransaction",
+    "Progress",
+    "Reject",
+    "Unavailable",
+    "UnknownEventType",
+    "declare",
+    "handler",
+    "progress",
+    "publish",
+    "publish_many",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Publishing needs the models, which cannot be imported before the apps are loaded.
+    if name in ("publish", "publish_many"):
+        from outbox import publishing
+
+        return getattr(publishing, name)
+    raise AttributeError(f"module 'outbox' has no attribute {name!r}")

@@ -1,0 +1,126 @@
+"""Events: find one, read why it failed, try it again."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from outbox import dead_letters, replaying
+from outbox.admin import rendering
+from outbox.admin.confirming import Deed, confirmed
+from outbox.admin.filters import AgeFilter, ErrorFilter, TypeFilter
+from outbox.admin.paging import BoundedPaginator
+from outbox.models import Event, Status
+
+RETRY = Deed(
+    name="Retry",
+    consequence="would wait for delivery again, with all attempts before them",
+    done="retried",
+    eligible=lambda rows: rows.filter(status__in=dead_letters.RETRYABLE),
+    act=lambda rows, by, reason: dead_letters.retry(events=rows, by=by, reason=reason),
+)
+DISCARD = Deed(
+    name="Discard",
+    consequence="would be given up: never delivered, kept on record",
+    done="discarded",
+    eligible=lambda rows: rows.filter(status__in=dead_letters.DISCARDABLE),
+    act=lambda rows, by, reason: dead_letters.discard(events=rows, by=by, reason=reason),
+    asks_reason=True,
+)
+REPLAY = Deed(
+    name="Replay",
+    consequence="that were delivered would be published again, at bulk priority",
+    done="replayed",
+    eligible=replaying.replayable,
+    act=lambda rows, by, reason: replaying.replay(events=rows),
+)
+
+
+@admin.register(Event)
+class EventAdmin(admin.ModelAdmin[Event]):
+    """Nothing here is edited: events are history. What a person decides is an action."""
+
+    list_display = ("id", "type", "subject", "state", "attempts", "error", "created_at", "delivered_at")
+    list_filter = ("status", TypeFilter, AgeFilter, ErrorFilter)
+    list_per_page = 50
+    search_fields = ("id",)
+    search_help_text = "An event's id, an aggregate's id, or words of the error of an event that failed"
+    show_full_result_count = False
+    paginator = BoundedPaginator
+    actions = (confirmed(RETRY), confirmed(DISCARD), confirmed(REPLAY))
+    fields = (
+        "type",
+        "subject",
+        "state",
+        "history",
+        "shown_payload",
+        "shown_headers",
+        "priority",
+        "available_at",
+    )
+    readonly_fields = fields
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Event | None = None) -> bool:
+        return False
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """Permission to change is permission to act; there is nothing to save."""
+        nothing_to_save = {"show_save": False, "show_save_and_continue": False}
+        return super().changeform_view(request, object_id, form_url, (extra_context or {}) | nothing_to_save)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
+        rows = super().get_queryset(request)
+        return rows.defer("payload", "headers") if request.resolver_match and self._is_list(request) else rows
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Event], search_term: str
+    ) -> tuple[QuerySet[Event], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        wanted = Q(aggregateid=term)
+        if term.isdecimal() and len(term) < 19:
+            wanted |= Q(pk=int(term))
+        # Only what failed has an error; what was delivered is most of the table, and is not read for it.
+        wanted |= Q(last_error__icontains=term) & ~Q(status=Status.DELIVERED)
+        return queryset.filter(wanted), False
+
+    @staticmethod
+    def _is_list(request: HttpRequest) -> bool:
+        assert request.resolver_match is not None
+        return (request.resolver_match.url_name or "").endswith("_changelist")
+
+    @admin.display(description="aggregate")
+    def subject(self, event: Event) -> str:
+        return f"{event.aggregatetype} {event.aggregateid}"
+
+    @admin.display(description="status", ordering="status")
+    def state(self, event: Event) -> SafeString:
+        return rendering.badge(event.status)
+
+    @admin.display(description="last error")
+    def error(self, event: Event) -> str:
+        return event.last_error[:120]
+
+    @admin.display(description="what happened")
+    def history(self, event: Event) -> SafeString:
+        return rendering.timeline(event)
+
+    @admin.display(description="payload")
+    def shown_payload(self, event: Event) -> SafeString:
+        return rendering.json_block(event.payload)
+
+    @admin.display(description="headers")
+    def shown_headers(self, event: Event) -> SafeString:
+        return rendering.json_block(event.headers)

@@ -1,0 +1,148 @@
+"""The relay: a django-q2 broker that hands out claimed outbox events beside ordinary tasks."""
+
+import logging
+import os
+import socket
+import time
+from typing import Any
+from uuid import uuid4
+
+from django.db import DatabaseError, InterfaceError, connection
+from django.utils import timezone
+from django_q.brokers.orm import ORM
+from django_q.conf import Conf as ClusterConf
+
+from outbox import circuits, heartbeat, packing, stopping
+from outbox.claiming import claim, rescue
+from outbox.conf import conf
+from outbox.listening import EVENT, EVERYTHING, NOTHING, TASK, Listener
+from outbox.ordering import bring_back, set_aside
+from outbox.pacing import Chore, Pace
+from outbox.registry import handled_types
+from outbox.wakeup import notifies, wake
+
+logger = logging.getLogger(__name__)
+
+# An id to acknowledge (none for the outbox' own) and a signed package.
+Task = tuple[Any, str]
+
+# django-q2 waits for dequeue() to return before it stops.
+LONGEST_WAIT = 1.0
+
+
+class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
+    """Set as Q_CLUSTER's broker_class. Scale by running more clusters against the same Postgres."""
+
+    def __init__(self, list_key: str | None = None) -> None:
+        super().__init__(list_key=list_key)
+        self.id = uuid4()
+        self.listener = Listener()
+        self._pace = Pace()
+        # What the last look did not see the end of.
+        self._more = EVERYTHING
+        self._poll = Chore(conf.POLL_SECONDS)
+        self._probe = Chore(0.25)
+        self._chores = {
+            rescue: Chore(5.0),
+            bring_back: Chore(5.0),
+            self._set_aside: Chore(1.0),
+            self.beat: Chore(5.0),
+        }
+        stopping.watch()
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self.list_key, self._info
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.__init__(list_key=state[0])  # type: ignore[misc]
+
+    def enqueue(self, task: str) -> Any:
+        """Queue an ordinary django-q2 task, and wake a relay for it."""
+        pk = super().enqueue(task)
+        wake(TASK)
+        return pk
+
+    def dequeue(self) -> list[Task]:
+        """What may run now, after waiting for it for up to a second.
+
+        A database that is away is waited for here: an exception out of this method would cost the pusher
+        ten seconds and its life. What was claimed before it went away is handed out all the same.
+        """
+        tasks: list[Task] = []
+        try:
+            self._fill(tasks)
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("The database does not answer (%s); trying again.", error)
+            connection.close()
+            self.listener.close()
+            self._more = EVERYTHING
+            if not tasks:
+                time.sleep(LONGEST_WAIT)
+        return tasks
+
+    def _fill(self, tasks: list[Task]) -> None:
+        topics = self._listen()
+        for run, chore in self._chores.items():
+            if chore.is_due():
+                run()
+        if self._probe.is_due():
+            self._hand_out_probes(tasks)
+        if EVENT in topics:
+            self._hand_out_events(tasks)
+        if TASK in topics:
+            self._hand_out_queued(tasks)
+
+    def _listen(self) -> frozenset[str]:
+        """Wait for something to look at, unless there is something already."""
+        more, self._more = self._more, NOTHING
+        seconds = 0.0 if more else min(conf.POLL_SECONDS, LONGEST_WAIT)
+        if notifies():
+            woken = self.listener.wait(seconds)
+            if woken and not more:
+                self._pace.gather()
+        else:
+            time.sleep(seconds)
+            woken = NOTHING
+        return EVERYTHING if self._poll.is_due() else more | woken
+
+    def _hand_out_events(self, tasks: list[Task]) -> None:
+        batch = conf.BATCH_SIZE * ClusterConf.WORKERS
+        claimed = claim(handled_types(), batch=batch, retries=conf.RETRY_BATCH_SIZE)
+        tasks.extend(packing.tasks(claimed))
+        self._pace.claimed(len(claimed.events))
+        if len(claimed.fresh) == batch or len(claimed.again) == conf.RETRY_BATCH_SIZE:
+            self._more |= {EVENT}
+
+    def _hand_out_probes(self, tasks: list[Task]) -> None:
+        """One event for each dependency whose pause is over; not two, for it may still be away."""
+        for dependency, types in circuits.win_probes():
+            claimed = claim(types, batch=1, retries=0, probing=dependency)
+            if not claimed.events:
+                claimed = claim(types, batch=0, retries=1, probing=dependency)
+            tasks.extend(packing.tasks(claimed, probing=dependency))
+            if not claimed.events:
+                # Nothing waits for it: the next event that does will find out.
+                circuits.close_circuit(dependency)
+
+    def _hand_out_queued(self, tasks: list[Task]) -> None:
+        # The parent's dequeue() sleeps when there is nothing.
+        if self.get_connection().filter(key=self.list_key, lock__lt=timezone.now()).exists():
+            tasks.extend(super().dequeue() or [])
+            self._more |= {TASK}
+
+    def _set_aside(self) -> None:
+        set_aside(handled_types())
+
+    def beat(self) -> None:
+        """Say that this relay is alive."""
+        heartbeat.beat(
+            self.id, socket.gethostname(), os.getpid(), "listen" if self.listener.hears else "poll"
+        )
+
+    def ping(self) -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        return True
+
+    def info(self) -> str:
+        return "Outbox (PostgreSQL)"

@@ -1,0 +1,156 @@
+"""System checks: settings that cannot work, said before anything runs."""
+
+from collections.abc import Sequence
+from math import ceil
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, Warning, register
+from django.db import connections, router
+from django.utils.module_loading import import_string
+from django_q.conf import Conf as Cluster
+
+from outbox.conf import conf
+
+TAG = "outbox"
+# A task carries all of its events, and one timeout covers them all.
+LARGEST_BATCH = 10_000
+
+
+def longest_wait() -> float:
+    """Seconds from a claim to the end of its task, when all that is queued before it runs into the timeout."""
+    rounds_before = ceil(Cluster.QUEUE_LIMIT / Cluster.WORKERS)
+    return float((rounds_before + 1) * Cluster.TIMEOUT)
+
+
+@register(TAG)
+def lease_outlasts_the_task(**_: Any) -> Sequence[CheckMessage]:
+    if not Cluster.TIMEOUT:
+        return [
+            Warning(
+                "Q_CLUSTER has no timeout: a handler that hangs holds its worker for ever.",
+                hint="Set Q_CLUSTER['timeout'], in seconds, above what the slowest handler takes for a batch.",
+                id="outbox.W002",
+            )
+        ]
+    if conf.LEASE_SECONDS <= Cluster.TIMEOUT:
+        return [
+            Error(
+                f"OUTBOX_LEASE_SECONDS ({conf.LEASE_SECONDS:g}) is not longer than the timeout of a task "
+                f"({Cluster.TIMEOUT:g} s): events would be handed out again while they are handled.",
+                hint=f"Set it above {longest_wait():g}: the wait in the cluster's queue, and the timeout.",
+                id="outbox.E001",
+            )
+        ]
+    if longest_wait() >= conf.LEASE_SECONDS:
+        return [
+            Warning(
+                f"OUTBOX_LEASE_SECONDS ({conf.LEASE_SECONDS:g}) is shorter than a claim can take under load "
+                f"({longest_wait():g} s: the wait in the cluster's queue, and the timeout): some events would be "
+                "handled twice.",
+                hint=f"Set it above {longest_wait():g}, or lower Q_CLUSTER's queue_limit or timeout.",
+                id="outbox.W001",
+            )
+        ]
+    return []
+
+
+@register(TAG)
+def retry_outlasts_the_timeout(**_: Any) -> Sequence[CheckMessage]:
+    if Cluster.TIMEOUT and Cluster.RETRY <= Cluster.TIMEOUT:
+        return [
+            Error(
+                f"Q_CLUSTER's retry ({Cluster.RETRY:g} s) is not longer than its timeout ({Cluster.TIMEOUT:g} s): "
+                "django-q2 would run ordinary tasks again while they run.",
+                hint="Set Q_CLUSTER['retry'] well above Q_CLUSTER['timeout'].",
+                id="outbox.E002",
+            )
+        ]
+    return []
+
+
+@register(TAG)
+def database_is_postgresql(**_: Any) -> Sequence[CheckMessage]:
+    from outbox.models import Event
+
+    alias = router.db_for_write(Event)
+    vendor = connections[alias].vendor
+    if vendor == "postgresql":
+        return []
+    return [
+        Error(
+            f"The outbox is in the database {alias!r}, which is {vendor}: claiming and waking need PostgreSQL.",
+            hint="Use the engine django.db.backends.postgresql in DATABASES.",
+            id="outbox.E004",
+        )
+    ]
+
+
+@register(TAG)
+def the_cluster_relays(**_: Any) -> Sequence[CheckMessage]:
+    from outbox.broker import OutboxBroker
+
+    try:
+        broker = import_string(Cluster.BROKER_CLASS or "")
+    except ImportError:
+        broker = None
+    if isinstance(broker, type) and issubclass(broker, OutboxBroker):
+        return []
+    return [
+        Error(
+            f"Q_CLUSTER's broker_class is {Cluster.BROKER_CLASS!r}: no cluster would deliver the outbox's events.",
+            hint="Set Q_CLUSTER['broker_class'] = 'outbox.broker.OutboxBroker'.",
+            id="outbox.E005",
+        )
+    ]
+
+
+@register(TAG)
+def wakeup_is_known(**_: Any) -> Sequence[CheckMessage]:
+    if conf.WAKEUP in ("listen", "poll"):
+        return []
+    return [
+        Error(
+            f"OUTBOX_WAKEUP is {conf.WAKEUP!r}.",
+            hint="It is 'listen' (PostgreSQL wakes the cluster) or 'poll' (the cluster looks from time to time).",
+            id="outbox.E006",
+        )
+    ]
+
+
+@register(TAG)
+def batches_are_bounded(**_: Any) -> Sequence[CheckMessage]:
+    return [
+        Error(
+            f"OUTBOX_{name} is {getattr(conf, name)}: it is from 1 to {LARGEST_BATCH}.",
+            hint="A task carries the whole batch, and one timeout covers it.",
+            id="outbox.E003",
+        )
+        for name in ("BATCH_SIZE", "RETRY_BATCH_SIZE")
+        if not 1 <= getattr(conf, name) <= LARGEST_BATCH
+    ]
+
+
+# Setting, what it must at least be: a number or another setting.
+LEAST: Sequence[tuple[str, float | str]] = (
+    ("MAX_ATTEMPTS", 1),
+    ("POLL_SECONDS", 0.01),
+    ("BACKOFF_BASE_SECONDS", 0),
+    ("BACKOFF_CAP_SECONDS", "BACKOFF_BASE_SECONDS"),
+    ("CIRCUIT_BASE_SECONDS", 0.01),
+    ("CIRCUIT_CAP_SECONDS", "CIRCUIT_BASE_SECONDS"),
+    ("RETENTION_DAYS", 1),
+)
+
+
+@register(TAG)
+def numbers_make_sense(**_: Any) -> Sequence[CheckMessage]:
+    return [
+        Error(
+            f"OUTBOX_{name} is {getattr(conf, name)}: it is at least "
+            + (f"OUTBOX_{least} ({getattr(conf, least)})." if isinstance(least, str) else f"{least}."),
+            hint="See the table of settings in docs/outbox.md.",
+            id="outbox.E007",
+        )
+        for name, least in LEAST
+        if getattr(conf, name) < (getattr(conf, least) if isinstance(least, str) else least)
+    ]

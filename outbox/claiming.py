@@ -1,0 +1,164 @@
+"""Claims: taking events for a worker, and taking back those whose worker was lost."""
+
+import json
+import time
+from collections.abc import Collection
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
+
+from django.db import IntegrityError, connection
+from django.db.models.functions import Now
+
+from outbox import signals
+from outbox.conf import conf
+from outbox.events import ClaimedEvent
+from outbox.models import Event, Status
+from outbox.ordering import follow
+
+# The waiting events of one type that may run now, in their order, over the partial index that holds nothing else.
+#
+# The two NOT EXISTS keep an aggregate's events one at a time and in order; among concurrent claims the unique
+# index outbox_event_in_flight has the last word. OFFSET 0 keeps the planner from turning these probes of an
+# index into a join over all events, which it does when its statistics are of another day.
+WAITING = """
+    SELECT e.id, e.priority, e.available_at FROM outbox_event e
+    WHERE e.type = asked.type AND e.status = 'pending' AND e.available_at <= statement_timestamp()
+      AND {which}
+      AND NOT EXISTS (
+          SELECT FROM outbox_event earlier
+          WHERE earlier.aggregatetype = e.aggregatetype AND earlier.aggregateid = e.aggregateid
+            AND earlier.status IN ('pending', 'claimed') AND earlier.id < e.id OFFSET 0)
+      AND NOT EXISTS (
+          SELECT FROM outbox_event other
+          WHERE other.aggregatetype = e.aggregatetype AND other.aggregateid = e.aggregateid
+            AND other.status = 'claimed' OFFSET 0)
+    ORDER BY e.priority, e.available_at, e.id
+    LIMIT {limit} FOR UPDATE SKIP LOCKED
+"""
+# set_aside_until is asked for so that the partial index serves.
+FRESH = WAITING.format(which="e.attempts = 0 AND e.set_aside_until IS NULL", limit="%(batch)s")
+AGAIN = WAITING.format(which="e.attempts > 0", limit="%(retries)s")
+
+# Takes the events that may run now, marks them and hands them out, in one statement.
+#
+# - A scan a type: delivered rows cost nothing, and neither do the thousands that wait behind an open circuit
+#   (their type is just not asked for).
+# - SKIP LOCKED keeps concurrent claims out of each other's way; the CTE makes LIMIT hold (an IN (SELECT … LIMIT)
+#   may be run again and again by the planner).
+# - Attempts are counted here, so that an event that kills its worker runs out of them too.
+# - The clock is the database's. Not now(), which stands still inside a transaction (a test case).
+CLAIM = f"""
+WITH asked AS (
+    SELECT handled.type FROM unnest(%(types)s::text[]) AS handled (type)
+    WHERE NOT EXISTS (
+        SELECT FROM outbox_circuit c
+        WHERE c.opened_at IS NOT NULL AND c.dependency <> %(probing)s AND handled.type = ANY (c.types))
+), fresh AS (
+    SELECT waiting.* FROM asked CROSS JOIN LATERAL ({FRESH}) AS waiting
+    ORDER BY waiting.priority, waiting.available_at, waiting.id LIMIT %(batch)s
+), again AS (
+    SELECT waiting.* FROM asked CROSS JOIN LATERAL ({AGAIN}) AS waiting
+    ORDER BY waiting.priority, waiting.available_at, waiting.id LIMIT %(retries)s
+), ready AS (SELECT id FROM fresh UNION ALL SELECT id FROM again)
+UPDATE outbox_event e
+SET status = 'claimed', attempts = e.attempts + 1, claim_token = %(token)s,
+    lease_expires_at = statement_timestamp() + make_interval(secs => %(lease)s)
+FROM ready WHERE e.id = ready.id
+RETURNING e.id, e.aggregatetype, e.aggregateid, e.type, e.payload, e.headers, e.priority, e.attempts, e.created_at
+"""
+
+# A lease ran out: the worker was killed, or never got to it. Out of attempts it is dead, else it waits again.
+RESCUE = """
+WITH lost AS (
+    SELECT id FROM outbox_event WHERE status = 'claimed' AND lease_expires_at < statement_timestamp()
+    ORDER BY lease_expires_at LIMIT 1000 FOR UPDATE SKIP LOCKED
+), freed AS (
+    UPDATE outbox_event e
+    SET status = CASE WHEN attempts >= %(max_attempts)s THEN 'dead' ELSE 'pending' END,
+        claim_token = NULL, lease_expires_at = NULL, last_error = %(reason)s
+    FROM lost WHERE e.id = lost.id RETURNING e.id, e.attempts
+), recorded AS (
+    INSERT INTO outbox_failure (event_id, attempt, error, traceback, worker)
+    SELECT id, attempts, %(reason)s, '', 'lost' FROM freed
+)
+SELECT id, attempts >= %(max_attempts)s FROM freed
+"""
+
+LEASE_EXPIRED = (
+    "The lease ran out: the worker was killed (out of memory?), hung, or its machine went away before it could "
+    "record an outcome."
+)
+
+
+class Claim(NamedTuple):
+    """Events taken together; the token is what settling them must name."""
+
+    token: UUID
+    events: list[ClaimedEvent]
+
+    @property
+    def fresh(self) -> list[ClaimedEvent]:
+        """Those not tried before."""
+        return [event for event in self.events if event.attempts == 1]
+
+    @property
+    def again(self) -> list[ClaimedEvent]:
+        """Those that failed before, or were lost with their worker. Each is to be delivered alone."""
+        return [event for event in self.events if event.attempts > 1]
+
+
+def claim(types: Collection[str], *, batch: int, retries: int, probing: str = "") -> Claim:
+    """Claim up to `batch` events not tried before and up to `retries` that were, of these types.
+
+    Types that need a dependency whose circuit is open are left alone, but for the one being `probed`.
+    """
+    token = uuid4()
+    if not types:
+        return Claim(token, [])
+    parameters = {
+        "types": list(types),
+        "batch": batch,
+        "retries": retries,
+        "probing": probing,
+        "token": token,
+        "lease": conf.LEASE_SECONDS,
+    }
+    started = time.perf_counter()
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(CLAIM, parameters)
+            rows = cursor.fetchall()
+    except IntegrityError:
+        # Another cluster took another event of one of these aggregates in this very moment (an event published
+        # earlier committed later, or a dead letter came back). It is seen as claimed next time.
+        return Claim(token, [])
+    if rows:
+        seconds = time.perf_counter() - started
+        signals.claimed.send_robust(sender=None, count=len(rows), seconds=seconds)
+    # RETURNING promises no order.
+    return Claim(token, sorted((_event(row) for row in rows), key=_order))
+
+
+def _order(event: ClaimedEvent) -> tuple[int, int]:
+    return event.priority, event.id
+
+
+def _event(row: tuple[Any, ...]) -> ClaimedEvent:
+    event = ClaimedEvent(*row)
+    # Django has psycopg leave jsonb as text.
+    return event._replace(payload=json.loads(row[4]), headers=json.loads(row[5]))
+
+
+def end_leases() -> int:
+    """Let every lease run out now: for who knows that no worker lives, as before the only cluster starts.
+    Returns how many there were; the next rescue frees their events."""
+    return Event.objects.filter(status=Status.CLAIMED).update(lease_expires_at=Now())
+
+
+def rescue() -> int:
+    """Free the events whose lease ran out; returns how many there were."""
+    with connection.cursor() as cursor:
+        cursor.execute(RESCUE, {"max_attempts": conf.MAX_ATTEMPTS, "reason": LEASE_EXPIRED})
+        rows = cursor.fetchall()
+    follow([id for id, dead in rows if dead])
+    return len(rows)

@@ -1,0 +1,138 @@
+"""Whether the database has what the migrations made, as they made it."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from django.apps import apps
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.db.models import UniqueConstraint
+
+from outbox import autovacuum
+from outbox.conf import conf
+from outbox.doctor.finding import Finding
+from outbox.wakeup import CREATE_TRIGGER, TRIGGER_ENABLED, sync_trigger
+
+
+def migrations() -> Finding:
+    executor = MigrationExecutor(connection)
+    targets = [node for node in executor.loader.graph.leaf_nodes() if node[0] == "outbox"]
+    missing = [migration.name for migration, _ in executor.migration_plan(targets)]
+    return Finding(
+        name="migrations",
+        ok=not missing,
+        expected="all of outbox's migrations are applied",
+        actual=f"missing: {', '.join(missing)}" if missing else "all are",
+        repair="python manage.py migrate",
+        fix=lambda: call_command("migrate", "outbox", verbosity=0),
+    )
+
+
+def trigger() -> Finding:
+    wanted = "enabled" if conf.WAKEUP == "listen" else "disabled"
+    with connection.cursor() as cursor:
+        cursor.execute(TRIGGER_ENABLED)
+        row = cursor.fetchone()
+    actual = "missing" if row is None else "enabled" if row[0] else "disabled"
+    return Finding(
+        name="wakeup trigger",
+        ok=actual == wanted,
+        expected=f"{wanted} (OUTBOX_WAKEUP={conf.WAKEUP})",
+        actual=actual,
+        repair="python manage.py outbox_doctor --fix makes it anew and sets it as OUTBOX_WAKEUP says",
+        fix=_make_trigger,
+    )
+
+
+def _make_trigger() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(CREATE_TRIGGER)
+    sync_trigger()
+
+
+def indexes() -> Finding:
+    """Also the one that keeps an aggregate's events one at a time, which is a constraint."""
+    broken = list(_broken_indexes())
+    return Finding(
+        name="indexes",
+        ok=not broken,
+        expected="all are there and valid",
+        actual="; ".join(f"{index.name} is {state}" for index, state in broken) or "all are",
+        repair="python manage.py outbox_doctor --fix builds them, without blocking anybody",
+        fix=lambda: _build(broken),
+    )
+
+
+class Expected(NamedTuple):
+    name: str
+    create: str
+
+
+def _broken_indexes() -> Iterator[tuple[Expected, str]]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT indexrelid::regclass::text, indisvalid FROM pg_index")
+        valid = dict(cursor.fetchall())
+    for index in _expected_indexes():
+        if index.name not in valid:
+            yield index, "missing"
+        elif not valid[index.name]:
+            yield index, "invalid"
+
+
+def _expected_indexes() -> Iterator[Expected]:
+    with connection.schema_editor(collect_sql=True) as editor:
+        for model in apps.get_app_config("outbox").get_models():
+            options = model._meta  # noqa: SLF001 - Django's documented name for it
+            unique = [found for found in options.constraints if isinstance(found, UniqueConstraint)]
+            for index in [*options.indexes, *unique]:
+                yield Expected(index.name, str(index.create_sql(model, editor)))
+
+
+def _build(broken: Iterable[tuple[Expected, str]]) -> None:
+    """CONCURRENTLY: nobody waits for it. A build that was interrupted leaves an invalid index, made anew here."""
+    with connection.cursor() as cursor:
+        for index, state in broken:
+            if state == "invalid":
+                cursor.execute(f"DROP INDEX CONCURRENTLY {index.name}")
+            cursor.execute(index.create.replace(" INDEX ", " INDEX CONCURRENTLY ", 1))
+
+
+def vacuum() -> Finding:
+    actual = {table: _options(table) for table in autovacuum.SETTINGS}
+    differing = [
+        f"{table}: {name} is {actual[table].get(name, 'not set')}, not {value}"
+        for table, wanted in autovacuum.SETTINGS.items()
+        for name, value in wanted.items()
+        if actual[table].get(name) != value
+    ]
+    off = [f"{table}: autovacuum is off" for table in actual if _is_off(actual[table])]
+    return Finding(
+        name="autovacuum",
+        ok=not differing and not off,
+        expected="on, with the settings in outbox/autovacuum.py",
+        actual="; ".join([*off, *differing]) or "it is",
+        repair="python manage.py outbox_doctor --fix sets them",
+        fix=_set_autovacuum,
+    )
+
+
+def _options(table: str) -> dict[str, Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT option_name, option_value FROM pg_class, pg_options_to_table(reloptions) "
+            "WHERE oid = %s::regclass",
+            [table],
+        )
+        return dict(cursor.fetchall())
+
+
+def _is_off(options: dict[str, Any]) -> bool:
+    return options.get("autovacuum_enabled", "on").lower() in ("off", "false", "no", "0")
+
+
+def _set_autovacuum() -> None:
+    with connection.cursor() as cursor:
+        for table in autovacuum.SETTINGS:
+            cursor.execute(f"ALTER TABLE {table} RESET (autovacuum_enabled)")
+            cursor.execute(autovacuum.set_statement(table))

@@ -1,0 +1,119 @@
+"""The relay's ear: a connection of its own that LISTENs."""
+
+import logging
+import time
+from typing import Any
+
+import psycopg
+from django.db import connection
+
+from outbox.conf import conf
+from outbox.wakeup import CHANNEL
+
+logger = logging.getLogger(__name__)
+
+# What a NOTIFY can be about.
+EVENT, TASK, ECHO = "", "task", "echo"
+EVERYTHING = frozenset({EVENT, TASK})
+NOTHING: frozenset[str] = frozenset()
+
+
+class Listener:
+    """Opened on first use, which must come after the fork.
+
+    A broken connection is no error: it is opened anew, and what was said meanwhile counts as heard, so that the
+    relay looks at the table and misses nothing.
+    """
+
+    # Seconds between two looks whether the connection still listens.
+    CHECK_SECONDS = 30.0
+    # Seconds until the next try, after one that failed and after one that was not heard.
+    RETRY_SECONDS = 5.0
+    UNHEARD_SECONDS = 60.0
+    ECHO_SECONDS = 2.0
+
+    def __init__(self) -> None:
+        self._connection: psycopg.Connection[Any] | None = None
+        self._check_at = 0.0
+        self._retry_at = 0.0
+
+    @property
+    def hears(self) -> bool:
+        return self._connection is not None
+
+    def wait(self, seconds: float) -> frozenset[str]:
+        """Block until something was said or `seconds` passed; returns what it was about.
+
+        Without a connection it sleeps, and everything may be new.
+        """
+        try:
+            if self._connection is not None:
+                return self._listen(self._connection, seconds)
+            if time.monotonic() >= self._retry_at:
+                self._connect()
+                return EVERYTHING
+        except psycopg.Error as error:
+            logger.warning(
+                "LISTEN does not work (%s); polling every %s s meanwhile.", error, conf.POLL_SECONDS
+            )
+            self.close()
+            return EVERYTHING
+        time.sleep(seconds)
+        return EVERYTHING
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+    def _listen(self, listening: psycopg.Connection[Any], seconds: float) -> frozenset[str]:
+        if time.monotonic() >= self._check_at:
+            self._check(listening)
+        heard = {notify.payload for notify in listening.notifies(timeout=seconds, stop_after=1)}
+        if heard:
+            # One look at the table answers all that was said so far.
+            heard |= {notify.payload for notify in listening.notifies(timeout=0)}
+        return frozenset(heard)
+
+    def _check(self, listening: psycopg.Connection[Any]) -> None:
+        """Raise when the connection is dead or, behind a pooler, no longer the one that LISTENs."""
+        channels = listening.execute("SELECT pg_listening_channels()").fetchall()
+        if (CHANNEL,) not in channels:
+            raise psycopg.OperationalError("the connection no longer listens")
+        self._check_at = time.monotonic() + self.CHECK_SECONDS
+
+    def _connect(self) -> None:
+        self._retry_at = time.monotonic() + self.RETRY_SECONDS
+        listening = psycopg.connect(**parameters(), autocommit=True)
+        try:
+            listening.execute(f"LISTEN {CHANNEL}")
+            heard = self._hears_an_echo(listening)
+        except BaseException:
+            listening.close()
+            raise
+        if heard:
+            self._connection = listening
+            self._check_at = time.monotonic() + self.CHECK_SECONDS
+            return
+        listening.close()
+        self._retry_at = time.monotonic() + self.UNHEARD_SECONDS
+        logger.warning(
+            "LISTEN does not arrive: a transaction-mode pooler, most likely. Polling every %s s. Give the cluster "
+            "a direct connection, or set OUTBOX_WAKEUP=poll to save the NOTIFYs.",
+            conf.POLL_SECONDS,
+        )
+
+    def _hears_an_echo(self, listening: psycopg.Connection[Any]) -> bool:
+        """Whether a NOTIFY sent over another connection is heard on this one."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, ECHO])
+        return any(True for _ in listening.notifies(timeout=self.ECHO_SECONDS, stop_after=1))
+
+
+def parameters() -> dict[str, Any]:
+    """Of the connection that listens: those of the database, and how soon a silent peer is noticed."""
+    given = connection.get_connection_params()
+    for name in ("cursor_factory", "context", "prepare_threshold"):
+        given.pop(name, None)
+    keepalive = {"keepalives": 1, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
+    return {**given, **keepalive}

@@ -1,0 +1,50 @@
+"""What the outbox's commands share: `--json`, and the meaning of their exit codes.
+
+0: done. 1: it found or met something wrong, and says what. 2: it was used wrongly.
+"""
+
+import getpass
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import OperationalError, ProgrammingError
+
+
+class WrongUse(CommandError):
+    """The arguments do not go together."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, returncode=2)
+
+
+class OutboxCommand(BaseCommand):
+    """Answers with one JSON object or with text, as `--json` says."""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help="answer with one JSON object")
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        try:
+            return super().execute(*args, **options)
+        except OperationalError as error:
+            raise CommandError(
+                f"The database failed: {str(error).strip()}\nDoes the server run, and is DATABASES right?"
+            ) from error
+        except ProgrammingError as error:
+            raise CommandError(
+                f"The outbox's tables are not those of this version: {str(error).strip()}\n"
+                "Run python manage.py migrate; python manage.py outbox_doctor says more."
+            ) from error
+
+    def answer(self, options: Mapping[str, Any], data: Mapping[str, Any], text: str) -> None:
+        self.stdout.write(json.dumps(data) if options["json"] else text)
+
+
+def operator() -> str:
+    """Who runs the command, for the record of what was done."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # an account without a name, as containers have
+        return "unknown account"

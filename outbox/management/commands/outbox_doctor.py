@@ -1,0 +1,39 @@
+"""`outbox_doctor`: expected against actual, and what to do."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from outbox.doctor import Finding, diagnose
+from outbox.management.command import OutboxCommand
+
+
+class Command(OutboxCommand):
+    help = (
+        "Compare what the outbox needs with what is there: migrations, trigger, indexes, autovacuum, settings, "
+        "LISTEN, clocks, a running cluster, leases, handlers, circuits, retention. Exit code 1 when something is "
+        "not as it must be; each line says what to do."
+    )
+    # It tells of them itself.
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--fix", action="store_true", help="mend what can be mended without harm")
+
+    def handle(self, *_args: object, **options: Any) -> None:
+        findings = list(diagnose(fix=options["fix"]))
+        wrong = [finding for finding in findings if not finding.ok]
+        data = {"ok": not wrong, "findings": [finding.as_json() for finding in findings]}
+        self.answer(options, data, "\n".join(line for finding in findings for line in _lines(finding)))
+        if wrong:
+            raise CommandError(f"{len(wrong)} of {len(findings)} are not as they must be.")
+
+
+def _lines(finding: Finding) -> Iterator[str]:
+    word = "WRONG" if not finding.ok else "fixed" if finding.fixed else "ok"
+    yield f"{word:<6} {finding.name}: {finding.actual}"
+    if not finding.ok:
+        yield f"       expected: {finding.expected}"
+        yield f"       repair:   {finding.repair}"

@@ -1,0 +1,33 @@
+"""`outbox_prune`: delete what was delivered long ago."""
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+from tqdm import tqdm
+
+from outbox import pruning
+from outbox.management.command import OutboxCommand, WrongUse
+
+
+class Command(OutboxCommand):
+    help = (
+        "Delete delivered and discarded events older than OUTBOX_RETENTION_DAYS, in small batches. Dead letters "
+        "stay. A schedule of the cluster does the same every hour."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--days", type=int, help="keep so many days instead of OUTBOX_RETENTION_DAYS")
+        parser.add_argument("--dry-run", action="store_true", help="only say how many")
+
+    def handle(self, *_args: object, **options: Any) -> None:
+        days = options["days"]
+        if days is not None and days < 0:
+            raise WrongUse("--days counts the days to keep: 0 or more.")
+        total = pruning.prunable(days=days)
+        if options["dry_run"]:
+            self.answer(options, {"dry_run": True, "pruned": total}, f"Would delete {total} events.")
+            return
+        with tqdm(total=total, unit="event", disable=None) as bar:
+            count = pruning.prune(days=days, on_batch=bar.update)
+        self.answer(options, {"dry_run": False, "pruned": count}, f"Deleted {count} events.")

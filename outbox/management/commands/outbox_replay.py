@@ -1,0 +1,75 @@
+"""`outbox_replay`: deliver again what was delivered."""
+
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+from django.db.models import QuerySet
+from tqdm import tqdm
+
+from outbox.management.command import OutboxCommand, WrongUse
+from outbox.management.selection import add_selection, moment, select
+from outbox.models import Event
+from outbox.registry import handled_types
+from outbox.replaying import originals, replay, replayable
+
+
+class Command(OutboxCommand):
+    help = (
+        "Deliver events again, at bulk priority: each as a new event that copies the old one and names it in the "
+        "header replay_of. Events of types without a handler are left out."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        add_selection(parser)
+        parser.add_argument("--since", type=moment, metavar="TIME", help="created then or later")
+        parser.add_argument("--until", type=moment, metavar="TIME", help="created before")
+        parser.add_argument(
+            "--aggregate", metavar="TYPE[:ID]", help="of this aggregate, or all of the aggregate type"
+        )
+        parser.add_argument("--after", type=int, default=0, metavar="ID", help="go on behind this event")
+        parser.add_argument("--dry-run", action="store_true", help="only say how many")
+
+    def handle(self, *_args: object, **options: Any) -> None:
+        events = _selected(options)
+        total = replayable(events).count()
+        if options["dry_run"]:
+            self.answer(options, {"dry_run": True, "replayed": total}, f"Would replay {total} events.")
+            return
+        count = self._replay(events, total)
+        self.answer(
+            options, {"dry_run": False, "replayed": count}, f"{count} events wait to be delivered again."
+        )
+
+    def _replay(self, events: QuerySet[Event], total: int) -> int:
+        done = reached = 0
+        with tqdm(total=total, unit="event", disable=None) as bar:
+
+            def advance(count: int, newest: int) -> None:
+                nonlocal done, reached
+                done, reached = done + count, newest
+                bar.update(count)
+
+            try:
+                return replay(events=events, on_batch=advance)
+            except KeyboardInterrupt:
+                raise CommandError(
+                    f"Interrupted after {done} of {total} events. To go on: the same command with --after {reached}"
+                ) from None
+
+
+def _selected(options: dict[str, Any]) -> QuerySet[Event]:
+    events = select(options, "since", "until", "aggregate").filter(pk__gt=options["after"])
+    for type in options["type"] or ():
+        if type not in handled_types():
+            raise WrongUse(f"Nobody handles {type!r}. Types with a handler: {', '.join(handled_types())}.")
+    if options["since"] is not None:
+        events = events.filter(created_at__gte=options["since"])
+    if options["until"] is not None:
+        events = events.filter(created_at__lt=options["until"])
+    if options["aggregate"] is not None:
+        aggregatetype, colon, aggregateid = options["aggregate"].partition(":")
+        events = events.filter(aggregatetype=aggregatetype)
+        if colon:
+            events = events.filter(aggregateid=aggregateid)
+    return events if options["id"] is not None else originals(events)

@@ -1,0 +1,204 @@
+"""The outbox's tables. `Event` keeps the column names that Debezium's outbox event router expects."""
+
+from typing import Any
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models.functions import Cast, Now
+
+
+class Status(models.TextChoices):
+    PENDING = "pending"
+    CLAIMED = "claimed"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+    DISCARDED = "discarded"
+
+
+class Event(models.Model):
+    """A change that committed, and how far its delivery has come.
+
+    The database has the defaults too: another program publishes with an INSERT of aggregatetype, aggregateid,
+    type and payload in the transaction of its change.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    aggregatetype = models.TextField()
+    aggregateid = models.TextField()
+    type = models.TextField()
+    payload = models.JSONField()
+    headers = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
+    status = models.TextField(choices=Status, default=Status.PENDING, db_default=Status.PENDING)
+    priority = models.SmallIntegerField(
+        default=0, db_default=0, help_text="interactive 0, bulk 10: lower goes first"
+    )
+    attempts = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="claims so far: counted when claimed"
+    )
+    available_at = models.DateTimeField(db_default=Now())
+    claim_token = models.UUIDField(null=True, blank=True)
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    # Waits behind many others of its aggregate, out of the claim's way; looked at again then, at the latest.
+    set_aside_until = models.DateTimeField(null=True, blank=True, editable=False)
+    last_error = models.TextField(blank=True, default="", db_default="")
+    created_at = models.DateTimeField(db_default=Now())
+    delivered_at = models.DateTimeField(null=True, blank=True)
+    # Ids commit out of order; with the transaction's id a reader can tell below which nothing new can appear
+    # (pg_snapshot_xmin), and so read the table as a stream without losing a late commit.
+    xact_id = models.BigIntegerField(
+        db_default=Cast(
+            Cast(
+                models.Func(function="pg_current_xact_id", output_field=models.TextField()),
+                models.TextField(),
+            ),
+            models.BigIntegerField(),
+        ),
+        editable=False,
+    )
+
+    class Meta:
+        db_table = "outbox_event"
+        ordering = ("-id",)
+        constraints = (
+            models.CheckConstraint(condition=models.Q(status__in=Status.values), name="outbox_event_status"),
+            # One at a time per aggregate, whoever claims.
+            models.UniqueConstraint(
+                fields=("aggregatetype", "aggregateid"),
+                condition=models.Q(status="claimed"),
+                name="outbox_event_in_flight",
+            ),
+        )
+        indexes = (
+            # The claim takes each type in this order. Delivered rows are in none of these.
+            models.Index(
+                fields=("type", "priority", "available_at", "id"),
+                condition=models.Q(status="pending", attempts=0, set_aside_until=None),
+                name="outbox_event_fresh",
+            ),
+            models.Index(
+                fields=("type", "priority", "available_at", "id"),
+                condition=models.Q(status="pending", attempts__gt=0),
+                name="outbox_event_retry",
+            ),
+            # "Is an earlier event of this aggregate still open?"
+            models.Index(
+                fields=("aggregatetype", "aggregateid", "id"),
+                condition=models.Q(status__in=("pending", "claimed")),
+                name="outbox_event_open",
+            ),
+            models.Index(
+                fields=("lease_expires_at",), condition=models.Q(status="claimed"), name="outbox_event_leased"
+            ),
+            models.Index(
+                fields=("delivered_at",),
+                condition=models.Q(status="delivered"),
+                name="outbox_event_delivered",
+            ),
+            # What waits for a person, or was decided by one: few rows, counted and listed by type.
+            models.Index(
+                fields=("status", "type", "id"),
+                condition=models.Q(status__in=("dead", "discarded")),
+                name="outbox_event_stopped",
+            ),
+            # "Did an event of this aggregate die?"
+            models.Index(
+                fields=("aggregatetype", "aggregateid", "id"),
+                condition=models.Q(status="dead"),
+                name="outbox_event_dead_of",
+            ),
+            # The stream of events that are only recorded; see outbox.stream.
+            models.Index(
+                fields=("xact_id", "id"),
+                condition=models.Q(status="delivered", attempts=0),
+                name="outbox_event_recorded",
+            ),
+            models.Index(
+                fields=("set_aside_until",),
+                condition=models.Q(set_aside_until__isnull=False),
+                name="outbox_event_set_aside",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.type} #{self.pk} ({self.status})"
+
+
+class Failure(models.Model):
+    """One failed attempt. History: never overwritten."""
+
+    event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="failures")
+    attempt = models.PositiveIntegerField()
+    error = models.TextField()
+    traceback = models.TextField(blank=True, default="")
+    worker = models.TextField(help_text="host:pid of the worker")
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "outbox_failure"
+        ordering = ("id",)
+        indexes = (models.Index(fields=("at",), name="outbox_failure_at"),)
+
+    def __str__(self) -> str:
+        return f"attempt {self.attempt} of event {self.event_id}: {self.error[:80]}"
+
+
+class Intervention(models.Model):
+    """What a person did to an event that does not go on by itself. History: never overwritten."""
+
+    class Action(models.TextChoices):
+        RETRIED = "retried"
+        DISCARDED = "discarded"
+
+    event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="interventions")
+    action = models.TextField(choices=Action)
+    by = models.TextField(help_text="who: a user of the admin, or the account that ran the command")
+    reason = models.TextField(blank=True, default="")
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "outbox_intervention"
+        ordering = ("id",)
+
+    def __str__(self) -> str:
+        return f"event {self.event_id} {self.action} by {self.by}"
+
+
+class Circuit(models.Model):
+    """A dependency that events wait for. Open while `opened_at` is set; tried again after `open_until`."""
+
+    dependency = models.TextField(primary_key=True)
+    types = ArrayField(
+        models.TextField(), default=list, blank=True, help_text="event types that are not claimed meanwhile"
+    )
+    failures = models.PositiveIntegerField(default=0, help_text="tries in a row that found it away")
+    reason = models.TextField(blank=True, default="")
+    opened_at = models.DateTimeField(null=True, blank=True)
+    open_until = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "outbox_circuit"
+
+    def __str__(self) -> str:
+        return f"{self.dependency} ({'open' if self.opened_at else 'closed'})"
+
+
+class Relay(models.Model):
+    """A running cluster's pusher, seen every few seconds: how doctor and health know that one is alive."""
+
+    id = models.UUIDField(primary_key=True)
+    host = models.TextField()
+    pid = models.PositiveIntegerField()
+    wakeup = models.TextField(help_text="listen, or poll where LISTEN is off or does not arrive")
+    started_at = models.DateTimeField(db_default=Now())
+    seen_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "outbox_relay"
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}"
+
+
+def open_events() -> "models.QuerySet[Event, Any]":
+    """Events that are still on their way."""
+    return Event.objects.filter(status__in=(Status.PENDING, Status.CLAIMED))

@@ -1,0 +1,42 @@
+"""How claimed events travel to a worker: as tasks of django-q2."""
+
+import time
+from collections.abc import Iterator
+from uuid import uuid4
+
+from django.utils import timezone
+from django_q.conf import Conf as ClusterConf
+from django_q.signing import SignedPackage
+
+from outbox.claiming import Claim
+from outbox.conf import conf
+from outbox.delivery import deliver
+from outbox.events import ClaimedEvent
+
+
+def tasks(claim: Claim, *, probing: str = "") -> Iterator[tuple[None, str]]:
+    """The fresh events shared out among the workers; each tried before as a task of its own, for it may be the
+    one that kills its worker."""
+    fresh = claim.fresh
+    size = min(conf.BATCH_SIZE, -(-len(fresh) // ClusterConf.WORKERS)) or 1
+    for start in range(0, len(fresh), size):
+        yield _task(claim, fresh[start : start + size], probing)
+    for event in claim.again:
+        yield _task(claim, [event], probing)
+
+
+def _task(claim: Claim, events: list[ClaimedEvent], probing: str) -> tuple[None, str]:
+    more = f" and {len(events) - 1} more" if len(events) > 1 else ""
+    begin_before = time.monotonic() + conf.LEASE_SECONDS - (ClusterConf.TIMEOUT or 0)
+    package = {
+        "id": uuid4().hex,
+        "name": f"{events[0].type} #{events[0].id}{more}",
+        "func": deliver,
+        "args": (claim.token, events),
+        "kwargs": {"begin_before": begin_before, "probing": probing},
+        "started": timezone.now(),
+        # The outbox' own rows tell more.
+        "save": False,
+    }
+    # No id to acknowledge: the outbox settles by itself.
+    return None, SignedPackage.dumps(package)

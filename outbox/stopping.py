@@ -1,0 +1,28 @@
+"""Whether this cluster is stopping.
+
+django-q2 lets its workers finish all that was prefetched before it stops. Knowing that it stops, they give back
+what they have not begun.
+"""
+
+import multiprocessing
+from multiprocessing.synchronize import Event
+
+_stop: Event | None = None
+
+
+def watch() -> None:
+    """Remember the cluster's stop event; to be called where django-q2 makes its broker.
+
+    That is in the sentinel, before it forks the pusher and the workers, and the sentinel was started with the
+    event as an argument. django-q2 hands it to nobody else, so it is taken from there. Anywhere else (a web
+    process that enqueues, a worker whose handler does) nothing changes.
+    """
+    global _stop
+    process = multiprocessing.current_process()
+    if getattr(getattr(process, "_target", None), "__name__", "") == "Sentinel":
+        arguments = getattr(process, "_args", ())
+        _stop = next((argument for argument in arguments if isinstance(argument, Event)), None)
+
+
+def is_stopping() -> bool:
+    return _stop is not None and _stop.is_set()
