@@ -1,0 +1,78 @@
+"""Requests to copy. Each is sent by a test as it stands here."""
+
+from drf_spectacular.utils import OpenApiExample
+
+STORE = OpenApiExample(
+    "A bug and its fix",
+    request_only=True,
+    value={
+        "user_id": "ada",
+        "project_id": "demo",
+        "agent": "coder",
+        "task": "Fix the login timeout",
+        "date": "2026-01-31",
+        "raw_data": {
+            "summary": "Users were logged out in the middle of a form",
+            "solution": "The session outlived its token: refresh it first.",
+            "tags": ["auth", "sessions"],
+            "component": "login",
+        },
+    },
+)
+# An item: drf-spectacular makes the list of it.
+BATCH = OpenApiExample(
+    "A list, here of one",
+    request_only=True,
+    value={
+        "user_id": "ada",
+        "project_id": "demo",
+        "agent": "coder",
+        "task": "Speed up the search",
+        "raw_data": {"solution": "An index on the column that it sorts by."},
+    },
+)
+REPLACE = OpenApiExample(
+    "Tell it all anew",
+    request_only=True,
+    value={
+        "agent": "coder",
+        "task": "Fix the login timeout",
+        "raw_data": {"solution": "Refresh the token first."},
+    },
+)
+CHANGE = OpenApiExample("Only the task", request_only=True, value={"task": "Fix the login timeout for good"})
+SEARCH = OpenApiExample(
+    "In plain words",
+    request_only=True,
+    value={
+        "user_id": "ada",
+        "project_id": "demo",
+        "query": "timeouts at login",
+        "limit": 5,
+        "min_similarity": 0.2,
+    },
+)
+
+SAY = OpenApiExample(
+    "One turn",
+    request_only=True,
+    value={
+        "user_id": "ada",
+        "project_id": "demo",
+        "role": "user",
+        "content": "Where do I change my address?",
+    },
+)
+SAY_MANY = OpenApiExample(
+    "A question and its answer",
+    request_only=True,
+    value={
+        "user_id": "ada",
+        "project_id": "demo",
+        "turns": [
+            {"role": "user", "content": "Where do I change my address?"},
+            {"role": "assistant", "content": "In your profile, under Addresses.", "model": "gemini"},
+        ],
+    },
+)
+CLOSE = OpenApiExample("Close it", request_only=True, value={"user_id": "ada", "project_id": "demo"})

@@ -1,0 +1,126 @@
+"""Every error as application/problem+json (RFC 9457)."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig
+from django.db import InterfaceError, OperationalError
+from django.http import Http404
+from rest_framework import exceptions
+from rest_framework.renderers import BrowsableAPIRenderer
+from rest_framework.response import Response
+from rest_framework.views import exception_handler
+
+from memories.api.errors import (
+    IdempotencyKeyReused,
+    Invalid,
+    PreconditionFailed,
+    RequestInFlight,
+    ServiceUnavailable,
+    TooLarge,
+)
+from memories.api.strict_json import Refusal, escaped
+from memories.conversations.turns import KeyReused as TurnsKeyReused
+from memories.idempotency import InFlight, KeyReused
+from memories.models import MemoryLog
+from memories.services import VersionConflict
+from outbox import BacklogTooDeep, Unavailable
+
+CONTENT_TYPE = "application/problem+json"
+# Seconds after which a client may ask again for what a store that is away holds.
+RETRY_AFTER = 5
+# SQLSTATE classes of a connection that is lost, of a server that takes none, and of one that shuts down.
+AWAY = ("08", "53", "57")
+# A connection that is lost at the commit does not tell whether it happened.
+AGAIN = "Try again: under the same Idempotency-Key nothing is stored twice."
+
+E = TypeVar("E", bound=BaseException | None)
+
+
+def handler(error: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's exception handler: the same status and headers, the body a problem document."""
+    known = translated(error)
+    response = exception_handler(known, context)
+    if response is None or not isinstance(known, exceptions.APIException):
+        return response
+    response.data = problem_of(known)
+    # The browsable API shows the problem within a page of HTML.
+    if not isinstance(getattr(context["request"], "accepted_renderer", None), BrowsableAPIRenderer):
+        response.content_type = CONTENT_TYPE
+    return response
+
+
+def problem_of(error: exceptions.APIException) -> dict[str, Any]:
+    """The document of an error: its `type` ends in the error's code, its `errors` point into the request."""
+    refusals: Sequence[Refusal] = ()
+    if isinstance(error, Invalid):
+        refusals = error.refusals
+    elif isinstance(error, exceptions.ValidationError):
+        refusals = list(_refusals(error.detail))
+    detail = _summary(refusals) if refusals else str(error.detail)
+    return problem(error.status_code, error.default_code, detail, refusals)
+
+
+def problem(status: int, code: str, detail: str, refusals: Iterable[Refusal] = ()) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "type": f"urn:semantix:problem:{code.replace('_', '-')}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
+    errors = [refusal._asdict() for refusal in refusals]
+    return body | {"errors": errors} if errors else body
+
+
+def translated(error: E) -> E | exceptions.APIException:
+    """An error that this service knows how to tell, as DRF would have it; others as they are."""
+    match error:
+        case RequestDataTooBig():
+            return TooLarge()
+        case Http404() | MemoryLog.DoesNotExist():
+            return exceptions.NotFound()
+        case PermissionDenied():
+            return exceptions.PermissionDenied()
+        case VersionConflict():
+            return PreconditionFailed(f"{error} Read it again, and decide anew.")
+        case InFlight():
+            return RequestInFlight(str(error))
+        case BacklogTooDeep():
+            return ServiceUnavailable(f"{error} Nothing was stored. Try again later.", error.retry_after)
+        case KeyReused() | TurnsKeyReused():
+            return IdempotencyKeyReused(str(error))
+        case BadRequest():
+            return exceptions.ParseError(str(error))
+        case Unavailable():
+            return ServiceUnavailable(str(error), math.ceil(error.retry_after or RETRY_AFTER))
+        case OperationalError() | InterfaceError():
+            return ServiceUnavailable(_of_postgres(error), RETRY_AFTER)
+    return error
+
+
+def _of_postgres(error: Exception) -> str:
+    state = getattr(error.__cause__, "sqlstate", None)
+    if state is None or state.startswith(AWAY):
+        return f"PostgreSQL does not answer. {AGAIN}"
+    return f"PostgreSQL gave up on this (SQLSTATE {state}). {AGAIN}"
+
+
+def _refusals(data: Any, pointer: str = "") -> Iterator[Refusal]:
+    """DRF's errors, nested as the fields are, each with its pointer."""
+    if isinstance(data, dict):
+        for key, value in data.items():
+            yield from _refusals(value, pointer if key == "non_field_errors" else f"{pointer}/{escaped(key)}")
+    elif isinstance(data, list) and any(isinstance(item, dict | list) for item in data):
+        for index, value in enumerate(data):
+            yield from _refusals(value, f"{pointer}/{index}")
+    else:
+        for text in data if isinstance(data, list) else [data]:
+            yield Refusal(pointer, str(text))
+
+
+def _summary(refusals: Sequence[Refusal]) -> str:
+    first = refusals[0]
+    more = f" (and {len(refusals) - 1} more)" if len(refusals) > 1 else ""
+    return f"{first.pointer or 'body'}: {first.detail}{more}"

@@ -1,0 +1,83 @@
+"""A question, and what was found."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from memories.api.fields import Identifier, Integer, JSONObject, Number, Text
+from memories.api.limits import ID_LENGTH, TEXT_LENGTH
+from memories.api.openapi import NUMBERS, STORED_TEXT
+from memories.filters import Filters
+from memories.index.metadata import MAX_STRING, is_filterable
+from memories.models import Tenant
+from memories.search import Mode, Query
+
+
+@extend_schema_field(
+    {
+        "type": "object",
+        "propertyNames": STORED_TEXT,
+        "additionalProperties": {
+            "anyOf": [*NUMBERS, STORED_TEXT | {"maxLength": MAX_STRING}, {"type": "boolean"}]
+        },
+    }
+)
+class Values(JSONObject):
+    """Values that keys of `raw_data` must have."""
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        values = super().to_internal_value(data)
+        wrong = [name for name, value in values.items() if not is_filterable(value)]
+        if wrong:
+            refusal = f"Must be a string of at most {MAX_STRING} characters, a number, true or false."
+            raise serializers.ValidationError(dict.fromkeys(wrong, refusal))
+        return values
+
+
+class SearchInput(serializers.Serializer[Query]):
+    query = Text(max_length=TEXT_LENGTH)
+    user_id = Identifier()
+    project_id = Identifier()
+    limit = Integer(default=10, min_value=1, max_value=100)
+    min_similarity = Number(default=0.0, min_value=0.0, max_value=1.0)
+    mode = serializers.ChoiceField(
+        choices=Mode.choices, default=Mode.HYBRID, help_text="by meaning, by words, or by both"
+    )
+    task = Text(required=False, max_length=TEXT_LENGTH, help_text="exactly this task")
+    agent = Text(required=False, max_length=ID_LENGTH)
+    date_from = serializers.DateField(required=False, help_text="of this date or later")
+    date_to = serializers.DateField(required=False, help_text="of this date or earlier")
+    tags = serializers.ListField(child=Text(), required=False, help_text="all of these in `raw_data.tags`")
+    raw_data = Values(required=False, help_text="the values that these keys of `raw_data` must have")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs["mode"] == Mode.LEXICAL and attrs["min_similarity"]:
+            raise serializers.ValidationError(
+                {"min_similarity": "Words have no similarity; leave it out, or ask in another mode."}
+            )
+        return attrs
+
+    def asked(self) -> Query:
+        """The valid question."""
+        given = dict(self.validated_data)
+        return Query(
+            text=given.pop("query"),
+            tenant=Tenant(given.pop("user_id"), given.pop("project_id")),
+            limit=given.pop("limit"),
+            min_similarity=given.pop("min_similarity"),
+            mode=Mode(given.pop("mode")),
+            filters=Filters(**given | {"tags": tuple(given.get("tags", ()))}),
+        )
+
+
+class SearchResult(serializers.Serializer[Any]):
+    id = serializers.CharField()
+    memory_log_id = serializers.IntegerField()
+    document = serializers.CharField()
+    metadata = serializers.DictField()
+    distance = serializers.FloatField(
+        allow_null=True, help_text="cosine; null where there was no vector to compare"
+    )
+    similarity = serializers.FloatField(allow_null=True, help_text="1 - distance / 2")
+    score = serializers.FloatField(help_text="what the order is by, comparable within one answer")

@@ -1,0 +1,22 @@
+from django.urls import path
+
+from memories.api.views.batch import MemoryLogBatch
+from memories.api.views.conversation import ConversationClose, ConversationDetail, ConversationTurns
+from memories.api.views.conversations import Conversations
+from memories.api.views.memory_log import MemoryLogDetail, MemoryLogHistory
+from memories.api.views.memory_logs import MemoryLogs
+from memories.api.views.search import MemoryLogSearch
+from memories.live.sse import events
+
+urlpatterns = [
+    path("memory-logs", MemoryLogs.as_view(), name="memory-logs"),
+    path("memory-logs/events", events, name="memory-log-events"),
+    path("memory-logs/batch", MemoryLogBatch.as_view(), name="memory-log-batch"),
+    path("memory-logs/search", MemoryLogSearch.as_view(), name="memory-log-search"),
+    path("memory-logs/<int:pk>", MemoryLogDetail.as_view(), name="memory-log"),
+    path("memory-logs/<int:pk>/history", MemoryLogHistory.as_view(), name="memory-log-history"),
+    path("conversations", Conversations.as_view(), name="conversations"),
+    path("conversations/<str:conversation_id>", ConversationDetail.as_view(), name="conversation"),
+    path("conversations/<str:conversation_id>/turns", ConversationTurns.as_view(), name="conversation-turns"),
+    path("conversations/<str:conversation_id>/close", ConversationClose.as_view(), name="conversation-close"),
+]

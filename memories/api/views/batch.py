@@ -1,0 +1,75 @@
+"""`/memory-logs/batch`: many memories at once, all or none."""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from django.conf import settings
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.exceptions import ValidationError
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from memories.api.authentication import require
+from memories.api.examples import BATCH
+from memories.api.idempotency import answered_once
+from memories.api.openapi import APPLIED, IDEMPOTENCY_KEY, IDEMPOTENCY_PROBLEMS, PREFER, REPLAYED
+from memories.api.parsers import MOST_REFUSALS
+from memories.api.serializers.memory_log import BatchOutput, MemoryLogInput
+from memories.models import Tenant
+from memories.services import NewMemory, create_memories
+from outbox.backlog import refuse_if_too_deep
+
+
+class MemoryLogBatch(GenericAPIView[Any]):
+    """Store many memories: all, or none and the reasons by index. They make way for memories stored singly."""
+
+    serializer_class = MemoryLogInput
+
+    @extend_schema(
+        summary="Store many memories",
+        operation_id="memory_logs_batch",
+        request=MemoryLogInput(many=True),
+        examples=[BATCH],
+        parameters=[IDEMPOTENCY_KEY, REPLAYED, PREFER, APPLIED],
+        responses={201: BatchOutput, **IDEMPOTENCY_PROBLEMS},
+    )
+    def post(self, request: Request) -> Response:
+        refuse_if_too_deep()
+        new = _checked(request.data)
+        for tenant in {(memory.user_id, memory.project_id) for memory in new}:
+            require(request, *tenant)
+        first = Tenant(new[0].user_id, new[0].project_id)
+        return answered_once(request, first, lambda: _stored(new))
+
+
+def _stored(new: list[NewMemory]) -> Response:
+    ids = [row.id for row in create_memories(new)]
+    return Response({"created": len(ids), "ids": ids}, status=status.HTTP_201_CREATED)
+
+
+def _checked(body: Any) -> list[NewMemory]:
+    """Raises ValidationError with what is wrong, by index."""
+    if not isinstance(body, list):
+        raise ValidationError("A batch is a list of memories.")
+    if not 1 <= len(body) <= settings.BATCH_MAX_ITEMS:
+        raise ValidationError(
+            f"A batch has from 1 to {settings.BATCH_MAX_ITEMS:,} memories (BATCH_MAX_ITEMS); "
+            f"this one has {len(body):,}."
+        )
+    outcomes = list(_each(body))
+    wrong = {str(n): found.detail for n, found in enumerate(outcomes) if isinstance(found, ValidationError)}
+    if wrong:
+        raise ValidationError(dict(islice(wrong.items(), MOST_REFUSALS)))
+    return [found for found in outcomes if isinstance(found, NewMemory)]
+
+
+def _each(items: list[Any]) -> Iterator[NewMemory | ValidationError]:
+    memory = MemoryLogInput()
+    for item in items:
+        try:
+            yield NewMemory(**memory.run_validation(item))
+        except ValidationError as error:
+            yield error

@@ -1,0 +1,137 @@
+"""`/conversations/{conversation_id}`: take turns in, show all of them, save them now."""
+
+from typing import Any
+
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.exceptions import ValidationError
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from memories.api.authentication import require
+from memories.api.examples import CLOSE, SAY, SAY_MANY
+from memories.api.fields import Identifier
+from memories.api.idempotency import key_of
+from memories.api.openapi import CONVERSATION_ID, IDEMPOTENCY_KEY, IDEMPOTENCY_PROBLEMS, LOCATION, REPLAYED
+from memories.api.parameters import ConversationParameters
+from memories.api.serializers.conversation import (
+    ConversationClosed,
+    ConversationOutput,
+    ConversationTranscript,
+    Gap,
+    PostInput,
+    TenantInput,
+    TurnsTaken,
+)
+from memories.conversations import flushing, reading, writing
+from memories.conversations.models import Conversation
+from memories.conversations.turns import Post
+from memories.models import Tenant
+
+
+class ConversationTurns(GenericAPIView[Any]):
+    """Take in one turn or many; they are embedded and found once the conversation is saved."""
+
+    serializer_class = PostInput
+
+    @extend_schema(
+        summary="Add turns to a conversation",
+        operation_id="conversations_say",
+        parameters=[CONVERSATION_ID, IDEMPOTENCY_KEY, LOCATION, REPLAYED],
+        examples=[SAY, SAY_MANY],
+        responses={202: TurnsTaken, 422: IDEMPOTENCY_PROBLEMS[422]},
+    )
+    def post(self, request: Request, conversation_id: str) -> Response:
+        given = PostInput(data=request.data)
+        given.is_valid(raise_exception=True)
+        tenant = Tenant(given.validated_data["user_id"], given.validated_data["project_id"])
+        require(request, *tenant)
+        post = Post(
+            tenant=tenant,
+            conversation_id=_named(conversation_id),
+            turns=tuple(given.validated_data["turns"]),
+            key=key_of(request),
+        )
+        taken = writing.append(post)
+        return Response(
+            {
+                "conversation_id": conversation_id,
+                "turns": [{"seq": number} for number in taken.receipt.numbers],
+                "buffer": taken.buffer,
+                "degraded": taken.degraded,
+            },
+            status=status.HTTP_202_ACCEPTED,
+            headers={
+                "Location": f"/conversations/{conversation_id}",
+                **({"Idempotency-Replayed": "true"} if taken.receipt.replayed else {}),
+            },
+        )
+
+
+class ConversationDetail(GenericAPIView[Any]):
+    """Every turn in order, saved or still waiting, and what was noticed to be missing."""
+
+    serializer_class = ConversationOutput
+
+    @extend_schema(
+        summary="Read a conversation, saved or not",
+        operation_id="conversations_read",
+        parameters=[CONVERSATION_ID, ConversationParameters],
+        responses={200: ConversationTranscript},
+    )
+    def get(self, request: Request, conversation_id: str) -> Response:
+        asked = ConversationParameters.of(request)
+        row = _visible(request, conversation_id, asked)
+        return Response(_shown(reading.transcript(row, after=asked["after"])))
+
+
+class ConversationClose(GenericAPIView[Any]):
+    """Save it now, not when it has been idle. A turn that comes later opens it again."""
+
+    serializer_class = TenantInput
+
+    @extend_schema(
+        summary="Save a conversation now",
+        operation_id="conversations_close",
+        parameters=[CONVERSATION_ID],
+        examples=[CLOSE],
+        responses={200: ConversationClosed},
+    )
+    def post(self, request: Request, conversation_id: str) -> Response:
+        given = TenantInput(data=request.data)
+        given.is_valid(raise_exception=True)
+        row = _visible(request, conversation_id, given.validated_data)
+        flushing.close(row)
+        row.refresh_from_db()
+        counted = ConversationOutput(row, context={"waiting": reading.waiting_counts([row])})
+        return Response({**counted.data, "memory_ids": reading.memory_ids(row)})
+
+
+def _named(conversation_id: str) -> str:
+    try:
+        return str(Identifier().run_validation(conversation_id))
+    except ValidationError as error:
+        raise ValidationError({"conversation_id": error.detail}) from error
+
+
+def _visible(request: Request, conversation_id: str, asked: dict[str, Any]) -> Conversation:
+    require(request, asked["user_id"], asked["project_id"])
+    return get_object_or_404(
+        Conversation,
+        user_id=asked["user_id"],
+        project_id=asked["project_id"],
+        conversation_id=_named(conversation_id),
+    )
+
+
+def _shown(found: reading.Transcript) -> dict[str, Any]:
+    waiting = found.waiting if found.complete else None
+    return {
+        **ConversationOutput(found.row, context={"waiting": {found.row.id: waiting}}).data,
+        "turns": found.turns,
+        "memory_ids": found.memory_ids,
+        "gaps": Gap(found.gaps, many=True).data,
+        "complete": found.complete,
+    }

@@ -1,0 +1,37 @@
+"""`/conversations`: what a tenant talked about, in numbers."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from memories.api.authentication import access_of, require
+from memories.api.openapi import page_of
+from memories.api.pagination import NewestFirst
+from memories.api.parameters import ConversationsParameters, conditions
+from memories.api.serializers.conversation import ConversationOutput
+from memories.conversations.models import Conversation
+from memories.conversations.reading import waiting_counts
+
+
+class Conversations(GenericAPIView[Any]):
+    """Page through conversations, the one that began last first: their state and how many turns they have."""
+
+    serializer_class = ConversationOutput
+
+    @extend_schema(
+        summary="Page through conversations, the one that began last first",
+        operation_id="conversations_list",
+        parameters=[ConversationsParameters],
+        responses={200: page_of(ConversationOutput, "ConversationPage")},
+    )
+    def get(self, request: Request) -> Response:
+        asked = ConversationsParameters.of(request)
+        require(request, asked.get("user_id"), asked.get("project_id"))
+        rows = access_of(request).visible(Conversation.objects.all()).filter(**conditions(asked))
+        paginator = NewestFirst()
+        page = paginator.paginate_queryset(rows, request, view=self) or []
+        shaped = ConversationOutput(page, many=True, context={"waiting": waiting_counts(page)})
+        return paginator.get_paginated_response(shaped.data)

@@ -1,0 +1,99 @@
+"""`/memory-logs/{id}`: one memory, and what it was."""
+
+from typing import Any
+
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.exceptions import NotFound
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from memories import selectors, services
+from memories.api.authentication import access_of
+from memories.api.examples import CHANGE, REPLACE
+from memories.api.openapi import APPLIED, CHANGED, ETAG, IF_MATCH, PREFER, page_of
+from memories.api.pagination import OldestVersionFirst
+from memories.api.parameters import MemoryParameters, PageParameters
+from memories.api.serializers.memory_log import MemoryLogChange, MemoryLogOutput, MemoryState, Version
+from memories.api.versioning import etag, expected_version
+from memories.models import MemoryLog
+from outbox.backlog import refuse_if_too_deep
+
+
+class MemoryLogDetail(GenericAPIView[Any]):
+    """One memory, and how far it has come on its way to the index. PUT replaces it, PATCH changes parts of it."""
+
+    serializer_class = MemoryLogChange
+
+    @extend_schema(
+        summary="Read a memory", parameters=[MemoryParameters, ETAG], responses={200: MemoryLogOutput}
+    )
+    def get(self, request: Request, pk: int) -> Response:
+        asked = MemoryParameters.of(request)
+        if "as_of" in asked:
+            states = access_of(request).visible(selectors.memories_at(asked["as_of"]))
+            return _answer(MemoryState(get_object_or_404(states, pgh_obj=pk)))
+        embedding = "embedding" in asked.get("include", ())
+        return _answer(MemoryLogOutput(self._visible(pk, embedding=embedding), context=asked))
+
+    @extend_schema(
+        summary="Replace a memory",
+        examples=[REPLACE],
+        parameters=[IF_MATCH, PREFER, APPLIED, ETAG],
+        responses={200: MemoryLogOutput, 412: CHANGED},
+    )
+    def put(self, request: Request, pk: int) -> Response:
+        return self._change(request, pk, partial=False)
+
+    @extend_schema(
+        summary="Change parts of a memory",
+        examples=[CHANGE],
+        parameters=[IF_MATCH, PREFER, APPLIED, ETAG],
+        responses={200: MemoryLogOutput, 412: CHANGED},
+    )
+    def patch(self, request: Request, pk: int) -> Response:
+        return self._change(request, pk, partial=True)
+
+    @extend_schema(summary="Delete a memory", parameters=[IF_MATCH], responses={204: None, 412: CHANGED})
+    def delete(self, request: Request, pk: int) -> Response:
+        services.delete_memory(self._visible(pk).id, expected_version=expected_version(request))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    def _change(self, request: Request, pk: int, *, partial: bool) -> Response:
+        refuse_if_too_deep()
+        given = MemoryLogChange(self._visible(pk), data=request.data, partial=partial)
+        given.is_valid(raise_exception=True)
+        services.update_memory(pk, given.validated_data, expected_version=expected_version(request))
+        return _answer(MemoryLogOutput(self._visible(pk)))
+
+    def _visible(self, pk: int, *, embedding: bool = False) -> MemoryLog:
+        rows = access_of(self.request).visible(selectors.memories(embedding=embedding))
+        row: MemoryLog = get_object_or_404(rows, id=pk)
+        return row
+
+
+class MemoryLogHistory(GenericAPIView[Any]):
+    """Every version of a memory, oldest first: what made it, when, and what it was; of a deleted one, too."""
+
+    serializer_class = Version
+
+    @extend_schema(
+        summary="Page through a memory's versions, oldest first",
+        operation_id="memory_logs_history",
+        parameters=[PageParameters],
+        responses={200: page_of(Version, "VersionPage")},
+    )
+    def get(self, request: Request, pk: int) -> Response:
+        PageParameters.of(request)
+        paginator = OldestVersionFirst()
+        versions = access_of(request).visible(selectors.versions(pk))
+        page = paginator.paginate_queryset(versions, request, view=self)
+        if not page:
+            raise NotFound
+        return paginator.get_paginated_response(Version(page, many=True).data)
+
+
+def _answer(shaped: MemoryLogOutput | MemoryState) -> Response:
+    return Response(shaped.data, headers=etag(shaped.data["version"]))

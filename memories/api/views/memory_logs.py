@@ -1,0 +1,85 @@
+"""`/memory-logs`: store one, page through all."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from memories import selectors
+from memories.api.authentication import access_of, require
+from memories.api.examples import STORE
+from memories.api.idempotency import answered_once, key_of
+from memories.api.openapi import (
+    APPLIED,
+    ETAG,
+    IDEMPOTENCY_KEY,
+    IDEMPOTENCY_PROBLEMS,
+    LOCATION,
+    PREFER,
+    REPLAYED,
+    page_of,
+)
+from memories.api.pagination import NewestFirst, NewestStateFirst
+from memories.api.parameters import MemoriesParameters, conditions
+from memories.api.serializers.memory_log import MemoryLogInput, MemoryLogOutput, MemoryState
+from memories.api.versioning import etag
+from memories.models import Tenant
+from memories.progress import only
+from memories.services import NewMemory, create_memory
+from outbox.backlog import refuse_if_too_deep
+
+
+class MemoryLogs(GenericAPIView[Any]):
+    """Store a memory (POST), or page through those stored (GET), newest first."""
+
+    serializer_class = MemoryLogInput
+
+    @extend_schema(
+        summary="Page through memories, newest first",
+        operation_id="memory_logs_list",
+        parameters=[MemoriesParameters],
+        responses={200: page_of(MemoryLogOutput, "MemoryLogPage")},
+    )
+    def get(self, request: Request) -> Response:
+        asked = MemoriesParameters.of(request)
+        if "as_of" in asked:
+            return self._page(selectors.memories_at(asked["as_of"]), asked, NewestStateFirst, MemoryState)
+        rows = selectors.memories(embedding="embedding" in asked.get("include", ()))
+        if "sync_status" in asked:
+            rows = only(rows, asked["sync_status"])
+        return self._page(rows, asked, NewestFirst, MemoryLogOutput)
+
+    @extend_schema(
+        summary="Store a memory",
+        operation_id="memory_logs_create",
+        parameters=[IDEMPOTENCY_KEY, REPLAYED, PREFER, APPLIED, ETAG, LOCATION],
+        request=MemoryLogInput,
+        examples=[STORE],
+        responses={201: MemoryLogOutput, **IDEMPOTENCY_PROBLEMS},
+    )
+    def post(self, request: Request) -> Response:
+        refuse_if_too_deep()
+        given = MemoryLogInput(data=request.data)
+        given.is_valid(raise_exception=True)
+        new = NewMemory(**given.validated_data, idempotency_key=key_of(request))
+        require(request, new.user_id, new.project_id)
+        return answered_once(request, Tenant(new.user_id, new.project_id), lambda: _stored(new))
+
+    def _page(self, rows: Any, asked: dict[str, Any], pages: type[NewestFirst], shape: Any) -> Response:
+        require(self.request, asked.get("user_id"), asked.get("project_id"))
+        rows = access_of(self.request).visible(rows).filter(**conditions(asked))
+        paginator = pages()
+        page = paginator.paginate_queryset(rows, self.request, view=self)
+        return paginator.get_paginated_response(shape(page, many=True, context=asked).data)
+
+
+def _stored(new: NewMemory) -> Response:
+    row = create_memory(new)
+    return Response(
+        MemoryLogOutput(row).data,
+        status=status.HTTP_201_CREATED,
+        headers={"Location": f"/memory-logs/{row.id}", **etag(row.version)},
+    )

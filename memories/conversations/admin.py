@@ -1,0 +1,98 @@
+"""Conversations in the admin: what waits, what is saved, what was lost. To be looked at; turns come over the API."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+
+from memories.conversations import flushing, reading
+from memories.conversations.models import BufferSwitch, Conversation, ConversationGap, ConversationPart
+from memories.conversations.redis_client import RedisAway
+from outbox.admin.paging import BoundedPaginator
+
+
+class ReadOnly:
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+class PartInline(ReadOnly, admin.TabularInline[ConversationPart, Conversation]):
+    model = ConversationPart
+    fields = ("number", "memory", "first_turn", "last_turn", "characters")
+
+
+class GapInline(ReadOnly, admin.TabularInline[ConversationGap, Conversation]):
+    model = ConversationGap
+    fields = ("after_turn", "before_turn", "at_least", "reason", "noticed_at")
+
+
+@admin.register(Conversation)
+class ConversationAdmin(ReadOnly, admin.ModelAdmin[Conversation]):
+    list_display = (
+        "conversation_id",
+        "user_id",
+        "project_id",
+        "saved_turns",
+        "waiting",
+        "in_redis",
+        "last_turn_at",
+        "closed_at",
+    )
+    list_filter = ("in_redis", ("closed_at", admin.EmptyFieldListFilter))
+    search_fields = ("conversation_id", "user_id", "project_id")
+    show_full_result_count = False
+    paginator = BoundedPaginator
+    readonly_fields = ("waiting_turns",)
+    inlines = (PartInline, GapInline)
+    actions = ("save_now",)
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """Counts what waits for all rows of the page at once."""
+        page = super().get_changelist_instance(request)
+        rows = list(page.result_list)
+        counts = reading.waiting_counts(rows)
+        for row in rows:
+            row.waiting = counts[row.id]
+        page.result_list = rows
+        return page
+
+    @admin.display(description="waiting", empty_value="Redis does not answer")
+    def waiting(self, row: Any) -> int | None:
+        count: int | None = row.waiting
+        return count
+
+    @admin.display(description="turns that wait to be saved")
+    def waiting_turns(self, row: Conversation) -> SafeString | str:
+        turns, complete = reading.waiting(row)
+        lines = [(turn["seq"], turn["role"], turn["content"]) for turn in turns]
+        if not complete:
+            lines.append(("", "", "Redis does not answer; what it holds is not shown."))
+        return format_html_join("", "<p>{} {}: {}</p>", lines) or "none"
+
+    @admin.action(description="Save now", permissions=["save"])
+    def save_now(self, request: HttpRequest, rows: "QuerySet[Conversation]") -> None:
+        turns = 0
+        for row in rows:
+            try:
+                turns += flushing.close(row).turns
+            except RedisAway as away:
+                messages.error(request, f"{row.conversation_id} was not saved: {away}")
+        messages.success(request, f"{turns} turns saved.")
+
+    def has_save_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("memories.change_conversation")
+
+
+@admin.register(BufferSwitch)
+class BufferSwitchAdmin(ReadOnly, admin.ModelAdmin[BufferSwitch]):
+    list_display = ("__str__", "diverted_at", "retry_at", "reason", "generation")

@@ -1,0 +1,125 @@
+"""Vectors that were asked for before, in Django's cache "embeddings": no second call, no second bill.
+
+A cache may forget and may fail; either is a miss. Vectors are kept as their float32 bytes.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from threading import Lock
+from time import monotonic
+from typing import Any, Literal, TypedDict, TypeVar
+
+import numpy as np
+from django.conf import settings
+from django.core.cache import caches
+
+from memories.embeddings.backend import EmbeddingBackend, Vectors
+from memories.embeddings.selection import get_backend
+
+logger = logging.getLogger(__name__)
+
+# Seconds a cache that failed is left alone: waiting for a dead Redis at each text costs more than embedding.
+PAUSE_SECONDS = 10.0
+
+Task = Literal["document", "query"]
+T = TypeVar("T")
+
+
+class CacheStatistics(TypedDict):
+    """Of this process since it started; `entries` is what the cache holds now, None where it cannot tell."""
+
+    enabled: bool
+    hits: int
+    misses: int
+    errors: int
+    hit_rate: float
+    entries: int | None
+
+
+def through_cache(
+    backend: EmbeddingBackend, task: Task, texts: Sequence[str], embed: Callable[[list[str]], Vectors]
+) -> Vectors:
+    """A vector a text: from the cache, or from `embed`, which is called once with what is missing."""
+    unique = list(dict.fromkeys(texts))
+    if is_enabled(backend):
+        keys = {text: _key(backend, task, text) for text in unique}
+        vectors = _found(keys, backend.dimensions)
+    else:
+        keys, vectors = {}, {}
+    if missing := [text for text in unique if text not in vectors]:
+        made = dict(zip(missing, embed(missing), strict=True))
+        _keep({keys[text]: vector for text, vector in made.items() if text in keys})
+        vectors |= made
+    rows = [vectors[text] for text in texts]
+    return np.stack(rows) if rows else np.zeros((0, backend.dimensions), dtype=np.float32)
+
+
+def is_enabled(backend: EmbeddingBackend) -> bool:
+    """Not with EMBEDDING_CACHE_ENABLED=false, nor where looking up costs what embedding costs."""
+    return bool(settings.EMBEDDING_CACHE_ENABLED) and not getattr(backend, "cheap", False)
+
+
+def cache_statistics() -> CacheStatistics:
+    lookups = _cache.hits + _cache.misses
+    return CacheStatistics(
+        enabled=is_enabled(get_backend()),
+        hits=_cache.hits,
+        misses=_cache.misses,
+        errors=_cache.errors,
+        hit_rate=_cache.hits / lookups if lookups else 0.0,
+        entries=_cache.attempt(lambda cache: cache.entries() if hasattr(cache, "entries") else None, None),
+    )
+
+
+class _CountedCache:
+    """Django's cache with counts, and a pause after a failure."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._paused_until = 0.0
+        self.hits = self.misses = self.errors = 0
+
+    def count(self, *, hits: int, misses: int) -> None:
+        with self._lock:
+            self.hits += hits
+            self.misses += misses
+
+    def attempt(self, action: Callable[[Any], T], otherwise: T) -> T:
+        if monotonic() < self._paused_until:
+            return otherwise
+        try:
+            return action(caches["embeddings"])
+        except Exception as error:  # whatever the cache's client raises, embedding goes on
+            with self._lock:
+                self.errors += 1
+                self._paused_until = monotonic() + PAUSE_SECONDS
+            logger.warning(
+                "The embedding cache failed, going on without it for %g s: %s", PAUSE_SECONDS, error
+            )
+            return otherwise
+
+
+_cache = _CountedCache()
+
+
+def _key(backend: EmbeddingBackend, task: Task, text: str) -> str:
+    identity = "\0".join((backend.model, str(backend.dimensions), task, text))
+    return hashlib.sha256(identity.encode()).hexdigest()
+
+
+def _found(keys: Mapping[str, str], dimensions: int) -> dict[str, Vectors]:
+    stored: dict[str, bytes] = _cache.attempt(lambda cache: cache.get_many(list(keys.values())), {})
+    found = {
+        text: np.frombuffer(stored[key], dtype=np.float32)
+        for text, key in keys.items()
+        if len(stored.get(key, b"")) == 4 * dimensions
+    }
+    _cache.count(hits=len(found), misses=len(keys) - len(found))
+    return found
+
+
+def _keep(vectors: Mapping[str, Vectors]) -> None:
+    if vectors:
+        stored = {key: vector.tobytes() for key, vector in vectors.items()}
+        _cache.attempt(lambda cache: cache.set_many(stored), None)

@@ -1,0 +1,48 @@
+"""What a search may be narrowed to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date as Date
+from typing import Any
+
+import orjson
+
+Scalar = str | int | float | bool
+
+# On a row `m` of memory_logs; the parameters are those of Filters.parameters.
+CONDITION = """
+    (%(task)s::text IS NULL OR m.task = %(task)s) AND (%(agent)s::text IS NULL OR m.agent = %(agent)s)
+    AND (%(date_from)s::date IS NULL OR m.date >= %(date_from)s)
+    AND (%(date_to)s::date IS NULL OR m.date <= %(date_to)s)
+    AND (%(contained)s::jsonb IS NULL OR m.raw_data @> %(contained)s::jsonb)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filters:
+    """Conditions that a memory must all meet."""
+
+    task: str | None = None
+    agent: str | None = None
+    date_from: Date | None = None
+    date_to: Date | None = None
+    # All of them.
+    tags: tuple[str, ...] = ()
+    # Values of raw_data itself, not of what is nested in it.
+    raw_data: Mapping[str, Scalar] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return self != EVERYTHING
+
+    def parameters(self) -> dict[str, Any]:
+        contained = {**self.raw_data, **({"tags": list(self.tags)} if self.tags else {})}
+        return {
+            "task": self.task,
+            "agent": self.agent,
+            "date_from": self.date_from,
+            "date_to": self.date_to,
+            "contained": orjson.dumps(contained).decode() if contained else None,
+        }
+
+
+EVERYTHING = Filters()

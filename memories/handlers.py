@@ -1,0 +1,169 @@
+"""What happens after a memory changed: embed, index, confirm. Delivered by the outbox; each may run twice."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Any
+
+import outbox
+from memories import filling, migrating, sync
+from memories.index import collections, generations, orphans, writing
+from memories.index.client import DEPENDENCY as CHROMA
+from memories.index.collections import CollectionLost
+from memories.models import Generation, MemoryLog, Tenant
+from memories.services import VECTOR_AGGREGATE
+from outbox import ClaimedEvent, NewEvent
+
+# What Google takes in one call.
+EMBEDDED_AT_ONCE = 100
+
+outbox.declare("vector.stored", "vector.deleted", "vector.searched")
+outbox.progress("index")(migrating.progress)
+
+
+@contextmanager
+def refilling_what_is_lost() -> Iterator[None]:
+    """Have a collection that Chroma lost filled anew; the event itself waits, as for any outage of Chroma."""
+    try:
+        yield
+    except CollectionLost as lost:
+        filling.refill(lost.generation)
+        raise
+
+
+@outbox.handler(
+    "memory_log.stored", "memory_log.updated", "embedding.missing", needs=["embedder"], batch=True
+)
+def embed(events: Sequence[ClaimedEvent]) -> None:
+    """Embed the memories whose text has no embedding yet, and have all of them indexed."""
+    rows = MemoryLog.objects.in_bulk([int(event.aggregateid) for event in events])
+    targets = {t: live.target for t, live in generations.ensured(r.tenant for r in rows.values()).items()}
+    started = perf_counter()
+    stale = [row for row in rows.values() if not sync.is_embedded(row, targets[row.tenant])]
+    truncated = {id for target, part in _by_model(stale, targets) for id in _embedded(part, target)}
+    duration = perf_counter() - started
+    with sync.derived_write():
+        outbox.publish_many(
+            _generated(event, row, targets[row.tenant], duration / max(1, len(stale)), row.id in truncated)
+            for event in events
+            if (row := rows.get(int(event.aggregateid)))  # else it was deleted meanwhile
+        )
+
+
+def _embedded(rows: Sequence[MemoryLog], target: Generation) -> Iterator[int]:
+    """Embed and store; gives the ids of those whose text the model reads only the beginning of.
+
+    Kept piece by piece: when the task runs out of time, the next attempt has so much less to do.
+    """
+    for start in range(0, len(rows), EMBEDDED_AT_ONCE):
+        embedded = sync.embed(rows[start : start + EMBEDDED_AT_ONCE], target)
+        with sync.derived_write():
+            sync.store(embedded)
+        yield from embedded.truncated
+
+
+@outbox.handler("embedding.generated", "vector.outdated", needs=[CHROMA], batch=True)
+def index(events: Sequence[ClaimedEvent]) -> None:
+    """Bring the index up to what PostgreSQL holds of these memories."""
+    of = {int(event.aggregateid): event for event in events}
+    with refilling_what_is_lost():
+        indexed = sync.index({memory_id: _tenant(event) for memory_id, event in of.items()})
+    with sync.derived_write():
+        marked = sync.mark_indexed(indexed)
+        outbox.publish_many(
+            _vector_event("vector.stored", of[row.id], row.tenant) for row in indexed if row.id in marked
+        )
+
+
+@outbox.handler("memory_log.deleted", needs=[CHROMA], batch=True)
+def unindex(events: Sequence[ClaimedEvent]) -> None:
+    """Take deleted memories out of the index; one that was restored since stays."""
+    with refilling_what_is_lost():
+        restored = {
+            row.id for row in sync.index({int(event.aggregateid): _tenant(event) for event in events})
+        }
+    with sync.derived_write():
+        outbox.publish_many(
+            _vector_event("vector.deleted", event, _tenant(event))
+            for event in events
+            if int(event.aggregateid) not in restored
+        )
+
+
+@outbox.handler("index.fill", needs=["embedder", CHROMA])
+def fill(event: ClaimedEvent) -> None:
+    """Fill a collection from PostgreSQL, some seconds' worth; the rest is another event's."""
+    generation = Generation.objects.filter(pk=event.payload["generation_id"]).first()
+    if generation is not None:
+        with refilling_what_is_lost():
+            filling.go_on(generation)
+
+
+@outbox.handler("vector.orphaned", needs=[CHROMA])
+def remove_orphans(event: ClaimedEvent) -> None:
+    """Remove documents of no memory, if they still are that."""
+    generation = Generation.objects.filter(pk=event.payload["generation_id"]).first()
+    if generation is not None:
+        with refilling_what_is_lost():
+            documents = orphans.unknown(generation, event.payload["document_ids"])
+            writing.delete_documents(generation, documents)
+
+
+@outbox.handler("index.retired", needs=[CHROMA])
+def remove(event: ClaimedEvent) -> None:
+    """Remove a collection whose successor answers, or that nobody knows of."""
+    named = Generation.objects.filter(collection=event.payload["collection"])
+    if not named.exclude(state=Generation.State.RETIRED).exists():
+        collections.drop(event.payload["collection"])
+        named.delete()
+
+
+def _by_model(
+    rows: Sequence[MemoryLog], targets: dict[Tenant, Generation]
+) -> list[tuple[Generation, list[MemoryLog]]]:
+    """The rows whose tenants' models are the same go to the provider together."""
+    groups: dict[tuple[Any, ...], tuple[Generation, list[MemoryLog]]] = {}
+    for row in rows:
+        target = targets[row.tenant]
+        key = (target.backend, target.model, target.dimensions)
+        groups.setdefault(key, (target, []))[1].append(row)
+    return list(groups.values())
+
+
+def _tenant(event: ClaimedEvent) -> Tenant:
+    return Tenant(event.payload["user_id"], event.payload["project_id"])
+
+
+def _generated(
+    event: ClaimedEvent, row: MemoryLog, target: Generation, duration: float, is_truncated: bool
+) -> NewEvent:
+    return NewEvent(
+        type="embedding.generated",
+        aggregatetype=VECTOR_AGGREGATE,
+        aggregateid=row.id,
+        payload={
+            "memory_id": row.id,
+            "user_id": row.user_id,
+            "project_id": row.project_id,
+            "text_hash": row.content_hash,
+            "dimensions": target.dimensions,
+            "duration_seconds": round(duration, 6),
+            "truncated": is_truncated,
+        },
+        headers=event.headers,
+        priority=event.priority,
+    )
+
+
+def _vector_event(type: str, event: ClaimedEvent, tenant: Tenant) -> NewEvent:
+    return NewEvent(
+        type=type,
+        aggregatetype=VECTOR_AGGREGATE,
+        aggregateid=event.aggregateid,
+        payload={
+            "memory_id": int(event.aggregateid),
+            "user_id": tenant.user_id,
+            "project_id": tenant.project_id,
+        },
+        headers=event.headers,
+    )

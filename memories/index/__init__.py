@@ -1,0 +1,1 @@
+"""The search index: one Chroma collection a tenant, made to look like PostgreSQL."""

@@ -1,0 +1,186 @@
+"""Which collections a tenant has, and how one takes the place of another. Kept in PostgreSQL, as all that must be true.
+
+                  begin()                         activate()                       removed()
+(a new model)  ------------->  building  ------------------------->  active  ...  retired  ------>  (gone)
+                                  ^                                    |
+                                  +------------------------------------+
+                                         found lost in Chroma
+"""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from secrets import token_hex
+from typing import NamedTuple
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+
+import outbox
+from memories.embeddings import EmbeddingBackend, MisconfiguredError, get_backend, make_backend
+from memories.index.names import collection_name
+from memories.models import Generation, Tenant
+
+State = Generation.State
+
+AGGREGATE = "memory_index"
+
+LIVE = """
+SELECT g.* FROM memory_index_generations g
+JOIN unnest(%(users)s::text[], %(projects)s::text[]) AS t (user_id, project_id) USING (user_id, project_id)
+WHERE g.state IN ('active', 'building')
+"""
+
+
+class Live(NamedTuple):
+    """A tenant's collections that are written."""
+
+    active: Generation | None
+    building: Generation | None
+
+    @property
+    def target(self) -> Generation:
+        """The one whose model the rows' stored embeddings are, or become."""
+        found = self.building or self.active
+        assert found is not None
+        return found
+
+    @property
+    def all(self) -> list[Generation]:
+        return [generation for generation in (self.building, self.active) if generation is not None]
+
+
+def live(tenants: Iterable[Tenant]) -> dict[Tenant, Live]:
+    """What these tenants have; a tenant that has nothing is left out."""
+    wanted = list(set(tenants))
+    parameters = {"users": [t.user_id for t in wanted], "projects": [t.project_id for t in wanted]}
+    found: dict[Tenant, dict[str, Generation]] = {}
+    for generation in Generation.objects.raw(LIVE, parameters):
+        found.setdefault(generation.tenant, {})[generation.state] = generation
+    return {tenant: Live(by.get(State.ACTIVE), by.get(State.BUILDING)) for tenant, by in found.items()}
+
+
+def ensured(tenants: Iterable[Tenant]) -> dict[Tenant, Live]:
+    """What these tenants have; a tenant that has nothing gets its first generation, of the model in the settings."""
+    wanted = set(tenants)
+    found = live(wanted)
+    missing = wanted - found.keys()
+    if missing:
+        Generation.objects.bulk_create(
+            [_new(tenant, State.ACTIVE, collection_name(tenant)) for tenant in missing], ignore_conflicts=True
+        )
+        found |= live(missing)
+    return found
+
+
+def of_tenant(tenant: Tenant) -> Live:
+    """What one tenant has, which may be nothing."""
+    return live([tenant]).get(tenant, Live(None, None))
+
+
+def embedder(generation: Generation) -> EmbeddingBackend:
+    """The backend that its vectors come from. Raises MisconfiguredError when it cannot be made (any more)."""
+    with suppress(MisconfiguredError):  # a new setting that is wrong leaves the former model usable
+        if is_current(generation):
+            return get_backend()
+    return make_backend(generation.backend, generation.model, generation.dimensions)
+
+
+def is_current(generation: Generation) -> bool:
+    """Whether its vectors are of the model in the settings. Raises MisconfiguredError."""
+    backend = get_backend()
+    return (generation.model, generation.dimensions) == (backend.model, backend.dimensions)
+
+
+def note_made(generation: Generation, chroma_id: UUID) -> bool:
+    """Record which collection is the generation's; False when another was recorded before, or it is gone."""
+    unknown = Generation.objects.filter(pk=generation.pk, chroma_id=None)
+    if not unknown.update(chroma_id=chroma_id):
+        known = Generation.objects.filter(pk=generation.pk).values_list("chroma_id", flat=True).first()
+        if known != chroma_id:
+            return False
+    generation.chroma_id = chroma_id
+    return True
+
+
+def begin(tenant: Tenant) -> Generation:
+    """A new collection for the tenant, of the model in the settings, to be filled beside the one that answers.
+
+    It takes the place of another one that was being built; who fills it has to be told (see `memories.filling`).
+    """
+    with transaction.atomic():
+        _lock(tenant)
+        _retire(Generation.objects.filter(**tenant._asdict(), state=State.BUILDING))
+        generation = _new(tenant, State.BUILDING, collection_name(tenant, token_hex(4)))
+        generation.position = 0
+        generation.save(force_insert=True)
+    return generation
+
+
+def begin_again(lost: Generation) -> bool:
+    """Its collection is gone from Chroma: unless a successor is being built, it is to be made and filled anew.
+
+    False when there is nothing to do, or somebody else noticed before.
+    """
+    with transaction.atomic():
+        _lock(lost.tenant)
+        same = Generation.objects.filter(pk=lost.pk, chroma_id=lost.chroma_id).exclude(state=State.RETIRED)
+        building = Generation.objects.filter(**lost.tenant._asdict(), state=State.BUILDING).exclude(
+            pk=lost.pk
+        )
+        if building.exists():
+            _retire(same)
+            return False
+        return bool(same.update(state=State.BUILDING, chroma_id=None, position=0))
+
+
+def activate(generation: Generation) -> bool:
+    """Let search ask this one from now on; its predecessor is retired. False when it is not being built any more."""
+    with transaction.atomic():
+        _lock(generation.tenant)
+        if not Generation.objects.filter(pk=generation.pk, state=State.BUILDING).exists():
+            return False
+        _retire(Generation.objects.filter(**generation.tenant._asdict(), state=State.ACTIVE))
+        Generation.objects.filter(pk=generation.pk).update(
+            state=State.ACTIVE, position=None, rebuild=False, activated_at=Now()
+        )
+    generation.refresh_from_db()
+    return True
+
+
+def give_up_building(active: Generation) -> None:
+    """Stay with the active one after all: its successor is retired, and its own rows are gone through again."""
+    with transaction.atomic():
+        _lock(active.tenant)
+        _retire(Generation.objects.filter(**active.tenant._asdict(), state=State.BUILDING))
+        Generation.objects.filter(pk=active.pk).update(position=0)
+    active.refresh_from_db()
+
+
+def _retire(generations: "Iterable[Generation]") -> None:
+    for generation in generations:
+        Generation.objects.filter(pk=generation.pk).update(state=State.RETIRED)
+        outbox.publish(
+            "index.retired",
+            aggregate=(AGGREGATE, generation.pk),
+            payload={"generation_id": generation.pk, "collection": generation.collection},
+            priority=outbox.BULK,
+        )
+
+
+def _lock(tenant: Tenant) -> None:
+    list(Generation.objects.filter(**tenant._asdict()).select_for_update().order_by("id"))
+
+
+def _new(tenant: Tenant, state: str, collection: str) -> Generation:
+    backend = get_backend()
+    return Generation(
+        user_id=tenant.user_id,
+        project_id=tenant.project_id,
+        collection=collection,
+        backend=settings.EMBEDDING_BACKEND,
+        model=backend.model,
+        dimensions=backend.dimensions,
+        state=state,
+    )

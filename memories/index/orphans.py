@@ -1,0 +1,58 @@
+"""Documents in the index that PostgreSQL knows nothing of."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from memories.index import writing
+from memories.index.collections import with_collection
+from memories.index.names import document_id
+from memories.models import Generation, MemoryLog
+
+if TYPE_CHECKING:
+    from chromadb.api.models.Collection import Collection
+
+PAGE = 5_000
+
+
+def find(generation: Generation) -> list[str]:
+    """Ids of the documents that are of no memory of the tenant. Raises CollectionLost, Unavailable.
+
+    The index is read before PostgreSQL: what is stored meanwhile is not taken for an orphan.
+    """
+    if generation.chroma_id is None:
+        return []
+    # All pages before anything is removed: they are numbered, and would move.
+    return [found for page in _pages(generation) for found in unknown(generation, page)]
+
+
+def unknown(generation: Generation, documents: list[str]) -> list[str]:
+    """Those of the documents that are of no memory of the tenant."""
+    tenant = generation.tenant
+    candidates = [number for document in documents if (number := memory_id(document)) is not None]
+    rows = MemoryLog.objects.filter(id__in=candidates, **tenant._asdict()).values_list("id", flat=True)
+    known = {document_id(number, tenant) for number in rows}
+    return [document for document in documents if document not in known]
+
+
+def remove(generation: Generation) -> int:
+    """Take them out of the index; returns how many there were. Raises CollectionLost, Unavailable."""
+    found = find(generation)
+    writing.delete_documents(generation, found)
+    return len(found)
+
+
+def _pages(generation: Generation) -> Iterator[list[str]]:
+    offset = 0
+
+    def read(collection: "Collection") -> list[str]:
+        return list(collection.get(limit=PAGE, offset=offset, include=[])["ids"])
+
+    while page := with_collection(generation, read):
+        yield page
+        offset += len(page)
+
+
+def memory_id(document: str) -> int | None:
+    """The number in `memory_{id}_{user_id}_{project_id}`; None when that is not what it looks like."""
+    number = document.removeprefix("memory_").partition("_")[0]
+    return int(number) if number.isdecimal() and len(number) < 19 else None

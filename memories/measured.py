@@ -1,0 +1,16 @@
+"""How long the slow steps take, for /metrics and in traces."""
+
+from opentelemetry import trace
+from prometheus_client import Counter, Histogram
+
+# Its spans go nowhere unless the process sends them.
+tracer = trace.get_tracer("memories")
+
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+embed_seconds = Histogram("semantix_embed_seconds", "Embedding the texts of one batch.", buckets=BUCKETS)
+embedded_texts = Counter("semantix_embedded_texts", "Texts embedded.")
+upsert_seconds = Histogram(
+    "semantix_index_upsert_seconds", "Writing one tenant's part of a batch to Chroma.", buckets=BUCKETS
+)
+upserted_vectors = Counter("semantix_index_upserted_vectors", "Vectors written to Chroma.")

@@ -1,0 +1,21 @@
+"""What a worker does once, before its first event: load what is slow to load, so that no memory waits for it."""
+
+import logging
+from typing import Any
+
+from memories import embeddings
+from memories.index.client import get_client
+from outbox import Unavailable
+
+logger = logging.getLogger(__name__)
+
+
+def warm_up(**_: Any) -> None:
+    """Called in each new worker, after the fork. What fails here fails again, and is told, at the first event."""
+    try:
+        embeddings.load()
+        get_client()
+    except Unavailable as unavailable:
+        logger.info("%s; events wait for it", unavailable)
+    except Exception:
+        logger.exception("A worker could not get ready; its events will fail the same way")
