@@ -1,0 +1,47 @@
+"""The ASGI application: one port for everything.
+
+Requests and answers go to Django's views on a pool of threads that live as long as the server: they keep their
+database connections between requests, where Django's own ASGI handler makes a thread, and a connection, for each.
+What stays open (server-sent events, WebSockets) runs on the event loop and holds no thread.
+"""
+
+from typing import Any
+
+from a2wsgi import WSGIMiddleware
+from channels.auth import AuthMiddlewareStack
+from channels.routing import URLRouter
+from channels.security.websocket import AllowedHostsOriginValidator
+from django.conf import settings
+from django.core.asgi import get_asgi_application
+from django.urls import path
+
+from semantix.chunked import with_length_told
+from semantix.wsgi import application as django_application
+
+threads = WSGIMiddleware(
+    with_length_told(django_application),  # type: ignore[arg-type]  # the stubs call a response no iterable of bytes; it is
+    workers=settings.WEB_THREADS,
+)
+event_loop = get_asgi_application()
+
+# Imported only now: they need the apps loaded.
+from memories.api.prefer_wait import PreferWait  # noqa: E402
+from memories.live.socket import LiveUpdates  # noqa: E402
+
+answers = PreferWait(threads, threads.executor)
+
+programs = AuthMiddlewareStack(URLRouter([path("ws/memory-logs/events", LiveUpdates.as_asgi())]))
+# A page of another site could use a visitor's session: browsers say where they come from, programs do not.
+browsers = AllowedHostsOriginValidator(programs)
+
+STREAMS = {"/memory-logs/events"}
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "websocket":
+        from_a_page = any(name == b"origin" for name, _ in scope["headers"])
+        await (browsers if from_a_page else programs)(scope, receive, send)
+    elif scope["path"] in STREAMS:
+        await event_loop(scope, receive, send)
+    else:
+        await answers(scope, receive, send)

@@ -1,0 +1,156 @@
+"""The admin's first page: how the outbox is doing, each figure with its last half hour."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+from memories.embeddings.cache import cache_statistics
+from outbox import statistics
+from semantix.console.history import Minute, last_minutes
+
+BLUE, GREEN, RED, AMBER = "#3b82f6", "#16a34a", "#dc2626", "#d97706"
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Card:
+    title: str
+    value: str
+    note: str = ""
+    link: str = ""
+    alarming: bool = False
+    # Chart.js data as JSON; empty for a figure without a history.
+    chart: str = ""
+
+
+def context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """unfold's DASHBOARD_CALLBACK."""
+    now, history = statistics.collect(exact_up_to=1000), last_minutes()
+    return context | {"cards": cards(now, history), "circuits": now.circuits, "relays": now.relays}
+
+
+def cards(now: statistics.Statistics, history: Sequence[Minute]) -> list[Card]:
+    return [
+        _backlog(now, history),
+        _oldest(now, history),
+        _rate(now, history),
+        _success(history),
+        _latency(now, history),
+        _dead(now),
+        _circuits(now),
+        _cache(),
+    ]
+
+
+def _backlog(now: statistics.Statistics, history: Sequence[Minute]) -> Card:
+    waiting = now.total("pending")
+    note = f"{now.total('claimed')} in hand, {now.total('retrying')} being retried"
+    link = f"{reverse('admin:outbox_event_changelist')}?status__exact=pending"
+    return Card(
+        "Waiting",
+        f"{waiting:,}",
+        note,
+        link,
+        chart=_chart(history, Waiting=(BLUE, [m.waiting for m in history])),
+    )
+
+
+def _oldest(now: statistics.Statistics, history: Sequence[Minute]) -> Card:
+    seconds = now.oldest_pending_seconds
+    line = [m.latency[3] / 1000 if m.latency else None for m in history]
+    return Card(
+        "Oldest waits",
+        NOTHING if seconds is None else _duration(seconds),
+        "below: the longest wait of what was delivered",
+        alarming=(seconds or 0) > 300,
+        chart=_chart(history, Seconds=(AMBER, line)),
+    )
+
+
+def _rate(now: statistics.Statistics, history: Sequence[Minute]) -> Card:
+    return Card(
+        "Delivered a minute",
+        f"{now.total('delivered_per_minute'):,}",
+        f"{now.delivered.value:,}{' (estimated)' if now.delivered.estimated else ''} on record",
+        chart=_chart(history, Delivered=(GREEN, [m.delivered for m in history])),
+    )
+
+
+def _success(history: Sequence[Minute]) -> Card:
+    delivered, failed = sum(m.delivered for m in history), sum(m.failed for m in history)
+    tried = delivered + failed
+    return Card(
+        "Success rate",
+        f"{100 * delivered / tried:.1f} %" if tried else NOTHING,
+        f"{failed:,} failed attempts in {len(history)} minutes",
+        alarming=bool(tried) and failed / tried > 0.05,
+        chart=_chart(history, Percent=(GREEN, [m.success_percent for m in history])),
+    )
+
+
+def _latency(now: statistics.Statistics, history: Sequence[Minute]) -> Card:
+    latency = now.latency
+    lines = {
+        name: (colour, [m.latency[place] if m.latency else None for m in history])
+        for place, (name, colour) in enumerate((("p50", GREEN), ("p95", AMBER), ("p99", RED)))
+    }
+    return Card(
+        "Publishing to delivery",
+        _milliseconds(latency.p50),
+        f"p95 {_milliseconds(latency.p95)}, p99 {_milliseconds(latency.p99)}, newest 10,000 of the last hour",
+        chart=_chart(history, **lines),
+    )
+
+
+def _dead(now: statistics.Statistics) -> Card:
+    dead = now.total("dead")
+    link = f"{reverse('admin:outbox_event_changelist')}?status__exact=dead"
+    return Card(
+        "Dead letters", f"{dead:,}", "wait for a person" if dead else "nothing was given up", link, bool(dead)
+    )
+
+
+def _circuits(now: statistics.Statistics) -> Card:
+    away = [circuit.dependency for circuit in now.circuits]
+    link = reverse("admin:outbox_circuit_changelist")
+    return Card(
+        "Dependencies",
+        ", ".join(away) or "all answer",
+        "away" if away else "no circuit is open",
+        link,
+        bool(away),
+    )
+
+
+def _cache() -> Card:
+    found = cache_statistics()
+    if not found["enabled"]:
+        return Card("Embedding cache", "off", "this embedder is faster than looking up")
+    note = f"{found['hits']:,} hits, {found['misses']:,} misses in this web process"
+    return Card("Embedding cache", f"{100 * found['hit_rate']:.0f} %", note)
+
+
+def _chart(history: Sequence[Minute], **lines: tuple[str, Sequence[float | None]]) -> str:
+    return json.dumps(
+        {
+            "labels": [minute.start.strftime("%H:%M") for minute in history],
+            "datasets": [
+                {"label": label, "data": list(points), "borderColor": colour, "backgroundColor": colour}
+                for label, (colour, points) in lines.items()
+            ],
+        }
+    )
+
+
+def _milliseconds(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:,.1f} ms"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,99 @@
+"""A Chroma server over a folder. Only ever through its server: two processes on one folder lose data."""
+
+import json
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from semantix.embedded import probe
+from semantix.embedded.errors import StartError
+from semantix.embedded.lock import Lock
+from semantix.embedded.process import Child, end_leftovers
+from semantix.embedded.service import Service
+
+# Without a bound every collection ever touched stays in memory with four open files: 2,000 take 5.4 GB.
+OPEN_COLLECTIONS = 64
+FILES_A_COLLECTION = 4
+# Its database, connections and libraries.
+FILES_BESIDE = 200
+STOP_SIGNALS = (signal.SIGTERM,)
+COLLECTIONS = "/api/v2/tenants/default_tenant/databases/default_database/collections"
+
+
+def start(
+    folder: Path,
+    *,
+    log: Path,
+    port: int | None = None,
+    open_collections: int = OPEN_COLLECTIONS,
+    timeout: float = 60.0,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Service:
+    """Start the server over `folder` on a loopback port, a free one unless it is given.
+
+    Raises StartError, and StartInterrupted once `stopping()` is true; nothing is left running then.
+    """
+    _require_files(open_collections)
+    folder = folder.resolve()
+    lock = Lock(folder.with_name(f"{folder.name}.lock"), f"The index folder {folder}")
+    config = folder.with_name(f"{folder.name}.yaml")
+    try:
+        end_leftovers(lambda process: str(config) in process.cmdline(), STOP_SIGNALS[0])
+        folder.mkdir(exist_ok=True)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        port = port or free_port()
+        config.write_text(json.dumps(server_config(folder, port, open_collections), indent=2))
+        url = f"http://127.0.0.1:{port}"
+        child = Child("Chroma", [*_program(), "run", str(config)], log=log, stop_signals=STOP_SIGNALS)
+        child.wait_until(lambda: answers(url), timeout=timeout, stopping=stopping)
+    except OSError as error:
+        lock.release()
+        raise StartError(f"Cannot keep an index in {folder}: {error.strerror} ({error.filename})") from None
+    except BaseException:
+        lock.release()
+        raise
+    return Service(url, child, lock)
+
+
+def server_config(folder: Path, port: int, open_collections: int) -> dict[str, object]:
+    """What `chroma run FILE` reads; JSON is YAML too."""
+    # One shard: of the default 64 each would hold one collection, and two busy ones could push each other out.
+    open_indexes = {"memory": {"capacity": open_collections, "shards": 1}}
+    return {
+        "listen_address": "127.0.0.1",
+        "port": port,
+        "persist_path": str(folder),
+        "segment_manager": {"hnsw_index_pool_cache_config": open_indexes},
+    }
+
+
+def answers(url: str) -> bool:
+    """Whether it answers a real query: its health check says yes also when it can open no collection."""
+    return probe.answers(f"{url}{COLLECTIONS}?limit=1")
+
+
+def _require_files(open_collections: int) -> None:
+    """Out of file descriptors it would say that it is healthy, and fail every query of the next collection."""
+    _soft, hard = resource.getrlimit(
+        resource.RLIMIT_NOFILE
+    )  # the child raises its soft limit to the hard one
+    needed = open_collections * FILES_A_COLLECTION + FILES_BESIDE
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise StartError(
+            f"Chroma needs {needed} open files, and this account may have {hard}: raise the hard limit "
+            "(ulimit -Hn, or LimitNOFILE= of the service)."
+        )
+
+
+def _program() -> list[str]:
+    # By the interpreter, not the script beside it: that one breaks in a moved environment.
+    return [sys.executable, "-c", "from chromadb.cli.cli import app; app()"]
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

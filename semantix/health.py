@@ -1,0 +1,118 @@
+"""Health: `live` says that the process answers, `ready` what works: each check by name, with how long it took.
+
+No check can hang the answer: each runs on a thread of its own, is given CHECK_SECONDS, and is not begun again
+while an earlier run of it still hangs.
+"""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
+
+from django.db import close_old_connections, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, JsonResponse
+
+from memories.index.client import get_client
+
+CHECK_SECONDS = 2.0
+# A relay says that it is alive every 5 seconds.
+HEARTBEAT_SECONDS = 20.0
+
+Check = Callable[[], None]
+
+
+class NotWell(Exception):
+    """A check that ran and found something wrong; the message goes to the operator."""
+
+
+def live(request: HttpRequest) -> JsonResponse:
+    return JsonResponse({"status": "ok"})
+
+
+def ready(request: HttpRequest) -> JsonResponse:
+    """200 `ok`; 200 `degraded` while memories can be stored but not all else works; 503 `unavailable`."""
+    checks = run_checks()
+    if any(checks[name]["status"] != "ok" for name in NEEDED):
+        return JsonResponse({"status": "unavailable", "checks": checks}, status=503)
+    well = all(check["status"] == "ok" for check in checks.values())
+    return JsonResponse({"status": "ok" if well else "degraded", "checks": checks})
+
+
+def run_checks() -> dict[str, dict[str, Any]]:
+    """Every check's outcome: {"status": "ok" | "failed", "latency_ms": …, "detail": … when failed}."""
+    running = {name: _begin(name, check) for name, check in CHECKS.items()}
+    wait(running.values(), timeout=CHECK_SECONDS)
+    return {name: _outcome(future) for name, future in running.items()}
+
+
+def postgres() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM outbox_event LIMIT 1")
+
+
+def migrations() -> None:
+    executor = MigrationExecutor(connection)
+    missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if missing:
+        first = missing[0][0]
+        raise NotWell(f"{len(missing)} migrations are not applied, from {first} on: run manage.py migrate")
+
+
+def cluster() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT extract(epoch FROM clock_timestamp() - max(seen_at)) FROM outbox_relay")
+        [age] = cursor.fetchone()
+    if age is None or age > HEARTBEAT_SECONDS:
+        since = "never seen" if age is None else f"last seen {age:.0f} s ago"
+        raise NotWell(f"no cluster is alive ({since}): run manage.py qcluster; memories are stored and wait")
+
+
+def chroma() -> None:
+    # A real query: Chroma's own health check says yes also when it can open no collection any more.
+    get_client().list_collections(limit=1)
+
+
+CHECKS: dict[str, Check] = {
+    "postgres": postgres,
+    "migrations": migrations,
+    "cluster": cluster,
+    "chroma": chroma,
+}
+# Without these nothing can be stored.
+NEEDED = ("postgres", "migrations")
+
+_threads = ThreadPoolExecutor(max_workers=len(CHECKS), thread_name_prefix="health")
+_running: dict[str, Future[float]] = {}
+
+
+def _begin(name: str, check: Check) -> Future[float]:
+    """Start the check, or take up the one that still runs."""
+    future = _running.get(name)
+    if future is None or future.done():
+        future = _running[name] = _threads.submit(_timed, check)
+    return future
+
+
+def _timed(check: Check) -> float:
+    """Milliseconds the check took."""
+    started = time.perf_counter()
+    close_old_connections()
+    try:
+        check()
+    finally:
+        connection.close()
+    return (time.perf_counter() - started) * 1000
+
+
+def _outcome(future: Future[float]) -> dict[str, Any]:
+    if not future.done():
+        return {
+            "status": "failed",
+            "latency_ms": CHECK_SECONDS * 1000,
+            "detail": f"no answer in {CHECK_SECONDS} s",
+        }
+    error = future.exception()
+    if error is not None:
+        return {"status": "failed", "latency_ms": None, "detail": " ".join(str(error).split())}
+    return {"status": "ok", "latency_ms": round(future.result(), 1)}

@@ -1,0 +1,1 @@
+"""What /metrics tells, in Prometheus' format. Every name stands in docs/operations/metrics.md; a test holds that."""

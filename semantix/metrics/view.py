@@ -1,0 +1,38 @@
+"""GET /metrics."""
+
+import os
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.utils.crypto import constant_time_compare
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from semantix.metrics.stored import EmbeddingCacheCollector, OutboxCollector
+
+
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Open, unless METRICS_TOKEN is set: then `Authorization: Bearer <token>`."""
+    sent = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    if settings.METRICS_TOKEN and not constant_time_compare(sent, settings.METRICS_TOKEN):
+        return HttpResponse(
+            "METRICS_TOKEN is needed as Authorization: Bearer.\n", status=401, content_type="text/plain"
+        )
+    return HttpResponse(exposition(), content_type=CONTENT_TYPE_LATEST)
+
+
+def exposition() -> bytes:
+    """Everything: what all processes measured, and what the database holds."""
+    stored = CollectorRegistry()
+    stored.register(OutboxCollector())
+    stored.register(EmbeddingCacheCollector())
+    return generate_latest(measured_registry()) + generate_latest(stored)
+
+
+def measured_registry() -> CollectorRegistry:
+    """What the processes that share PROMETHEUS_MULTIPROC_DIR measured; without it, this process alone."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return REGISTRY
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return registry

@@ -1,0 +1,106 @@
+"""From nothing to a running service, and back to nothing."""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from django.conf import settings
+
+from semantix.embedded import chroma, postgres, probe
+from semantix.embedded.errors import StartInterrupted
+from semantix.embedded.lock import Lock
+from semantix.embedded.process import Child
+from semantix.up import database, web
+from semantix.up.access import access
+from semantix.up.announcement import announcement
+from semantix.up.interruption import Interruption
+from semantix.up.private_files import secret_key, write_services
+from semantix.up.service_group import ServiceGroup
+
+Say = Callable[[str], None]
+
+
+def run(say: Say) -> None:
+    """Start everything, say where it is, keep watch until interrupted, stop everything.
+
+    Raises StartError when something does not start, or ends by itself; all is stopped then, too.
+    """
+    interruption = Interruption()
+    lock = Lock(settings.DATA_DIR / "up.lock", f"The data folder {settings.DATA_DIR}")
+    group = ServiceGroup()
+    try:
+        _start(group, interruption, say)
+        group.watch(interruption)
+    except StartInterrupted:
+        pass
+    finally:
+        group.stop(say)
+        settings.SERVICES_ENV.unlink(missing_ok=True)
+        lock.release()
+    say("Stopped.")
+
+
+def _start(group: ServiceGroup, interruption: Interruption, say: Say) -> None:
+    auth = access(settings.HOST, settings.SEMANTIX_AUTH if "SEMANTIX_AUTH" in settings.GIVEN else None)
+    web.require_free_port(settings.HOST, settings.PORT)
+    services = _start_stores(group, interruption, say)
+    with interruption.at_once():
+        database.migrate(say)
+        if "DATABASE_URL" not in settings.GIVEN:
+            database.forget_lost_workers(say)
+    write_services(settings.SERVICES_ENV, services)
+    environment = {**os.environ, **services, "SEMANTIX_AUTH": auth, **_measurements()}
+    url = _start_django(group, environment, interruption, say)
+    with interruption.at_once():
+        say(announcement(url, auth, database.first_admin_password()))
+
+
+def _start_stores(group: ServiceGroup, interruption: Interruption, say: Say) -> dict[str, str]:
+    """Postgres and Chroma, unless they were given. Returns the settings that tell of them."""
+    services = {}
+    if "DATABASE_URL" not in settings.GIVEN:
+        say(f"Starting Postgres over {settings.DATA_DIR / 'postgres'} ...")
+        store = postgres.start(settings.DATA_DIR / "postgres", log=_log("postgres"), stopping=interruption)
+        group.add(store)
+        services["DATABASE_URL"] = store.url
+        database.use(store.url)
+    if "CHROMA_URL" not in settings.GIVEN:
+        say(f"Starting Chroma over {settings.CHROMADB_PATH} ...")
+        store = chroma.start(settings.CHROMADB_PATH, log=_log("chroma"), stopping=interruption)
+        group.add(store)
+        services["CHROMA_URL"] = store.url
+    elif not chroma.answers(settings.CHROMA_URL):
+        say(f"Chroma at {settings.CHROMA_URL} does not answer: memories will wait for it, searches fail.")
+    if "SECRET_KEY" not in settings.GIVEN:
+        services["SECRET_KEY"] = secret_key(settings.DATA_DIR / "secret_key")
+    return services
+
+
+def _start_django(
+    group: ServiceGroup, environment: dict[str, str], interruption: Interruption, say: Say
+) -> str:
+    """The cluster and the web server. Returns the address once it answers there."""
+    say("Starting the cluster and the web server ...")
+    qcluster = [sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster"]
+    group.add(Child("Cluster", qcluster, env=environment, cwd=settings.BASE_DIR))
+    server = Child(
+        "Web server", web.command(settings.HOST, settings.PORT), env=environment, cwd=settings.BASE_DIR
+    )
+    group.add(server)
+    url = web.base_url(settings.HOST, settings.PORT)
+    server.wait_until(lambda: probe.answers(f"{url}/health/live"), timeout=60, stopping=interruption)
+    return url
+
+
+def _measurements() -> dict[str, str]:
+    """An empty folder where the web server and the cluster count together, for one /metrics of both."""
+    folder = settings.DATA_DIR / "metrics"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return {"PROMETHEUS_MULTIPROC_DIR": str(folder)}
+
+
+def _log(name: str) -> Path:
+    return Path(settings.DATA_DIR, "logs", f"{name}.log")
