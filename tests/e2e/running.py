@@ -1,0 +1,148 @@
+"""`manage.py up` as a person runs it: a process, its output, and what it leaves behind."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import psutil
+import psycopg
+
+from tests.free_port import free_port
+from tests.waiting import wait_until
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+LAST_LINE = "Ctrl-C stops everything."
+# Any one will do that is not root; it need not exist.
+ORDINARY_USER = 65534
+
+
+class Up:
+    """Started at once over `data`, from a folder that is not the project's. Leaving the `with` ends it."""
+
+    def __init__(self, data: Path, *, ordinary_user: bool = False, **environment: str) -> None:
+        self.data = data
+        self.port = int(environment.get("PORT", free_port()))
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._output = data.with_name(f"{data.name}.output")
+        # The socket of a killed one goes with the tests' folder.
+        scratch = os.environ["DATA_DIR"]
+        given = {"DATA_DIR": str(data), "PORT": str(self.port), "TMPDIR": scratch, **environment}
+        with self._output.open("w") as output:
+            self.process = subprocess.Popen(
+                [
+                    *(_as_ordinary_user() if ordinary_user else []),
+                    sys.executable,
+                    str(ROOT / "manage.py"),
+                    "up",
+                ],
+                cwd="/",
+                env=_without_the_tests_services() | given,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        if self.process.poll() is None:
+            with suppress(subprocess.TimeoutExpired):
+                self.stop()
+        for process in self.processes():
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.process.kill()
+        self.process.wait()
+
+    @property
+    def output(self) -> str:
+        return self._output.read_text()
+
+    def wait_for_line(self, text: str) -> None:
+        wait_until(lambda: text in self.output or self.process.poll() is not None, seconds=60)
+        assert text in self.output, self.output
+
+    def wait_until_up(self) -> Self:
+        self.wait_for_line(LAST_LINE)
+        return self
+
+    def wait_for_end(self, seconds: float = 20) -> int:
+        """The exit code."""
+        return self.process.wait(seconds)
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+        """Ask it to end, in the time a person has patience for. Returns the exit code."""
+        self.process.send_signal(number)
+        return self.wait_for_end(10)
+
+    def cut_power(self) -> None:
+        """Kill everything, the workers first: none gets to say anything."""
+        for process in [*self._workers(), *self.processes()]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.wait_for_end()
+        wait_until(lambda: not self.processes())
+
+    def _workers(self) -> list[psutil.Process]:
+        cluster = self.child("qcluster")
+        return [*cluster.children(recursive=True), cluster]
+
+    def processes(self) -> list[psutil.Process]:
+        """Everything that works on the data folder: by its environment, its arguments or where it stands."""
+        return [process for process in psutil.process_iter() if self._is_ours(process)]
+
+    def child(self, argument: str) -> psutil.Process:
+        """The direct child with `argument` in its command."""
+        children = psutil.Process(self.process.pid).children()
+        return next(p for p in children if any(argument in word for word in p.cmdline()))
+
+    def manage(self, *command: str) -> str:
+        """What `manage.py` prints, asked from another terminal."""
+        environment = _without_the_tests_services() | {"DATA_DIR": str(self.data)}
+        argv = [sys.executable, str(ROOT / "manage.py"), *command]
+        return subprocess.run(
+            argv, env=environment, check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        response = httpx.post(self.url + path, json=body, timeout=10)
+        assert response.is_success, response.text
+        return response.json()
+
+    def ask(self, query: str) -> list[Any]:
+        """The rows that its database answers."""
+        (url,) = re.findall("^DATABASE_URL=(.*)", (self.data / "services.env").read_text(), re.MULTILINE)
+        with psycopg.connect(url) as connection:
+            return connection.execute(query).fetchall()
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        with suppress(psutil.Error):
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return False
+            folder = str(self.data)
+            return (
+                process.environ().get("DATA_DIR") == folder
+                or any(folder in word for word in process.cmdline())
+                or process.cwd().startswith(folder)
+            )
+        return False
+
+
+def _without_the_tests_services() -> dict[str, str]:
+    ours = {"DATABASE_URL", "CHROMA_URL", "SECRET_KEY", "DATA_DIR", "SEMANTIX_AUTH", "DJANGO_SETTINGS_MODULE"}
+    return {name: value for name, value in os.environ.items() if name not in ours}
+
+
+def _as_ordinary_user() -> list[str]:
+    """Where the tests run as root: another account, allowed to read what only root may (a clone under /root)."""
+    if os.geteuid() != 0:
+        return []
+    account = [f"--reuid={ORDINARY_USER}", f"--regid={ORDINARY_USER}", "--clear-groups"]
+    return ["setpriv", *account, "--inh-caps=+dac_override", "--ambient-caps=+dac_override"]

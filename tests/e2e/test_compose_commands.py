@@ -1,0 +1,146 @@
+"""The commands of docker-compose.yml, run as processes in its order, with its environment and its health checks."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import httpx
+import psycopg
+import pytest
+import yaml
+
+from semantix.embedded.process import Child
+from tests.free_port import free_port
+from tests.waiting import wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+# The Dockerfile's health check holds where a service has none of its own.
+[_, _written] = (ROOT / "Dockerfile").read_text().split("HEALTHCHECK")
+IMAGES_CHECK: list[str] = yaml.safe_load(_written.split("CMD", 1)[1].splitlines()[0])
+PORTS = {"chroma": "8000", "cache": "6379", "turns": "6379", "web": "8000", "cluster": "9100"}
+MEMORY = {"user_id": "ada", "project_id": "demo", "task": "Fix the login timeout", "agent": "coder"}
+
+
+class Composed:
+    """Every service but Postgres, for which a database of its own stands in, on free ports of this machine."""
+
+    def __init__(self, folder: Path, database_url: str, stack: ExitStack) -> None:
+        self.folder = folder
+        self.database_url = database_url
+        self.stack = stack
+        self.ports = {name: str(free_port()) for name in PORTS}
+        self.url = f"http://127.0.0.1:{self.ports['web']}"
+
+    def start(self, name: str) -> None:
+        child = Child(name, self.command(name), env=self.environment(name), cwd=self.cwd(name))
+        self.stack.callback(child.stop)
+        child.wait_until(lambda: self.is_healthy(name), timeout=60)
+
+    def run(self, name: str, *command: str) -> str:
+        """To its end, the service's own command or another in its place; what it printed."""
+        argv = self.here(list(command)) if command else self.command(name)
+        done = subprocess.run(
+            argv, env=self.environment(name), cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def is_healthy(self, name: str) -> bool:
+        kind, *test = SERVICES[name].get("healthcheck", {"test": ["CMD", *IMAGES_CHECK]})["test"]
+        assert kind == "CMD"
+        if test[0] == "redis-cli":
+            test[1:1] = ["-p", self.ports[name]]
+        check = [word.replace(f"127.0.0.1:{PORTS[name]}/", f"127.0.0.1:{self.ports[name]}/") for word in test]
+        done = subprocess.run(
+            self.here(check), env=self.environment(name), capture_output=True, check=False, timeout=20
+        )
+        return done.returncode == 0
+
+    def command(self, name: str) -> list[str]:
+        command = list(SERVICES[name]["command"])
+        if name == "web":
+            command[command.index("--port") + 1] = self.ports[name]
+        return self.here(command) + (["--port", self.ports[name]] if command[0] == "redis-server" else [])
+
+    def here(self, command: list[str]) -> list[str]:
+        """The programs of the image's virtual environment are those beside this interpreter."""
+        beside = Path(sys.executable).with_name(command[0])
+        return [str(beside) if beside.exists() else command[0], *command[1:]]
+
+    def cwd(self, name: str) -> Path:
+        """Where Redis and Chroma keep their data; our own parts run from the project."""
+        if name in ("web", "cluster"):
+            return ROOT
+        folder = self.folder / name
+        folder.mkdir()
+        if name == "chroma":
+            given = yaml.safe_load((ROOT / "chroma.yaml").read_text())
+            ours = {"persist_path": str(folder), "port": int(self.ports[name])}
+            (folder / "chroma.yaml").write_text(yaml.safe_dump(given | ours))
+        return folder
+
+    def environment(self, name: str) -> dict[str, str]:
+        given = SERVICES[name].get("environment", {}) if name not in ("cache", "turns") else {}
+        measured = self.folder / f"{name}-measured"
+        measured.mkdir(exist_ok=True)
+        ours = {
+            "SECRET_KEY": "0123456789abcdef" * 4,
+            "DATABASE_URL": self.database_url,
+            "ALLOWED_HOSTS": "localhost,127.0.0.1",
+            "DATA_DIR": str(self.folder),
+            "PROMETHEUS_MULTIPROC_DIR": str(measured),
+            "PORT": self.ports["web"],
+            "CLUSTER_METRICS_PORT": self.ports["cluster"],
+        }
+        reached = {key: self.reached(value) for key, value in given.items()}
+        # Only what compose gives: nothing of the shell that runs the tests.
+        environment = reached | {key: ours[key] for key in reached.keys() & ours.keys()}
+        return {"PATH": os.environ["PATH"], "ENV_FILE": os.devnull, "HOME": str(self.folder), **environment}
+
+    def reached(self, value: str) -> str:
+        for name in ("chroma", "cache", "turns"):
+            value = value.replace(f"{name}:{PORTS[name]}", f"127.0.0.1:{self.ports[name]}")
+        return value
+
+
+@pytest.fixture
+def database_url() -> Iterator[str]:
+    """A database that holds nothing yet, on the tests' Postgres."""
+    name = f"composed_{uuid4().hex}"
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_every_service_starts_in_order_is_healthy_and_together_they_work(
+    tmp_path: Path, database_url: str
+) -> None:
+    with ExitStack() as stack:
+        composed = Composed(tmp_path, database_url, stack)
+        for name in ("chroma", "cache", "turns"):
+            composed.start(name)
+        composed.run("migrate")
+        composed.start("web")
+        composed.start("cluster")
+
+        wait_until(lambda: httpx.get(f"{composed.url}/health/ready").json()["status"] == "ok")
+        key = composed.run("web", "python", "manage.py", "create_api_key", "--user-id", "ada")
+        with httpx.Client(base_url=composed.url, headers={"Authorization": f"Bearer {key}"}) as ada:
+            assert httpx.post(f"{composed.url}/memory-logs", json=MEMORY).status_code in (401, 403)
+            stored = ada.post("/memory-logs", json=MEMORY).raise_for_status().json()
+            query = {"user_id": "ada", "project_id": "demo", "query": "timeouts at login"}
+            found = wait_until(lambda: ada.post("/memory-logs/search", json=query).raise_for_status().json())
+        assert [hit["memory_log_id"] for hit in found] == [stored["id"]]
+        measured = httpx.get(f"http://127.0.0.1:{composed.ports['cluster']}/metrics").text
+        assert (
+            'semantix_outbox_attempts_total{event_type="memory_log.stored",outcome="delivered"} 1.0'
+            in measured
+        )

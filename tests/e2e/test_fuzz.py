@@ -1,0 +1,62 @@
+"""schemathesis against the real server: every operation of the schema, every check it has.
+
+A short run here. `make fuzz` makes it long: FUZZ_CASES is how many requests it must have made at the least.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.keys import new_key
+from tests.processes import environment
+from tests.web_server import WebServer
+
+CONFIG = Path(__file__).with_name("schemathesis.toml")
+CASES = int(os.environ.get("FUZZ_CASES", "0"))
+# The long run adds what is systematic, about 100 requests an operation, and chains of requests.
+PHASES = "examples,coverage,fuzzing,stateful" if CASES else "examples,fuzzing"
+EXAMPLES = max(4, CASES // 15)
+
+pytestmark = [pytest.mark.timeout(7200), pytest.mark.django_db(transaction=True)]
+
+
+def fuzz(server: WebServer, folder: Path, *options: str) -> int:
+    """How many requests were made. Fails with all that schemathesis says when it finds anything."""
+    command = [
+        sys.executable,
+        "-m",
+        "schemathesis.cli",
+        "--config-file",
+        str(CONFIG),
+        "run",
+        f"{server.url}/schema",
+    ]
+    run = subprocess.run([*command, *options], cwd=folder, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    found = re.search(r"([\d,]+) generated", run.stdout)
+    return int(found[1].replace(",", "")) if found else 0
+
+
+def test_no_generated_request_finds_a_crash_or_an_answer_that_the_schema_does_not_know(
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "server.log"
+    with WebServer(log=log, **environment()) as server:
+        made = fuzz(server, tmp_path, "--max-examples", str(EXAMPLES), "--phases", PHASES)
+
+    assert made > CASES
+    assert "Traceback" not in log.read_text()
+
+
+if CASES:
+
+    def test_no_operation_can_be_called_without_its_key(tmp_path: Path) -> None:
+        key = ("--header", f"Authorization: Bearer {new_key('fuzz')}")
+        with WebServer(
+            log=tmp_path / "server.log", **environment() | {"SEMANTIX_AUTH": "required"}
+        ) as server:
+            assert fuzz(server, tmp_path, *key, "--checks", "ignored_auth", "--max-examples", "10") > 0

@@ -1,0 +1,161 @@
+"""`manage.py up`, as a person meets it."""
+
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.e2e.running import ORDINARY_USER, Up
+from tests.free_port import free_port
+from tests.waiting import wait_until
+
+TENANT = {"user_id": "alice", "project_id": "demo"}
+MEMORY = TENANT | {
+    "task": "Fix the login timeout",
+    "agent": "coder",
+    "raw_data": {"solution": "refresh first"},
+}
+
+IN_HAND = "SELECT id FROM outbox_event WHERE type = 'embedding.generated' AND status = 'claimed'"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A folder whose path is longer than a socket's may be, with a space in it, of an ordinary user's own."""
+    folder = tmp_path / ("a long path/" + "x" * 100)
+    folder.mkdir(parents=True)
+    if os.geteuid() == 0:
+        os.chown(folder, ORDINARY_USER, ORDINARY_USER)
+    return folder
+
+
+def found(up: Up) -> list[Any]:
+    return list(up.post("/memory-logs/search", TENANT | {"query": "login timeout", "mode": "vector"}))
+
+
+def test_a_memory_is_found_and_still_there_after_a_restart(tmp_path: Path) -> None:
+    with Up(tmp_path / "data").wait_until_up() as up:
+        stored = up.post("/memory-logs", MEMORY)
+        assert stored["embedding"] is None
+        assert "open, no key asked" in up.output
+        wait_until(lambda: found(up))
+        assert up.stop() == 0
+        assert up.processes() == []
+        assert not (up.data / "services.env").exists()
+    with Up(tmp_path / "data").wait_until_up() as up:
+        assert [result["memory_log_id"] for result in found(up)] == [stored["id"]]
+        assert "shown this once" not in up.output
+
+
+def test_events_pending_at_the_stop_are_delivered_after_the_next_start(data: Path) -> None:
+    nobody_there = f"http://127.0.0.1:{free_port()}"
+    with Up(data, ordinary_user=True, CHROMA_URL=nobody_there).wait_until_up() as up:
+        assert {process.uids().effective for process in up.processes()} == {data.stat().st_uid}
+        assert f"Chroma at {nobody_there} does not answer" in up.output
+        up.post("/memory-logs", MEMORY)
+        assert up.stop() == 0
+        assert up.processes() == []
+    with Up(data, ordinary_user=True).wait_until_up() as up:
+        wait_until(lambda: found(up))
+
+
+@pytest.mark.parametrize("command", ["qcluster", "postgres"])
+def test_when_a_part_dies_all_end_with_one_line(tmp_path: Path, command: str) -> None:
+    with Up(tmp_path / "data").wait_until_up() as up:
+        up.child(command).kill()
+        assert up.wait_for_end() == 1
+        assert "ended by itself (killed by signal 9)" in up.output
+        assert up.processes() == []
+
+
+def test_killed_itself_it_leaves_nothing(tmp_path: Path) -> None:
+    with Up(tmp_path / "data").wait_until_up() as up:
+        up.process.kill()
+        wait_until(lambda: not up.processes())
+
+
+def test_after_a_power_cut_it_goes_on_at_once_with_what_was_in_hand(tmp_path: Path) -> None:
+    with Up(tmp_path / "data").wait_until_up() as up:
+        up.post("/memory-logs", MEMORY)
+        wait_until(lambda: len(found(up)) == 1)
+        up.child("chromadb").suspend()
+        up.post("/memory-logs", MEMORY)
+        wait_until(lambda: up.ask(IN_HAND))
+        up.cut_power()
+    with Up(tmp_path / "data").wait_until_up() as up:
+        assert "Taking up again 1 events" in up.output
+        wait_until(lambda: len(found(up)) == 2)
+        assert up.stop(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize(
+    "moment", ["Starting Postgres", "Starting Chroma", "Migrating", "Starting the cluster"]
+)
+def test_interrupted_while_starting_it_leaves_nothing(tmp_path: Path, moment: str) -> None:
+    with Up(tmp_path / "data") as up:
+        up.wait_for_line(moment)
+        assert up.stop(signal.SIGTERM) == 0
+        assert up.processes() == []
+        assert "Traceback" not in up.output
+
+
+def refused(up: Up) -> str:
+    """The one line with which a start gives up."""
+    with up:
+        assert up.wait_for_end(60) == 1
+        assert up.processes() == []
+        return up.output.strip().splitlines()[-1]
+
+
+def test_a_port_in_use_is_said(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert f"Port {port} on 127.0.0.1 is in use" in refused(Up(tmp_path / "data", PORT=str(port)))
+
+
+def test_open_to_the_network_is_refused(tmp_path: Path) -> None:
+    up = Up(tmp_path / "data", HOST="0.0.0.0", SEMANTIX_AUTH="open")
+    assert "SEMANTIX_AUTH=open would let everybody who reaches 0.0.0.0" in refused(up)
+
+
+def test_where_keys_are_required_a_key_opens_its_tenant_alone(tmp_path: Path) -> None:
+    with Up(tmp_path / "data", SEMANTIX_AUTH="required").wait_until_up() as up:
+        assert "by key only" in up.output
+        key = up.manage("create_api_key", "--user-id", "alice")
+        url, headers = f"{up.url}/memory-logs", {"Authorization": f"Bearer {key}"}
+        assert httpx.post(url, json=MEMORY).status_code == 401
+        assert httpx.post(url, json=MEMORY, headers=headers).status_code == 201
+        assert httpx.post(url, json=MEMORY | {"user_id": "bob"}, headers=headers).status_code == 403
+
+
+def test_a_data_folder_that_is_a_file_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert f"Cannot write in {tmp_path}/file" in refused(Up(tmp_path / "file"))
+
+
+def test_a_data_folder_one_may_not_write_is_said(tmp_path: Path) -> None:
+    assert "Cannot write in /proc/data" in refused(Up(tmp_path / "data", DATA_DIR="/proc/data"))
+
+
+def test_a_database_that_is_not_there_is_said(tmp_path: Path) -> None:
+    port = free_port()
+    line = refused(Up(tmp_path / "data", DATABASE_URL=f"postgresql://postgres@127.0.0.1:{port}/semantix"))
+    assert f"Cannot use Postgres at 127.0.0.1:{port}/semantix" in line
+
+
+def test_a_postgres_without_pgvector_is_said(tmp_path: Path) -> None:
+    without = "&options=-c%20extension_control_path%3D/nowhere"
+    line = refused(Up(tmp_path / "data", DATABASE_URL=os.environ["DATABASE_URL"] + without))
+    assert "has no pgvector" in line
+
+
+def test_an_embedding_backend_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    line = refused(Up(tmp_path / "data", EMBEDDING_BACKEND="google"))
+    assert "GOOGLE_API_KEY is empty: set it" in line
+    assert not (tmp_path / "data").exists()

@@ -1,0 +1,84 @@
+"""Workers that are killed, and events that kill them."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from outbox.models import Event, Failure
+from tests.clusters import cluster
+from tests.outbox.published import expire_leases, publish, publish_all, status_of
+from tests.outbox_app.models import Effect
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_an_event_that_kills_its_worker_is_dead_after_max_attempts_and_its_neighbours_go_on(
+    tmp_path: Path,
+) -> None:
+    with cluster(tmp_path, OUTBOX_MAX_ATTEMPTS="3", CLUSTER_WORKERS="1") as running:
+        (poison,) = publish_all("test.deadly", ["poison"], kill=True)
+        wait_until(lambda: Event.objects.get(id=poison.id).attempts == 1)
+        for attempt in (1, 2, 3):
+            wait_until(lambda attempt=attempt: running.output.count("after death") >= attempt, seconds=30)
+            expire_leases()
+        wait_until(lambda: status_of(poison) == ["dead"], seconds=30)
+
+        assert Failure.objects.filter(event=poison, worker="lost").count() == 3
+        assert Event.objects.get(id=poison.id).attempts == 3
+        after = publish()
+        wait_until(lambda: status_of(after) == ["delivered"])
+
+
+def test_a_batch_that_killed_its_worker_is_delivered_one_by_one(tmp_path: Path) -> None:
+    neighbours = publish_all("test.deadly", range(4))
+    (poison,) = publish_all("test.deadly", ["poison"], kill=True)
+    with cluster(tmp_path, OUTBOX_MAX_ATTEMPTS="2", CLUSTER_WORKERS="1") as running:
+        wait_until(lambda: "after death" in running.output, seconds=30)
+        assert not Effect.objects.exists()
+        expire_leases()
+
+        wait_until(lambda: status_of(*neighbours) == ["delivered"] * 4, seconds=30)
+
+        assert set(Effect.objects.values_list("together", flat=True)) == {1}
+        wait_until(lambda: running.output.count("after death") == 2, seconds=30)
+        expire_leases()
+        wait_until(lambda: status_of(poison) == ["dead"], seconds=30)
+
+
+def test_a_worker_that_takes_too_long_is_ended_and_the_reason_recorded(tmp_path: Path) -> None:
+    with cluster(tmp_path, CLUSTER_TIMEOUT_SECONDS="2", OUTBOX_MAX_ATTEMPTS="1") as running:
+        event = publish("test.waited_for", file=str(tmp_path / "never"))
+
+        wait_until(lambda: status_of(event) == ["dead"], seconds=30)
+
+        failure = Failure.objects.get(event=event)
+        assert failure.error == "TimeoutException: Task exceeded maximum timeout value (2 seconds)"
+        assert "in wait" in failure.traceback
+        wait_until(lambda: "after timeout" in running.output, seconds=30)
+
+
+def test_a_relay_that_is_killed_is_replaced_and_nothing_is_lost(tmp_path: Path) -> None:
+    with cluster(tmp_path) as running:
+        relay = running.relay_pid()
+        assert relay
+        os.kill(relay, signal.SIGKILL)
+
+        event = publish()
+
+        wait_until(lambda: status_of(event) == ["delivered"], seconds=30)
+        assert "reincarnated pusher" in running.output
+
+
+def test_a_cluster_that_lost_its_machine_leaves_its_events_to_another(tmp_path: Path) -> None:
+    with cluster(tmp_path) as lost:
+        in_hand = publish("test.waited_for", file=str(tmp_path / "go on"))
+        wait_until(lambda: Effect.objects.exists())
+        lost.kill()
+    (tmp_path / "go on").touch()
+    with cluster(tmp_path):
+        expire_leases()
+        wait_until(lambda: status_of(in_hand) == ["delivered"], seconds=30)
+    assert Event.objects.get().attempts == 2

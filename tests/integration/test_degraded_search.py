@@ -1,0 +1,150 @@
+"""Search while Chroma is away: from PostgreSQL, with the same answers and scores, and back by itself."""
+
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from memories.filters import Filters
+from memories.index import client, presence
+from memories.models import Tenant
+from memories.search import Answer, Mode, Query, answer
+from memories.services import NewMemory, create_memory
+from outbox import Unavailable, circuits
+from outbox.models import Event
+from outbox.testing import drain
+from tests.tenants import new_tenant
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+TASKS = [
+    "Fix the login redirect",
+    "Rotate the mail certificate",
+    "Bake sourdough bread",
+    "Fix the logout page",
+]
+FILTERS = [
+    Filters(),
+    Filters(agent="ada"),
+    Filters(tags=("web",)),
+    Filters(date_from=date(2026, 1, 3)),
+    Filters(date_to=date(2026, 1, 2), tags=("web",)),
+    Filters(raw_data={"severity": 2}),
+    Filters(raw_data={"severity": 2, "open": True}),
+    Filters(task="Bake sourdough bread"),
+]
+
+
+@pytest.fixture(autouse=True)
+def asked_afresh() -> Iterator[None]:
+    presence.forget()
+    yield
+    presence.forget()
+
+
+@pytest.fixture
+def tenant() -> Tenant:
+    tenant = new_tenant()
+    for number, task in enumerate(TASKS):
+        remember(tenant, task, number)
+    drain()
+    return tenant
+
+
+def remember(tenant: Tenant, task: str, number: int = 0) -> int:
+    raw_data = {"tags": ["web"] if "log" in task else [], "severity": number, "open": number % 2 == 0}
+    return create_memory(
+        NewMemory(
+            user_id=tenant.user_id,
+            project_id=tenant.project_id,
+            task=task,
+            agent=("ada", "bob")[number % 2],
+            date=date(2026, 1, number + 1),
+            raw_data=raw_data,
+        )
+    ).id
+
+
+def by_meaning(tenant: Tenant, text: str = "fix login page", **more: Any) -> Answer:
+    return answer(Query(text=text, tenant=tenant, mode=Mode.VECTOR, **more))
+
+
+@pytest.fixture
+def no_chroma(settings: Any) -> Iterator[None]:
+    """Nobody listens where Chroma should be."""
+    settings.CHROMA_URL = "http://127.0.0.1:9"
+    client._clients.clear()  # noqa: SLF001
+    yield
+    client._clients.clear()  # noqa: SLF001
+
+
+@pytest.mark.parametrize("filters", FILTERS, ids=str)
+def test_both_backends_give_the_same_answers_and_scores(
+    tenant: Tenant, filters: Filters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = by_meaning(tenant, filters=filters)
+    circuits.open_circuit(Unavailable("chroma", "refused"))
+    presence.forget()
+    store = by_meaning(tenant, filters=filters)
+
+    assert (index.backend, store.backend) == ("chroma", "pgvector")
+    assert [one.memory_log_id for one in index.found] == [one.memory_log_id for one in store.found]
+    for one, other in zip(index.found, store.found, strict=True):
+        assert one.similarity == pytest.approx(other.similarity, abs=1e-5)
+        assert (one.id, one.document, one.metadata) == (other.id, other.document, other.metadata)
+
+
+@pytest.mark.usefixtures("no_chroma")
+def test_an_unreachable_chroma_is_not_asked_again_and_again(tenant: Tenant) -> None:
+    assert by_meaning(tenant).backend == "pgvector"
+    assert presence.seems_there() is False
+
+
+def test_what_is_embedded_and_not_indexed_yet_is_found(tenant: Tenant) -> None:
+    circuits.open_circuit(Unavailable("chroma", "refused"))
+    presence.forget()
+    memory_id = remember(tenant, "Fix the signup form")
+    drain()
+
+    found = by_meaning(tenant, "signup form").found
+
+    assert found[0].memory_log_id == memory_id
+
+
+def test_it_goes_back_to_chroma_by_itself(tenant: Tenant) -> None:
+    circuits.open_circuit(Unavailable("chroma", "refused"))
+    presence.forget()
+    assert by_meaning(tenant).backend == "pgvector"
+
+    circuits.close_circuit("chroma")
+    presence.forget()
+
+    assert by_meaning(tenant).backend == "chroma"
+
+
+def test_the_answer_says_where_it_was_looked(client: Client, tenant: Tenant, settings: Any) -> None:
+    settings.SEMANTIX_AUTH = "open"
+    asked = {"query": "login", "user_id": tenant.user_id, "project_id": tenant.project_id}
+
+    there = client.post("/memory-logs/search", asked, content_type="application/json")
+    circuits.open_circuit(Unavailable("chroma", "refused"))
+    presence.forget()
+    away = client.post("/memory-logs/search", asked, content_type="application/json")
+
+    assert there.headers["X-Search-Backend"] == "chroma"
+    assert away.headers["X-Search-Backend"] == "pgvector"
+    assert [set(one) for one in there.json()] == [set(one) for one in away.json()]
+
+
+def test_each_search_is_on_record_without_its_words(tenant: Tenant) -> None:
+    by_meaning(tenant, limit=3)
+
+    event = Event.objects.filter(type="vector.searched").latest("id")
+    assert event.payload == {
+        "user_id": tenant.user_id,
+        "project_id": tenant.project_id,
+        "limit": 3,
+        "results_count": 3,
+    }

@@ -1,0 +1,312 @@
+"""Live updates over server-sent events and WebSocket: every event of a tenant once, none of another's."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from socket import SHUT_RDWR
+from threading import Thread
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from django.db import connection, transaction
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+import outbox
+from memories.models import Tenant
+from outbox.models import Event
+from outbox.stream import Position
+from tests.keys import new_key
+from tests.processes import environment
+from tests.tenants import new_tenant
+from tests.waiting import wait_until
+from tests.web_server import WebServer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ALICE = Tenant("alice", "web")
+BOB = Tenant("bob", "web")
+
+
+@pytest.fixture(scope="module")
+def server(django_db_setup: None) -> Iterator[str]:
+    with WebServer(**environment() | {"SEMANTIX_AUTH": "open"}) as running:
+        yield running.url
+
+
+@pytest.fixture(scope="module")
+def guarded(django_db_setup: None) -> Iterator[str]:
+    """SEMANTIX_AUTH=required, as in production."""
+    with WebServer(**environment() | {"SEMANTIX_AUTH": "required"}) as running:
+        yield running.url
+
+
+def store(tenant: Tenant, memory_id: int = 1, *, count: int = 1) -> None:
+    """What the indexer records once the index has a memory."""
+    with transaction.atomic():
+        outbox.publish_many(
+            outbox.NewEvent(
+                type="vector.stored",
+                aggregatetype="memory_vector",
+                aggregateid=number,
+                payload={"memory_id": number, "user_id": tenant.user_id, "project_id": tenant.project_id},
+            )
+            for number in range(memory_id, memory_id + count)
+        )
+
+
+class Stream:
+    """An SSE client: what it was told, and where it is."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._lines = response.iter_lines()
+        self.position = ""
+
+    def next(self) -> dict[str, Any] | None:
+        """The next event's data, or None for a heartbeat."""
+        data = None
+        for line in self._lines:
+            if line.startswith("id: "):
+                self.position = line[4:]
+            elif line.startswith("data: "):
+                data = json.loads(line[6:])
+            elif not line and self.position:
+                return data
+        raise ConnectionError("the stream ended")
+
+
+@contextmanager
+def listen(
+    url: str, *, after: str = "", headers: dict[str, str] | None = None, **query: str
+) -> Iterator[Stream]:
+    given = {**(headers or {}), **({"Last-Event-ID": after} if after else {})}
+    with httpx.stream(
+        "GET", f"{url}/memory-logs/events", params=query, headers=given, timeout=20
+    ) as response:
+        assert response.status_code == 200, response.read()
+        stream = Stream(response)
+        stream.next()  # the heartbeat that opens it: from here on, nothing is missed
+        yield stream
+
+
+def test_a_listener_is_told_when_a_vector_is_stored(server: str) -> None:
+    with listen(server) as stream:
+        store(ALICE, 7)
+
+        told = stream.next()
+
+    assert told is not None
+    assert {**told, "id": None, "at": None} == {
+        "id": None,
+        "at": None,
+        "type": "vector.stored",
+        "memory_id": 7,
+        "user_id": "alice",
+        "project_id": "web",
+    }
+
+
+def test_last_event_id_resumes_without_loss_or_repetition(server: str) -> None:
+    with listen(server) as stream:
+        store(ALICE, 1)
+        stream.next()
+    store(ALICE, 2)
+    store(ALICE, 3)
+
+    with listen(server, after=stream.position) as stream:
+        told = [stream.next(), stream.next()]
+
+    assert [update and update["memory_id"] for update in told] == [2, 3]
+
+
+def test_an_event_that_commits_late_is_not_lost(server: str) -> None:
+    with psycopg.connect(environment()["DATABASE_URL"]) as late, listen(server) as stream:
+        late.execute(
+            """INSERT INTO outbox_event (aggregatetype, aggregateid, type, payload, headers, status, priority,
+                   attempts, last_error)
+               VALUES ('memory_vector', '1', 'vector.stored',
+                   '{"memory_id": 1, "user_id": "alice", "project_id": "web"}', '{}', 'delivered', 0, 0, '')"""
+        )
+        store(ALICE, 2)  # a higher id, committed first
+        late.commit()
+
+        told = [stream.next(), stream.next()]
+
+    assert [update and update["memory_id"] for update in told] == [1, 2]
+
+
+def test_the_query_narrows_to_a_tenant(server: str) -> None:
+    with listen(server, user_id="bob", project_id="web") as stream:
+        store(ALICE, 1)
+        store(BOB, 2)
+
+        told = stream.next()
+
+    assert told is not None
+    assert told["user_id"] == "bob"
+
+
+def test_a_position_from_long_ago_is_read_from_the_table(server: str) -> None:
+    store(ALICE, 1, count=1200)
+
+    with listen(server, after="0-0") as stream:
+        told = [stream.next() for _ in range(1200)]
+
+    assert [update and update["memory_id"] for update in told] == list(range(1, 1201))
+
+
+def test_a_websocket_is_told_the_same(server: str) -> None:
+    with connect(f"{server.replace('http', 'ws')}/ws/memory-logs/events") as socket:
+        opening = json.loads(socket.recv(timeout=10))
+        store(ALICE, 5)
+        told = json.loads(socket.recv(timeout=10))
+
+    assert opening["type"] == "heartbeat"
+    assert (told["type"], told["memory_id"]) == ("vector.stored", 5)
+
+    store(ALICE, 6)
+    with connect(
+        f"{server.replace('http', 'ws')}/ws/memory-logs/events?last_event_id={told['id']}"
+    ) as socket:
+        socket.recv(timeout=10)
+        assert json.loads(socket.recv(timeout=10))["memory_id"] == 6
+
+
+def test_an_unknown_position_is_refused_and_said(server: str) -> None:
+    answer = httpx.get(f"{server}/memory-logs/events", headers={"Last-Event-ID": "yesterday"})
+
+    assert answer.status_code == 400
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert "yesterday" in answer.json()["detail"]
+
+
+def test_the_stream_outlives_the_loss_of_its_database_connections(server: str) -> None:
+    with listen(server) as stream:
+        store(ALICE, 1)
+        stream.next()
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+            )
+        store(ALICE, 2)
+
+        told = stream.next()
+
+    assert told is not None
+    assert told["memory_id"] == 2
+
+
+class TestKeys:
+    def test_a_key_hears_its_own_tenant_only(self, guarded: str) -> None:
+        bob = {"Authorization": f"Bearer {new_key(*BOB)}"}
+        with listen(guarded, headers=bob) as stream:
+            store(ALICE, 1)
+            store(BOB, 2)
+            told = stream.next()
+        assert told is not None
+        assert told["memory_id"] == 2
+
+        answer = httpx.get(f"{guarded}/memory-logs/events?user_id=alice", headers=bob)
+        assert answer.status_code == 403
+
+        with connect(
+            f"{guarded.replace('http', 'ws')}/ws/memory-logs/events", additional_headers=bob
+        ) as socket:
+            socket.recv(timeout=10)
+            store(ALICE, 3)
+            store(BOB, 4)
+            assert json.loads(socket.recv(timeout=10))["memory_id"] == 4
+
+    def test_nobody_hears_anything_without_a_key(self, guarded: str) -> None:
+        answer = httpx.get(f"{guarded}/memory-logs/events")
+
+        assert answer.status_code == 401
+        assert "WWW-Authenticate" in answer.headers
+        with (
+            connect(f"{guarded.replace('http', 'ws')}/ws/memory-logs/events") as socket,
+            pytest.raises(ConnectionClosed) as closed,
+        ):
+            socket.recv(timeout=10)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 4401
+
+    def test_a_page_of_another_site_cannot_open_a_socket(self, guarded: str) -> None:
+        with pytest.raises(Exception, match="403"):
+            connect(f"{guarded.replace('http', 'ws')}/ws/memory-logs/events", origin="https://evil.example")
+
+
+def test_every_event_once_through_a_hundred_reconnects_during_ten_thousand_events(server: str) -> None:
+    """Two tenants, an SSE and a WebSocket client each, cut off again and again while events pour in."""
+    tenants = [new_tenant(), new_tenant()]
+    total, cuts = 5_000, 50
+    writer = Thread(target=pour, daemon=True, args=(tenants, total))
+    heard: dict[tuple[str, Tenant], list[int]] = {}
+    listeners = [
+        Thread(
+            target=hear, daemon=True, args=(server, tenant, total, cuts, heard.setdefault((name, tenant), []))
+        )
+        for tenant in tenants
+        for name, hear in (("sse", hear_by_sse), ("ws", hear_by_socket))
+    ]
+    for thread in listeners:
+        thread.start()
+    writer.start()
+    for thread in [writer, *listeners]:
+        thread.join(timeout=120)
+
+    for who, memory_ids in heard.items():
+        assert memory_ids == list(range(total)), who
+    assert Event.objects.filter(type="vector.stored").count() == 2 * total
+
+
+def pour(tenants: list[Tenant], total: int) -> None:
+    try:
+        for number in range(0, total, 25):
+            for tenant in tenants:
+                store(tenant, number, count=25)
+    finally:
+        connection.close()
+
+
+def hear_by_sse(url: str, tenant: Tenant, total: int, cuts: int, heard: list[int]) -> None:
+    position = str(Position(0, 0))
+    while len(heard) < total:
+        with listen(url, after=position, user_id=tenant.user_id, project_id=tenant.project_id) as stream:
+            for _ in range(total // cuts):
+                update = stream.next()
+                if update is not None:
+                    heard.append(update["memory_id"])
+                position = stream.position
+                if len(heard) == total:
+                    return
+
+
+def hear_by_socket(url: str, tenant: Tenant, total: int, cuts: int, heard: list[int]) -> None:
+    position = str(Position(0, 0))
+    base = f"{url.replace('http', 'ws')}/ws/memory-logs/events?user_id={tenant.user_id}&project_id={tenant.project_id}"
+    while len(heard) < total:
+        with connect(f"{base}&last_event_id={position}") as socket:
+            for _ in range(total // cuts):
+                message = json.loads(socket.recv(timeout=20))
+                position = message["id"]
+                if message["type"] != "heartbeat":
+                    heard.append(message["memory_id"])
+                if len(heard) == total:
+                    break
+            socket.socket.shutdown(SHUT_RDWR)  # cut off, without a word
+
+
+def test_a_client_that_leaves_is_forgotten(server: str) -> None:
+    """The connections of the tail are given back, or clients that came and went would add up."""
+
+    def listening() -> int:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN outbox_recorded%'")
+            return int(cursor.fetchone()[0])
+
+    for _ in range(3):
+        with listen(server):
+            wait_until(lambda: listening() >= 1)
+    assert listening() <= 2  # this server's, and the other's for as long as it lingers

@@ -1,0 +1,208 @@
+"""`manage.py verify_index` on real stores: each kind of difference is told from the others, and mended."""
+
+import json
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django_q.models import Schedule
+
+from memories.index import generations
+from memories.index.client import get_client
+from memories.index.collections import drop
+from memories.index.names import document_id
+from memories.models import MemoryLog, Tenant
+from memories.schedules import EVERY, ensure_schedules
+from memories.services import NewMemory, create_memories, delete_memory, update_memory
+from memories.verifying import Verifier, verify_next
+from outbox.testing import drain
+from tests.indexed import collection_of
+from tests.tenants import new_tenant
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+EQUAL = {"pending": 0, "missing": 0, "stale": 0, "orphaned": 0}
+
+
+def remember(tenant: Tenant, count: int = 3) -> list[MemoryLog]:
+    return create_memories(
+        NewMemory(**tenant._asdict(), task=f"Fix bug number {number}", agent="coder")
+        for number in range(count)
+    )
+
+
+class Verify:
+    """Runs the command for one tenant."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self.capsys = capsys
+        self.exit_code = 0
+
+    def __call__(self, tenant: Tenant, *options: str) -> dict[str, Any]:
+        self.exit_code = 0
+        scope = ["--user-id", tenant.user_id, "--project-id", tenant.project_id]
+        try:
+            call_command("verify_index", "--json", *scope, *options)
+        except CommandError as error:
+            self.exit_code = error.returncode
+        answer: dict[str, Any] = json.loads(self.capsys.readouterr().out)
+        return answer
+
+
+@pytest.fixture
+def verify(capsys: pytest.CaptureFixture[str]) -> Verify:
+    return Verify(capsys)
+
+
+def counts(answer: dict[str, Any]) -> dict[str, int]:
+    return {name: answer[name] for name in ("memories", "indexed", *EQUAL)}
+
+
+def test_equal_stores_are_equal(verify: Verify) -> None:
+    tenant = new_tenant()
+    remember(tenant)
+    drain()
+
+    assert counts(verify(tenant)) == {"memories": 3, "indexed": 3, **EQUAL}
+    assert verify.exit_code == 0
+
+
+def test_what_is_on_its_way_is_no_fault_but_not_equal_either(verify: Verify) -> None:
+    tenant = new_tenant()
+    rows = remember(tenant)
+    drain()
+    update_memory(rows[0].id, {"agent": "reviewer"})
+    delete_memory(rows[1].id)
+    remember(tenant, 1)
+
+    assert counts(verify(tenant)) == {"memories": 3, "indexed": 1, **EQUAL, "pending": 3}
+    assert verify.exit_code == 1
+
+    drain()
+    assert counts(verify(tenant)) == {"memories": 3, "indexed": 3, **EQUAL}
+
+
+def test_missing_stale_and_orphaned_are_told_apart_and_mended(verify: Verify) -> None:
+    tenant = new_tenant()
+    missing, stale, wrong, deleted, unembedded = remember(tenant, 5)
+    drain()
+    collection = collection_of(tenant)
+    MemoryLog.objects.filter(id=unembedded.id).update(embedding=None)
+    collection.delete(ids=[document_id(row.id, tenant) for row in (missing, unembedded)])
+    MemoryLog.objects.filter(id=stale.id).update(version=7)
+    collection.update(ids=[document_id(wrong.id, tenant)], metadatas=[{"agent": "mallory"}])
+    MemoryLog.objects.filter(id=deleted.id).delete()  # by SQL, so to say: no event tells of it
+
+    answer = verify(tenant, "--repair")
+    assert counts(answer) == {
+        "memories": 4,
+        "indexed": 0,
+        "pending": 0,
+        "missing": 2,
+        "stale": 2,
+        "orphaned": 1,
+    }
+    assert answer["wrong_metadata"] == 1
+    assert answer["repairs"] == 5
+    assert verify.exit_code == 1
+
+    drain()
+    assert counts(verify(tenant)) == {"memories": 4, "indexed": 4, **EQUAL}
+    assert verify.exit_code == 0
+
+
+def test_a_document_of_another_tenant_is_orphaned_and_removed(verify: Verify) -> None:
+    alice, bob = new_tenant(), new_tenant()
+    remember(alice, 1)
+    [row] = remember(bob, 1)
+    drain()
+    collection_of(alice).add(
+        ids=[document_id(row.id, bob)],
+        embeddings=[[0.5] * 768],
+        metadatas=[{**bob._asdict(), "memory_log_id": row.id}],
+    )
+
+    answer = verify(alice, "--repair")
+    assert (answer["orphaned"], answer["wrong_tenant"]) == (1, 1)
+
+    drain()
+    assert collection_of(alice).count() == 1
+    assert collection_of(bob).count() == 1
+
+
+def test_a_memory_that_no_event_ever_told_of_is_missing(verify: Verify) -> None:
+    tenant = new_tenant()
+    MemoryLog.objects.create(**tenant._asdict(), task="By SQL", agent="psql", content_hash="none")
+
+    assert counts(verify(tenant)) == {"memories": 1, "indexed": 0, **EQUAL, "missing": 1}
+
+
+def test_a_lost_collection_is_all_missing_and_filled_anew_by_repair(verify: Verify) -> None:
+    tenant = new_tenant()
+    remember(tenant)
+    drain()
+    active = generations.of_tenant(tenant).active
+    assert active is not None
+    drop(active.collection)
+
+    assert verify(tenant)["missing"] == 3
+    verify(tenant, "--repair")
+    drain()
+
+    assert counts(verify(tenant)) == {"memories": 3, "indexed": 3, **EQUAL}
+
+
+def test_a_collection_nobody_knows_of_is_named_and_removed() -> None:
+    name = generations.collection_name(new_tenant())
+    get_client().create_collection(name, embedding_function=None)
+
+    verifier = Verifier(repair=True)
+    verifier.unknown_collections()
+    drain()
+
+    assert name in verifier.report.unknown_collections
+    assert name not in {collection.name for collection in get_client().list_collections()}
+
+
+def test_a_sample_goes_round_piece_by_piece() -> None:
+    tenants = [new_tenant(), new_tenant()]
+    for tenant in tenants:
+        remember(tenant, 3)
+    drain()
+
+    sizes = [verify_next(4)["memories"] for _ in range(4)]
+
+    assert sizes[:2] == [4, 2]
+    assert sizes[2:] == [4, 2]
+
+
+def test_the_sample_has_mended_what_it_finds() -> None:
+    tenant = new_tenant()
+    remember(tenant)
+    drain()
+    collection = collection_of(tenant)
+    collection.delete(ids=collection.get(limit=1)["ids"])
+
+    assert verify_next(100)["missing"] == 1
+    drain()
+
+    assert collection.count() == 3
+
+
+def test_the_schedules_are_made_once_and_a_persons_changes_stay() -> None:
+    ensure_schedules()
+    Schedule.objects.filter(name="verify_index").update(minutes=99)
+    ensure_schedules()
+
+    schedules = Schedule.objects.filter(func__in=EVERY)
+    assert schedules.count() == len(EVERY)
+    assert schedules.get(name="verify_index").minutes == 99
+
+
+@pytest.mark.parametrize(
+    "options", [["--project-id", "x"], ["--sample", "5", "--user-id", "x"], ["--sample", "0"]]
+)
+def test_wrong_use_is_said(options: list[str]) -> None:
+    with pytest.raises(CommandError) as error:
+        call_command("verify_index", *options)
+    assert error.value.returncode == 2

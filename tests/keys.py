@@ -1,0 +1,27 @@
+"""Keys and clients for the cast of the tenant tests: Alice, Bob (same user, other project) and Charlie."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.test import Client
+from django.utils import timezone
+
+from memories.models import APIKey
+
+
+def new_key(user_id: str, project_id: str = "", *, days: int | None = None) -> str:
+    """A key that ends in `days` days (past ones are negative), or never."""
+    expiry = None if days is None else timezone.now() + timedelta(days=days)
+    _row, key = APIKey.objects.create_key(
+        name="test", user_id=user_id, project_id=project_id, expiry_date=expiry
+    )
+    return key
+
+
+def client_with(key: str, scheme: str = "Bearer") -> Client:
+    return Client(headers={"Authorization": f"{scheme} {key}"})
+
+
+def memory(user_id: str, project_id: str, **more: Any) -> dict[str, Any]:
+    """What POST /memory-logs takes."""
+    return {"user_id": user_id, "project_id": project_id, "task": "Fix the login", "agent": "coder"} | more

@@ -1,0 +1,241 @@
+"""Taking events for a worker: in order, one at a time per aggregate, nobody twice."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from itertools import pairwise
+from threading import Event as Flag
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+from pytest_django.fixtures import Settings
+
+import outbox
+from outbox import settling
+from outbox.claiming import Claim, claim, end_leases, rescue
+from outbox.models import Event, Failure
+from tests.outbox.published import (
+    NOTED,
+    TOGETHER,
+    claim_all,
+    expire_leases,
+    ids,
+    let_due,
+    publish,
+    publish_all,
+    status_of,
+)
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_a_claim_counts_the_attempt_and_holds_a_lease_by_the_databases_clock() -> None:
+    event = publish(total=12)
+
+    claimed = claim_all()
+
+    assert [(e.id, e.payload, e.attempts) for e in claimed.events] == [(event.id, {"total": 12}, 1)]
+    event.refresh_from_db()
+    assert (event.status, event.attempts, event.claim_token) == ("claimed", 1, claimed.token)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT lease_expires_at - clock_timestamp() FROM outbox_event")
+        (left,) = cursor.fetchone()
+    assert timedelta(seconds=295) < left <= timedelta(seconds=300)
+
+
+def test_what_is_claimed_is_not_claimed_again() -> None:
+    publish()
+    claim_all()
+
+    assert claim_all().events == []
+
+
+def test_interactive_events_go_before_bulk_and_the_older_first() -> None:
+    bulk = publish_all(NOTED, ["a", "b"], priority=outbox.BULK)
+    interactive = publish_all(TOGETHER, ["c", "d"])
+
+    first = claim([NOTED, TOGETHER], batch=3, retries=0)
+
+    assert ids(first) == [interactive[0].id, interactive[1].id, bulk[0].id]
+
+
+def test_an_event_waits_for_the_earlier_ones_of_its_aggregate() -> None:
+    first, second = publish(id=1), publish(id=1)
+    other = publish(id=2)
+
+    claimed = claim_all()
+    assert ids(claimed) == [first.id, other.id]
+    assert claim_all().events == []
+
+    settling.delivered(claimed.token, [first.id])
+    assert ids(claim_all()) == [second.id]
+
+
+def test_also_while_the_earlier_one_waits_for_its_retry() -> None:
+    first, second = publish(id=1), publish(id=1)
+    settling.failed(claim_all().token, [first.id], ValueError("no"))
+    Event.objects.filter(id=first.id).update(available_at=timezone.now() + timedelta(minutes=5))
+
+    assert claim_all().events == []
+
+    let_due()
+    again = claim_all()
+    assert ids(again) == [first.id]
+    settling.delivered(again.token, [first.id])
+    assert ids(claim_all()) == [second.id]
+
+
+def test_a_dead_event_lets_the_next_one_go() -> None:
+    first, second = publish(id=1), publish(id=1)
+    settling.failed(claim_all().token, [first.id], ValueError("no"), final=True)
+
+    assert status_of(first) == ["dead"]
+    assert ids(claim_all()) == [second.id]
+
+
+def test_a_dead_letter_that_comes_back_waits_for_the_one_in_hand() -> None:
+    first, second = publish(id=1), publish(id=1)
+    settling.failed(claim_all().token, [first.id], ValueError("no"), final=True)
+    in_hand = claim_all()
+    Event.objects.filter(id=first.id).update(status="pending", attempts=0)
+
+    assert claim_all().events == []
+
+    settling.delivered(in_hand.token, [second.id])
+    let_due()
+    assert ids(claim_all()) == [first.id]
+
+
+def test_of_two_clusters_that_take_the_same_aggregate_at_once_one_gets_nothing() -> None:
+    """An event published earlier that commits later is not seen by who claims meanwhile: the index has the say."""
+    first, second = publish(id=1), publish(id=1)
+    Event.objects.filter(id=first.id).update(status="dead")
+    has_claimed, may_commit = Flag(), Flag()
+
+    def other_cluster() -> list[int]:
+        try:
+            with transaction.atomic():
+                claimed = claim_all()
+                has_claimed.set()
+                may_commit.wait(10)
+            return ids(claimed)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(other_cluster)
+        assert has_claimed.wait(10)
+        Event.objects.filter(id=first.id).update(status="pending")
+        mine = ThreadPoolExecutor(1).submit(_claim_and_close)
+        _wait_for_a_blocked_backend()
+        may_commit.set()
+        assert other.result() == [second.id]
+        assert mine.result().events == []
+    assert status_of(first, second) == ["pending", "claimed"]
+
+
+def _claim_and_close() -> Claim:
+    try:
+        return claim_all()
+    finally:
+        connection.close()
+
+
+def _wait_for_a_blocked_backend() -> None:
+    def blocked() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            return bool(cursor.fetchone()[0])
+
+    wait_until(blocked)
+
+
+def test_types_that_are_not_asked_for_are_left_alone() -> None:
+    publish("test.baked")
+
+    assert claim_all(NOTED).events == []
+    assert claim([], batch=10, retries=10).events == []
+
+
+def test_what_is_meant_for_later_waits() -> None:
+    event = publish()
+    Event.objects.update(available_at=timezone.now() + timedelta(hours=1))
+    assert claim_all().events == []
+
+    Event.objects.update(available_at=timezone.now() - timedelta(seconds=1))
+    assert ids(claim_all()) == [event.id]
+
+
+def test_a_claim_takes_so_many_fresh_and_so_many_that_failed() -> None:
+    failed = publish_all(NOTED, range(5))
+    settling.failed(claim_all().token, [event.id for event in failed], ValueError("no"))
+    let_due()
+    fresh = publish_all(NOTED, range(10, 15))
+
+    claimed = claim([NOTED], batch=3, retries=2)
+
+    assert [event.id for event in claimed.fresh] == [event.id for event in fresh[:3]]
+    assert [event.id for event in claimed.again] == [event.id for event in failed[:2]]
+
+
+def test_an_event_whose_lease_ran_out_is_claimable_again_and_that_is_on_record() -> None:
+    event = publish()
+    claim_all()
+    assert rescue() == 0
+
+    expire_leases()
+
+    assert rescue() == 1
+    failure = Failure.objects.get(event=event)
+    assert (failure.attempt, failure.worker) == (1, "lost")
+    assert failure.error.startswith("The lease ran out")
+    assert [e.attempts for e in claim_all().events] == [2]
+
+
+def test_an_event_that_is_lost_with_its_worker_time_and_again_is_dead(settings: Settings) -> None:
+    settings.OUTBOX_MAX_ATTEMPTS = 3
+    lost, behind = publish(id=1), publish(id=1)
+
+    for _ in range(3):
+        assert ids(claim_all()) == [lost.id]
+        expire_leases()
+        rescue()
+
+    assert status_of(lost) == ["dead"]
+    assert Failure.objects.filter(event=lost).count() == 3
+    assert ids(claim_all()) == [behind.id]
+
+
+def test_all_leases_can_be_ended_where_it_is_known_that_no_worker_lives() -> None:
+    event = publish()
+    claim_all()
+
+    assert end_leases() == 1
+    assert rescue() == 1
+    assert ids(claim_all()) == [event.id]
+
+
+def test_two_relays_at_once_never_hand_out_an_event_twice_nor_two_of_an_aggregate() -> None:
+    aggregates, depth = 200, 10
+    for _ in range(depth):
+        publish_all(NOTED, range(aggregates))
+    delivered: list[tuple[str, int]] = []
+
+    def relay() -> None:
+        try:
+            while len(delivered) < aggregates * depth:
+                claimed = claim([NOTED], batch=30, retries=5)
+                delivered.extend((event.aggregateid, event.id) for event in claimed.events)
+                settling.delivered(claimed.token, ids(claimed))
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(3) as pool:
+        for running in [pool.submit(relay) for _ in range(3)]:
+            running.result(timeout=100)
+
+    assert len({id for _, id in delivered}) == len(delivered) == aggregates * depth
+    for aggregate in map(str, range(aggregates)):
+        in_order = [id for of, id in delivered if of == aggregate]
+        assert all(earlier < later for earlier, later in pairwise(in_order))

@@ -1,0 +1,77 @@
+"""When the relay does what."""
+
+import multiprocessing
+import time
+
+import pytest
+from django_q.cluster import Sentinel
+
+from outbox import stopping
+from outbox.pacing import Chore, Pace
+from tests.waiting import wait_until
+
+
+def test_a_chore_is_due_at_once_and_then_every_so_often() -> None:
+    chore = Chore(0.05)
+
+    assert chore.is_due()
+    assert not chore.is_due()
+    wait_until(chore.is_due)
+
+
+def test_while_several_events_come_together_the_relay_waits_longer_and_longer_for_more() -> None:
+    pace = Pace()
+    windows = []
+    for _ in range(6):
+        pace.claimed(Pace.SEVERAL)
+        windows.append(pace.window)
+
+    assert windows == [0.001, 0.002, 0.004, 0.008, 0.008, 0.008]
+
+
+def test_single_events_are_not_kept_waiting() -> None:
+    pace = Pace()
+    pace.claimed(Pace.SEVERAL)
+    pace.claimed(1)
+
+    assert pace.window == 0
+    started = time.monotonic()
+    pace.gather()
+    assert time.monotonic() - started < 0.001
+
+
+def test_gathering_takes_the_window() -> None:
+    pace = Pace()
+    for _ in range(6):
+        pace.claimed(100)
+
+    started = time.monotonic()
+    pace.gather()
+    assert time.monotonic() - started >= 0.008
+
+
+@pytest.fixture
+def process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stopping, "_stop", None)
+
+
+@pytest.mark.usefixtures("process")
+def test_the_sentinels_stop_event_is_what_tells_that_the_cluster_stops(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stop, start = multiprocessing.Event(), multiprocessing.Event()
+    sentinel = multiprocessing.Process(target=Sentinel, args=(stop, start, "cluster", None, None))
+    monkeypatch.setattr(multiprocessing, "current_process", lambda: sentinel)
+
+    stopping.watch()
+    start.set()
+    assert not stopping.is_stopping()
+    stop.set()
+    assert stopping.is_stopping()
+
+
+@pytest.mark.usefixtures("process")
+def test_a_broker_made_anywhere_else_watches_nothing() -> None:
+    stopping.watch()
+
+    assert not stopping.is_stopping()

@@ -1,0 +1,123 @@
+"""The event joins the transaction of the change it tells of."""
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+import outbox
+from outbox.headers import bound
+from outbox.models import Event
+from outbox.testing import handled
+from tests.outbox.published import NOTED, claim_all, ids, publish, publish_all
+from tests.outbox_app.models import Target
+
+ORDER = ("order", 7)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_outside_a_transaction_it_is_an_error_that_says_what_to_do() -> None:
+    with pytest.raises(outbox.NotInTransaction, match=r"wrap the change and its event in transaction.atomic"):
+        outbox.publish(NOTED, aggregate=ORDER, payload={})
+
+
+@pytest.mark.django_db
+def test_the_transaction_around_a_test_case_does_not_hide_that() -> None:
+    with pytest.raises(outbox.NotInTransaction):
+        outbox.publish(NOTED, aggregate=ORDER, payload={})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_row_and_event_are_stored_together_or_neither() -> None:
+    with transaction.atomic():
+        Target.objects.create(key="lost", version=1)
+        outbox.publish(NOTED, aggregate=ORDER, payload={})
+        transaction.set_rollback(True)
+    assert not Target.objects.exists()
+    assert not Event.objects.exists()
+
+    with transaction.atomic():
+        Target.objects.create(key="kept", version=1)
+        event = outbox.publish(NOTED, aggregate=ORDER, payload={"total": 12})
+    stored = Event.objects.get()
+    assert (stored.id, stored.aggregatetype, stored.aggregateid) == (event.id, "order", "7")
+    assert (stored.type, stored.payload, stored.status, stored.priority) == (
+        NOTED,
+        {"total": 12},
+        "pending",
+        0,
+    )
+
+
+@pytest.mark.django_db
+def test_many_events_are_one_statement() -> None:
+    with transaction.atomic(), CaptureQueriesContext(connection) as queries:
+        outbox.publish_many(
+            outbox.NewEvent(type=NOTED, aggregatetype="order", aggregateid=number, payload={})
+            for number in range(2000)
+        )
+
+    assert len(queries) == 1
+    assert Event.objects.count() == 2000
+
+
+@pytest.mark.django_db
+def test_a_declared_type_is_recorded_and_delivered_to_nobody() -> None:
+    event = publish("test.recorded")
+
+    event.refresh_from_db()
+    assert (event.status, event.attempts) == ("delivered", 0)
+    assert event.delivered_at
+
+
+@pytest.mark.django_db
+def test_a_type_nobody_knows_is_refused_with_those_that_are_known() -> None:
+    with pytest.raises(outbox.UnknownEventType, match=r"'test.notted'.*Known types: .*test\.noted"):
+        publish("test.notted")
+
+
+def test_a_second_handler_for_a_type_is_refused() -> None:
+    with (
+        handled("order.placed", by=print),
+        pytest.raises(ValueError, match=r"order.placed has a handler already"),
+    ):
+        outbox.handler("order.placed")(publish)
+
+
+@pytest.mark.django_db
+def test_headers_that_are_bound_travel_and_the_events_own_win() -> None:
+    with bound({"request_id": "r1", "traceparent": "t1"}), transaction.atomic():
+        event = outbox.publish(NOTED, aggregate=ORDER, payload={}, headers={"traceparent": "t2"})
+
+    assert event.headers == {"request_id": "r1", "traceparent": "t2"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_another_program_publishes_with_a_plain_insert() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO outbox_event (aggregatetype, aggregateid, type, payload) "
+            "VALUES ('order', '7', 'test.noted', '{\"total\": 12}') RETURNING id"
+        )
+        (id,) = cursor.fetchone()
+
+    assert ids(claim_all()) == [id]
+
+
+@pytest.mark.django_db
+def test_an_event_keeps_the_priority_it_was_given() -> None:
+    (event,) = publish_all(NOTED, [1], priority=outbox.BULK)
+
+    event.refresh_from_db()
+    assert event.priority == outbox.BULK
+
+
+def test_what_the_package_does_not_have_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'outbox' has no attribute 'publicize'"):
+        _ = outbox.publicize
+
+
+@pytest.mark.django_db
+def test_rows_tell_what_they_are() -> None:
+    event = publish("test.recorded")
+
+    assert str(event) == f"test.recorded #{event.id} (delivered)"

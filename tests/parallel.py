@@ -1,0 +1,26 @@
+"""The same work in several threads at once, each with a database connection of its own."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import TypeVar
+
+from django.db import connection
+
+T = TypeVar("T")
+
+
+def in_parallel(number: int, work: Callable[[int], T]) -> list[T]:
+    """What `work(0)`, `work(1)`, ... return; they begin together."""
+    barrier = Barrier(number)
+
+    def alone(n: int) -> T:
+        try:
+            connection.ensure_connection()
+            barrier.wait(20)
+            return work(n)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(number) as pool:
+        return list(pool.map(alone, range(number)))

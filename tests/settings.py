@@ -1,0 +1,6 @@
+"""The project's settings, and an app whose handlers the outbox' tests publish to. Clusters they start use it too."""
+
+from semantix.settings import *  # noqa: F403
+from semantix.settings import INSTALLED_APPS
+
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.outbox_app"]

@@ -1,0 +1,39 @@
+"""Tasks as a project defines them, for the tests of the outbox's task backend."""
+
+from django_tasks import TaskContext, task
+
+import outbox
+
+calls: list[tuple[object, ...]] = []
+
+
+@task()
+def note(*args: object, **kwargs: object) -> str:
+    calls.append((args, kwargs))
+    return "noted"
+
+
+@task()
+async def note_async(word: str) -> None:
+    calls.append((word,))
+
+
+@task(takes_context=True)
+def note_attempt(context: TaskContext) -> None:
+    calls.append((context.task_result.id, context.attempt))
+
+
+class Broken(Exception):
+    pass
+
+
+@task()
+def fail(kind: str) -> None:
+    calls.append((kind,))
+    if kind == "reject":
+        raise outbox.Reject("no such order")
+    if kind == "unavailable":
+        raise outbox.Unavailable("mailer")
+    if kind == "broken":
+        raise Broken("line one\nline two")
+    raise ValueError("wrong")

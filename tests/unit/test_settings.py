@@ -1,0 +1,75 @@
+"""`.env.example` and settings.py name the same variables, and what counts as given."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+EXAMPLE = (ROOT / ".env.example").read_text()
+SETTINGS = (ROOT / "semantix/settings.py").read_text()
+
+
+def read_in_settings() -> set[str]:
+    return set(re.findall(r'\benv(?:\.\w+)?\(\s*"([A-Z0-9_]+)"', SETTINGS))
+
+
+def listed_in_example() -> list[str]:
+    return re.findall(r"^# ([A-Z][A-Z0-9_]+)=", EXAMPLE, re.MULTILINE)
+
+
+def setting(expression: str, environment: Mapping[str, str]) -> str:
+    """What a fresh interpreter with only this environment sees."""
+    program = f"from semantix import settings; print({expression})"
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "ENV_FILE": os.devnull, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return run.stdout.strip()
+
+
+def test_every_variable_of_settings_is_in_the_example() -> None:
+    assert read_in_settings() - set(listed_in_example()) == set()
+
+
+def test_every_variable_of_the_example_is_read() -> None:
+    assert set(listed_in_example()) - read_in_settings() == set()
+
+
+def test_no_variable_is_listed_twice() -> None:
+    assert len(listed_in_example()) == len(set(listed_in_example()))
+
+
+def test_copying_the_example_changes_nothing() -> None:
+    assert [line for line in EXAMPLE.splitlines() if line and not line.startswith("#")] == []
+
+
+@pytest.mark.parametrize("name", listed_in_example())
+def test_every_variable_has_its_meaning_above_it(name: str) -> None:
+    lines = EXAMPLE.splitlines()
+    above = lines[next(i for i, line in enumerate(lines) if line.startswith(f"# {name}=")) - 1]
+    follows_a_sibling = re.match(r"# [A-Z][A-Z0-9_]+=", above)
+    assert follows_a_sibling or len(above) > 10
+
+
+def test_an_empty_service_url_counts_as_not_given(tmp_path: Path) -> None:
+    environment = {"DATA_DIR": str(tmp_path), "DATABASE_URL": "", "CHROMA_URL": "http://chroma:1"}
+    assert setting("settings.GIVEN", environment) == "{'CHROMA_URL'}"
+
+
+def test_commands_reach_the_services_of_a_running_up(tmp_path: Path) -> None:
+    (tmp_path / "services.env").write_text("CHROMA_URL=http://127.0.0.1:4242\n")
+    environment = {"DATA_DIR": str(tmp_path), "CHROMA_URL": ""}
+    assert setting("settings.CHROMA_URL, settings.GIVEN", environment) == ("http://127.0.0.1:4242 set()")
+
+
+def test_a_relative_data_folder_is_meant_from_the_project() -> None:
+    assert setting("settings.DATA_DIR", {"DATA_DIR": "somewhere/else"}) == str(ROOT / "somewhere/else")

@@ -1,0 +1,41 @@
+"""The web server as `manage.py up` starts it, a process of its own."""
+
+import os
+from pathlib import Path
+from typing import Self
+
+import httpx
+from django.conf import settings
+
+from semantix.embedded.process import Child
+from semantix.up import web
+from tests.free_port import free_port
+from tests.waiting import wait_until
+
+
+class WebServer:
+    """Up within the `with`; `environment` is put over this process's own."""
+
+    def __init__(self, *, log: Path | None = None, **environment: str) -> None:
+        self.port = free_port()
+        self.url = web.base_url("127.0.0.1", self.port)
+        self._child = Child(
+            "Web server",
+            web.command("127.0.0.1", self.port),
+            env=os.environ | environment,
+            cwd=settings.BASE_DIR,
+            log=log,
+        )
+
+    def __enter__(self) -> Self:
+        wait_until(self._answers)
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._child.stop()
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/health/live").is_success
+        except httpx.TransportError:
+            return False
