@@ -1,0 +1,61 @@
+"""Events drained a second, and from a commit to the handler's start: Semantix beside its peers.
+
+One Postgres as shipped, a database for each round of each subject, a handler that does nothing but note that it
+ran, two worker processes each. Rounds go around the subjects, so that a busy moment of the machine hits all;
+the medians are told.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+from urllib.parse import quote
+
+import psycopg
+
+from benchmarks.relays import starts
+from benchmarks.relays.measure import SUBJECTS
+from benchmarks.service import ROOT, database, say
+
+Figures = dict[str, float]
+
+
+def run(options: Namespace) -> Mapping[str, Figures]:
+    rounds, backlog, singles = (1, 2_000, 100) if options.quick else (3, 20_000, 1_000)
+    measured: dict[str, list[Figures]] = {name: [] for name in SUBJECTS}
+    with database() as (folder, url):
+        for number in range(rounds):
+            for name in SUBJECTS:
+                say(f"Round {number + 1} of {rounds}: {name} ...")
+                own = _database_of_its_own(url, f"{name}-{number}")
+                measured[name].append(_measure(name, own, folder, backlog, singles))
+    return {
+        name: {metric: median(round[metric] for round in rounds) for metric in rounds[0]}
+        for name, rounds in measured.items()
+    }
+
+
+def _database_of_its_own(url: str, name: str) -> str:
+    with psycopg.connect(url, autocommit=True) as session:
+        session.execute(f'CREATE DATABASE "{name}"')
+    return url.replace("/semantix?", f"/{quote(name)}?")
+
+
+def _measure(name: str, url: str, folder: Path, backlog: int, singles: int) -> Figures:
+    environment = os.environ | {
+        "DJANGO_SETTINGS_MODULE": "benchmarks.relays.settings",
+        "ENV_FILE": os.devnull,
+        "DATA_DIR": str(folder),
+        "DATABASE_URL": url,
+        "SECRET_KEY": "only-for-measuring",
+        "LOG_LEVEL": "WARNING",
+        starts.VARIABLE: str(folder / "starts"),
+    }
+    command = [sys.executable, "-m", "benchmarks.relays.measure", name, str(backlog), str(singles)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    figures: Figures = json.loads(done.stdout.splitlines()[-1])
+    return figures

@@ -1,0 +1,91 @@
+"""One round of one subject in a process and a database of its own: prints its figures as JSON.
+
+`python -m benchmarks.relays.measure SUBJECT BACKLOG SINGLES`, with DATABASE_URL in the environment.
+"""
+
+import json
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+
+from benchmarks.relays import starts
+from benchmarks.relays.subject import Subject
+from benchmarks.service import percentiles
+
+SUBJECTS = {
+    "semantix": "semantix.Semantix",
+    "procrastinate": "procrastinate.Procrastinate",
+    "pgqueuer": "pgqueuer.Pgqueuer",
+    "django-q2": "django_q2.DjangoQ2",
+}
+# Mean seconds between two single events, exponentially distributed: requests come when they like.
+GAP_SECONDS = 0.02
+# What a process does for the first time takes longer; it is not what a queue is chosen for.
+WARM_UP = 50
+
+
+def main(name: str, backlog: int, singles: int) -> None:
+    module, cls = SUBJECTS[name].split(".")
+    subject: Subject = getattr(import_module(f"benchmarks.relays.{module}"), cls)()
+    subject.prepare()
+    log = Path(os.environ[starts.VARIABLE])
+    figures = {"drain_per_s": drain(subject, log, backlog), **latency(subject, log, singles)}
+    print(json.dumps(figures))
+
+
+def drain(subject: Subject, log: Path, count: int) -> float:
+    """Events a second, from the first handler's start until the last event is settled."""
+    subject.publish_many(range(count))
+    log.write_bytes(b"")
+    with working(subject) as alive:
+        wait_for(lambda: subject.unfinished() == 0, alive)
+        ended = time.time_ns()
+    noted = starts.read(log)
+    assert len(noted) == count, f"{count - len(noted)} events never reached their handler"
+    return count / (ended - min(noted.values())) * 1e9
+
+
+def latency(subject: Subject, log: Path, count: int) -> dict[str, float]:
+    """Milliseconds from a single event's commit until its handler starts, while there is no backlog."""
+    log.write_bytes(b"")
+    committed: dict[int, int] = {}
+    chance = random.Random(1)
+    with working(subject) as alive:
+        for number in range(-WARM_UP, 0):
+            subject.publish(number)
+        wait_for(lambda: len(starts.read(log)) == WARM_UP, alive)
+        for number in range(count):
+            time.sleep(chance.expovariate(1 / GAP_SECONDS))
+            subject.publish(number)
+            committed[number] = time.time_ns()
+        wait_for(lambda: len(starts.read(log)) == WARM_UP + count, alive)
+    noted = starts.read(log)
+    return percentiles([max(0, noted[n] - committed[n]) / 1e6 for n in range(count)])
+
+
+@contextmanager
+def working(subject: Subject) -> Iterator[Callable[[], bool]]:
+    """The subject's workers; gives whether they all live."""
+    children = subject.workers()
+    try:
+        yield lambda: all(child.is_alive() for child in children)
+    finally:
+        for child in children:
+            child.stop(10)
+
+
+def wait_for(done: Callable[[], bool], alive: Callable[[], bool], seconds: float = 600) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert alive(), "a worker ended"
+        assert time.monotonic() < deadline, f"not done within {seconds} s"
+        time.sleep(0.01)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,102 @@
+"""How long a search takes at 1,000, 10,000 and 100,000 memories of one tenant, in each mode.
+
+`limit` is the query of the mode `vector` asked of Chroma itself, with its vector at hand.
+Words and questions follow Zipf's law, as those of a language do; the vectors are random.
+"""
+
+import time
+from argparse import Namespace
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from benchmarks.__main__ import Figures
+from benchmarks.service import percentiles, say, stores
+
+USER = "benchmark"
+VOCABULARY = 20_000
+WORDS = 40
+ASKED_WORDS = 8
+
+# The terms of the words are written by the triggers, as always.
+FILL = """
+INSERT INTO memory_logs (user_id, project_id, task, agent, date, raw_data, version, content_hash, embedded_hash,
+                         embedding_model, embedding)
+SELECT %(user_id)s, %(project_id)s, 'task ' || n / 20, 'agent' || n %% 5, '2026-01-01', jsonb_build_object('summary', (
+           SELECT string_agg('word' || exp(random() * ln(%(vocabulary)s))::int, ' ')
+           FROM generate_series(1, %(words)s) WHERE n > 0)),
+       1, md5(n::text), md5(n::text), %(model)s,
+       ARRAY(SELECT random() - 0.5 + n * 0 FROM generate_series(1, %(dimensions)s))::real[]::vector
+FROM generate_series(1, %(memories)s) AS n
+"""
+
+
+def run(options: Namespace) -> Figures:
+    sizes, questions = ((1_000,), 50) if options.quick else ((1_000, 10_000, 100_000), 300)
+    figures: dict[str, dict[str, float]] = {}
+    with stores():
+        for size in sizes:
+            _fill(size)
+            for subject, ask in _subjects(size).items():
+                say(f"{questions} questions: {subject}, {size:,} memories ...")
+                figures[f"{subject}, {size:,}"] = _measure(ask, questions)
+    return figures
+
+
+def _fill(size: int) -> None:
+    from django.core.management import call_command
+    from django.db import connection
+
+    from memories.embeddings import get_backend
+
+    say(f"Storing {size:,} memories ...")
+    parameters = {
+        "user_id": USER,
+        "project_id": str(size),
+        "memories": size,
+        "vocabulary": VOCABULARY,
+        "words": WORDS,
+        "model": get_backend().model,
+        "dimensions": get_backend().dimensions,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(FILL, parameters)
+        for table in ("memory_logs", "memory_terms", "memory_terms_sample"):
+            cursor.execute(f"VACUUM ANALYZE {table}")
+    say("Indexing them ...")
+    call_command("rebuild_index", "--user-id", USER, "--project-id", str(size), verbosity=0)
+
+
+def _subjects(size: int) -> dict[str, Callable[[str], Any]]:
+    from memories.embeddings import embed_query
+    from memories.index.client import get_client
+    from memories.index.names import collection_name
+    from memories.models import Tenant
+    from memories.search import Mode, Query, search
+
+    tenant = Tenant(USER, str(size))
+    collection = get_client().get_collection(collection_name(tenant), embedding_function=None)
+    vector = embed_query("any")[np.newaxis]
+
+    def limit(text: str) -> Any:
+        return collection.query(
+            query_embeddings=vector, n_results=10, include=["documents", "metadatas", "distances"]
+        )
+
+    return {"limit": limit} | {
+        f"semantix, {mode}": lambda text, mode=mode: search(Query(text=text, tenant=tenant, mode=mode))
+        for mode in Mode
+    }
+
+
+def _measure(ask: Callable[[str], Any], questions: int) -> dict[str, float]:
+    random = np.random.default_rng(1)
+    spent = []
+    for _ in range(questions + 10):
+        ranks = np.exp(random.random(ASKED_WORDS) * np.log(VOCABULARY)).astype(int)
+        text = " ".join(f"word{rank}" for rank in ranks)
+        started = time.perf_counter()
+        ask(text)
+        spent.append((time.perf_counter() - started) * 1000)
+    return percentiles(spent[10:])  # after the first ones, which warm up

@@ -1,0 +1,147 @@
+"""The service's parts for a measurement: real ones, in a throw-away folder, stopped at its end.
+
+`stores()` comes first: it sets what Django's settings read. Import models and services only inside it.
+"""
+
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from semantix.embedded import chroma, postgres, probe
+from semantix.embedded.process import Child
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def say(text: str) -> None:
+    """Progress; the figures alone go to standard output."""
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def database() -> Iterator[tuple[Path, str]]:
+    """Postgres (durable, as shipped) alone, empty; gives the folder and the address."""
+    folder = Path(tempfile.mkdtemp(prefix="semantix-benchmark-"))
+    try:
+        say("Starting Postgres ...")
+        service = postgres.start(folder / "postgres", log=folder / "postgres.log")
+        try:
+            yield folder, service.url
+        finally:
+            service.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def stores(**settings: str) -> Iterator[Path]:
+    """Postgres (durable, as shipped) and Chroma, migrated; `settings` are more environment variables."""
+    with database() as (folder, database_url):
+        say("Starting Chroma ...")
+        index = chroma.start(folder / "chromadb", log=folder / "chroma.log")
+        try:
+            _set_up_django(folder, database_url, index.url, settings)
+            yield folder
+        finally:
+            index.stop()
+
+
+def _set_up_django(folder: Path, database_url: str, chroma_url: str, settings: Mapping[str, str]) -> None:
+    os.environ |= {
+        "DJANGO_SETTINGS_MODULE": "semantix.settings",
+        "ENV_FILE": os.devnull,
+        "DATA_DIR": str(folder),
+        "DATABASE_URL": database_url,
+        "CHROMA_URL": chroma_url,
+        "SECRET_KEY": "only-for-measuring",
+        "SEMANTIX_AUTH": "open",
+        "LOG_LEVEL": "WARNING",
+        **settings,
+    }
+    import django
+    from django.core.management import call_command
+
+    django.setup()
+    call_command("migrate", verbosity=0)
+
+
+@contextmanager
+def cluster() -> Iterator[Child]:
+    """A django-q2 cluster, once its relay has been seen."""
+    from outbox.models import Relay
+
+    before = set(Relay.objects.values_list("id", flat=True))
+    child = Child("Cluster", [sys.executable, "manage.py", "qcluster"], env=dict(os.environ), cwd=ROOT)
+    try:
+        child.wait_until(lambda: Relay.objects.exclude(id__in=before).exists(), timeout=60)
+        yield child
+    finally:
+        child.stop(10)
+
+
+@contextmanager
+def web() -> Iterator[str]:
+    """The web server as `manage.py up` runs it; gives its address."""
+    from semantix.embedded.chroma import free_port
+    from semantix.up import web as web_server
+
+    port = free_port()
+    url = web_server.base_url("127.0.0.1", port)
+    child = Child("Web server", web_server.command("127.0.0.1", port), env=dict(os.environ), cwd=ROOT)
+    try:
+        child.wait_until(lambda: probe.answers(f"{url}/health/live"), timeout=60)
+        yield url
+    finally:
+        child.stop(10)
+
+
+@contextmanager
+def redis() -> Iterator[str]:
+    """A Redis server that writes its log each second, as docker-compose.yml starts it; gives its URL."""
+    from semantix.embedded.chroma import free_port
+
+    program = shutil.which("redis-server")
+    if program is None:
+        raise SystemExit(
+            "This measurement needs Redis: apt-get install redis-server (or brew install redis)."
+        )
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="semantix-benchmark-redis-") as folder:
+        options = [
+            "--port",
+            str(port),
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            folder,
+            "--save",
+            "",
+            "--appendonly",
+            "yes",
+        ]
+        child = Child("Redis", [program, *options], log=Path(folder) / "redis.log")
+        try:
+            child.wait_until(lambda: _answers(port), timeout=20)
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            child.stop(10)
+
+
+def _answers(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+def percentiles(milliseconds: list[float]) -> dict[str, float]:
+    ordered = sorted(milliseconds)
+    at = {name: ordered[min(len(ordered) - 1, int(len(ordered) * share))] for name, share in SHARES.items()}
+    return {f"{name}_ms": round(value, 2) for name, value in at.items()}
+
+
+SHARES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}

@@ -1,0 +1,89 @@
+"""Chroma with 2,000 tenants, in the configuration that is shipped: memory, open files, and whether searches answer.
+
+Each tenant has 50 memories of 768 dimensions. Every tenant is searched once, in an order that opens each
+collection anew, then one tenant again and again. `limit` is the bound that is promised.
+"""
+
+import time
+from argparse import Namespace
+
+import numpy as np
+import psutil
+
+from benchmarks.__main__ import Figures
+from benchmarks.service import percentiles, say, stores
+
+DIMENSIONS = 768
+MEMORIES = 50
+LIMIT_MB = 1_000.0
+
+
+def run(options: Namespace) -> Figures:
+    count = 200 if options.quick else 2_000
+    with stores():
+        from django.conf import settings
+
+        from memories.models import Tenant
+
+        tenants = [Tenant(f"user-{number}", "benchmark") for number in range(count)]
+        say(f"{count} tenants of {MEMORIES} memories ...")
+        _fill(tenants)
+        say("A search in each ...")
+        cold = percentiles([_search(tenant) for tenant in tenants])
+        warm = percentiles([_search(tenants[0]) for _ in range(200)])
+        server = _server(settings.CHROMA_URL)
+        return {
+            "limit": {"rss_mb": LIMIT_MB},
+            "semantix": {
+                "tenants": count,
+                "rss_mb": round(server.memory_info().rss / 1e6, 1),
+                "open_files": server.num_fds(),
+                **{f"opening_{name}": value for name, value in cold.items()},
+                **{f"open_{name}": value for name, value in warm.items()},
+            },
+        }
+
+
+def _fill(tenants: "list[Tenant]") -> None:  # type: ignore[name-defined]  # noqa: F821
+    from memories.index import generations, writing
+    from memories.models import MemoryLog
+
+    live = generations.ensured(tenants)
+    vectors = np.random.default_rng(1).standard_normal((MEMORIES, DIMENSIONS)).astype(np.float32)
+    for tenant in tenants:
+        rows = [
+            MemoryLog(
+                **{"id": number, **tenant._asdict()},
+                task=f"Fix the timeout of service {number}",
+                agent="coder",
+                raw_data={"summary": "The pool of connections was too small."},
+                content_hash="h",
+            )
+            for number in range(1, MEMORIES + 1)
+        ]
+        writing.upsert(live[tenant].target, rows, vectors)
+
+
+def _search(tenant: "Tenant") -> float:  # type: ignore[name-defined]  # noqa: F821
+    """Milliseconds of one search; the query's embedding is not among them."""
+    from memories.index import searching
+
+    asked = searching.question(tenant, "timeout of a service")
+    assert asked is not None
+    started = time.perf_counter()
+    hits = searching.nearest(asked, limit=10)
+    spent = (time.perf_counter() - started) * 1000
+    assert len(hits) == 10
+    return spent
+
+
+def _server(url: str) -> psutil.Process:
+    port = int(url.rpartition(":")[2])
+    for process in psutil.process_iter():
+        try:
+            listening = [c for c in process.net_connections() if c.status == psutil.CONN_LISTEN]
+        except psutil.Error:
+            continue
+        if any(connection.laddr.port == port for connection in listening):
+            return process
+    raise LookupError(f"No process of this machine listens on {url}.")
