@@ -73,14 +73,14 @@ class Up:
         self.wait_for_line(LAST_LINE)
         return self
 
-    def wait_for_end(self, seconds: float = 20) -> int:
+    def wait_for_end(self, seconds: float = 60) -> int:
         """The exit code."""
         return self.process.wait(seconds)
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> int:
         """Ask it to end, in the time a person has patience for. Returns the exit code."""
         self.process.send_signal(number)
-        return self.wait_for_end(10)
+        return self.wait_for_end(20)
 
     def cut_power(self) -> None:
         """Kill everything, the workers first: none gets to say anything."""

@@ -59,7 +59,7 @@ def test_it_comes_after_that_time_at_the_latest(api: httpx.Client) -> None:
 
     answer = store(api, "wait=1")
 
-    assert 1 <= time.monotonic() - started < 10
+    assert 1 <= time.monotonic() - started < 20
     assert answer.headers["Preference-Applied"] == "wait=1"
     assert answer.json()["sync"]["status"] == "pending"
 

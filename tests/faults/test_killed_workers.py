@@ -23,6 +23,10 @@ def remember(tenant: Tenant) -> list[int]:
     return [row.id for row in create_memories(new)]
 
 
+def stored(tenant: Tenant) -> None:
+    remember(tenant)
+
+
 def embedded(tenant: Tenant) -> None:
     remember(tenant)
     deliver_once()
@@ -55,7 +59,7 @@ def let_leases_run_out() -> None:
     rescue()
 
 
-@pytest.mark.parametrize("situation", [changed, deleted])
+@pytest.mark.parametrize("situation", [stored, embedded, changed, deleted])
 def test_wherever_a_worker_dies_the_stores_end_equal(situation: Callable[[Tenant], None]) -> None:
     watch_chroma()
     for boundary in range(1, 200):

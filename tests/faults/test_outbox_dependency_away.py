@@ -26,7 +26,7 @@ def test_events_wait_it_out_and_drain_by_themselves_when_it_is_back(tmp_path: Pa
 
         Away.objects.all().delete()
 
-        wait_until(lambda: set(status_of(*waiting)) == {"delivered"}, seconds=30)
+        wait_until(lambda: set(status_of(*waiting)) == {"delivered"}, seconds=60)
     assert Effect.objects.count() == 300
     assert set(Event.objects.values_list("attempts", flat=True)) == {1}
     assert not Failure.objects.exists()

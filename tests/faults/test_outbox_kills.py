@@ -5,7 +5,9 @@ import signal
 from pathlib import Path
 
 import pytest
+from pytest_django.fixtures import Settings
 
+from outbox.claiming import rescue
 from outbox.models import Event, Failure
 from tests.clusters import cluster
 from tests.outbox.published import expire_leases, publish, publish_all, status_of
@@ -16,15 +18,17 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def test_an_event_that_kills_its_worker_is_dead_after_max_attempts_and_its_neighbours_go_on(
-    tmp_path: Path,
+    tmp_path: Path, settings: Settings
 ) -> None:
+    settings.OUTBOX_MAX_ATTEMPTS = 3
     with cluster(tmp_path, OUTBOX_MAX_ATTEMPTS="3", CLUSTER_WORKERS="1") as running:
         (poison,) = publish_all("test.deadly", ["poison"], kill=True)
         wait_until(lambda: Event.objects.get(id=poison.id).attempts == 1)
         for attempt in (1, 2, 3):
-            wait_until(lambda attempt=attempt: running.output.count("after death") >= attempt, seconds=30)
+            wait_until(lambda attempt=attempt: running.output.count("after death") >= attempt, seconds=60)
             expire_leases()
-        wait_until(lambda: status_of(poison) == ["dead"], seconds=30)
+            rescue()
+        wait_until(lambda: status_of(poison) == ["dead"], seconds=60)
 
         assert Failure.objects.filter(event=poison, worker="lost").count() == 3
         assert Event.objects.get(id=poison.id).attempts == 3
@@ -32,32 +36,35 @@ def test_an_event_that_kills_its_worker_is_dead_after_max_attempts_and_its_neigh
         wait_until(lambda: status_of(after) == ["delivered"])
 
 
-def test_a_batch_that_killed_its_worker_is_delivered_one_by_one(tmp_path: Path) -> None:
+def test_a_batch_that_killed_its_worker_is_delivered_one_by_one(tmp_path: Path, settings: Settings) -> None:
+    settings.OUTBOX_MAX_ATTEMPTS = 2
     neighbours = publish_all("test.deadly", range(4))
     (poison,) = publish_all("test.deadly", ["poison"], kill=True)
     with cluster(tmp_path, OUTBOX_MAX_ATTEMPTS="2", CLUSTER_WORKERS="1") as running:
-        wait_until(lambda: "after death" in running.output, seconds=30)
+        wait_until(lambda: "after death" in running.output, seconds=60)
         assert not Effect.objects.exists()
         expire_leases()
+        rescue()
 
-        wait_until(lambda: status_of(*neighbours) == ["delivered"] * 4, seconds=30)
+        wait_until(lambda: status_of(*neighbours) == ["delivered"] * 4, seconds=60)
 
         assert set(Effect.objects.values_list("together", flat=True)) == {1}
-        wait_until(lambda: running.output.count("after death") == 2, seconds=30)
+        wait_until(lambda: running.output.count("after death") == 2, seconds=60)
         expire_leases()
-        wait_until(lambda: status_of(poison) == ["dead"], seconds=30)
+        rescue()
+        wait_until(lambda: status_of(poison) == ["dead"], seconds=60)
 
 
 def test_a_worker_that_takes_too_long_is_ended_and_the_reason_recorded(tmp_path: Path) -> None:
     with cluster(tmp_path, CLUSTER_TIMEOUT_SECONDS="2", OUTBOX_MAX_ATTEMPTS="1") as running:
         event = publish("test.waited_for", file=str(tmp_path / "never"))
 
-        wait_until(lambda: status_of(event) == ["dead"], seconds=30)
+        wait_until(lambda: status_of(event) == ["dead"], seconds=60)
 
         failure = Failure.objects.get(event=event)
         assert failure.error == "TimeoutException: Task exceeded maximum timeout value (2 seconds)"
         assert "in wait" in failure.traceback
-        wait_until(lambda: "after timeout" in running.output, seconds=30)
+        wait_until(lambda: "after timeout" in running.output, seconds=60)
 
 
 def test_a_relay_that_is_killed_is_replaced_and_nothing_is_lost(tmp_path: Path) -> None:
@@ -68,7 +75,7 @@ def test_a_relay_that_is_killed_is_replaced_and_nothing_is_lost(tmp_path: Path) 
 
         event = publish()
 
-        wait_until(lambda: status_of(event) == ["delivered"], seconds=30)
+        wait_until(lambda: status_of(event) == ["delivered"], seconds=60)
         assert "reincarnated pusher" in running.output
 
 
@@ -80,5 +87,5 @@ def test_a_cluster_that_lost_its_machine_leaves_its_events_to_another(tmp_path: 
     (tmp_path / "go on").touch()
     with cluster(tmp_path):
         expire_leases()
-        wait_until(lambda: status_of(in_hand) == ["delivered"], seconds=30)
+        wait_until(lambda: status_of(in_hand) == ["delivered"], seconds=60)
     assert Event.objects.get().attempts == 2

@@ -157,7 +157,7 @@ def test_dequeue_returns_within_about_a_second_for_the_cluster_to_stop(
 
     assert warm.dequeue() == []
 
-    assert 0.9 < time.monotonic() - started < 3
+    assert 0.9 < time.monotonic() - started < 10
 
 
 def test_without_listen_it_polls(settings: Settings) -> None:
