@@ -1,13 +1,14 @@
 """Circuits: a dependency that is away is left alone for a growing, capped pause, then tried with one event."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.db import connection
 
 from outbox.conf import conf
 from outbox.exceptions import Unavailable
-from outbox.registry import types_needing
+from outbox.registry import dependencies, types_needing
 from outbox.wakeup import wake
 
 # Workers that fail together open the circuit once: only a probe that found the dependency still away lets the
@@ -27,6 +28,22 @@ ON CONFLICT (dependency) DO UPDATE SET
         WHEN %(probing)s THEN statement_timestamp() + make_interval(secs => greatest(
             least(%(cap)s, %(base)s * power(2, least(c.failures, 30))), %(retry_after)s))
         ELSE greatest(c.open_until, statement_timestamp() + make_interval(secs => %(retry_after)s)) END
+"""
+
+# By a person, before a maintenance: not a failure, and tried again only when the time is over.
+HOLD = """
+INSERT INTO outbox_circuit AS c (dependency, types, failures, reason, opened_at, open_until)
+VALUES (%(dependency)s, %(types)s, 0, %(reason)s, statement_timestamp(), statement_timestamp() + %(pause)s)
+ON CONFLICT (dependency) DO UPDATE SET
+    reason = excluded.reason,
+    types = ARRAY(SELECT DISTINCT unnest(c.types || excluded.types)),
+    opened_at = coalesce(c.opened_at, excluded.opened_at),
+    open_until = excluded.open_until
+"""
+
+LIST = """
+INSERT INTO outbox_circuit (dependency, types, failures, reason)
+SELECT unnest(%s::text[]), '{}', 0, '' ON CONFLICT DO NOTHING
 """
 
 CLOSE = """
@@ -89,6 +106,26 @@ def open_circuit(unavailable: Unavailable, *types: str, probing: bool = False) -
     with connection.cursor() as cursor:
         cursor.execute(OPEN, parameters)
     return waiting
+
+
+def hold_open(dependency: str, *, pause: timedelta, reason: str) -> None:
+    """Leave the dependency alone for so long, whether it answers or not."""
+    parameters: dict[str, Any] = {
+        "dependency": dependency,
+        "types": types_needing(dependency),
+        "reason": reason,
+        "pause": pause,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(HOLD, parameters)
+
+
+def list_dependencies() -> None:
+    """A row for each dependency that handlers name, also for those that were never away."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT dependency FROM outbox_circuit")
+        if missing := sorted(set(dependencies()) - {name for (name,) in cursor.fetchall()}):
+            cursor.execute(LIST, [missing])
 
 
 def close_circuit(dependency: str) -> bool:

@@ -92,5 +92,10 @@ def is_handled(type: str) -> bool:
     )
 
 
+def dependencies() -> list[str]:
+    """What the handlers say that they need."""
+    return sorted({dependency for handler in _handlers.values() for dependency in handler.needs})
+
+
 def types_needing(dependency: str) -> list[str]:
     return sorted(type for type, handler in _handlers.items() if dependency in handler.needs)
