@@ -87,6 +87,13 @@ def cluster() -> Iterator[Child]:
 @contextmanager
 def web() -> Iterator[str]:
     """The web server as `manage.py up` runs it; gives its address."""
+    with web_server() as (url, _):
+        yield url
+
+
+@contextmanager
+def web_server() -> Iterator[tuple[str, Child]]:
+    """The same, with its process."""
     from semantix.embedded.chroma import free_port
     from semantix.up import web as web_server
 
@@ -95,7 +102,7 @@ def web() -> Iterator[str]:
     child = Child("Web server", web_server.command("127.0.0.1", port), env=dict(os.environ), cwd=ROOT)
     try:
         child.wait_until(lambda: probe.answers(f"{url}/health/live"), timeout=60)
-        yield url
+        yield url, child
     finally:
         child.stop(10)
 
