@@ -13,4 +13,7 @@ embedded_texts = Counter("semantix_embedded_texts", "Texts embedded.")
 upsert_seconds = Histogram(
     "semantix_index_upsert_seconds", "Writing one tenant's part of a batch to Chroma.", buckets=BUCKETS
 )
+cache_hits = Counter("semantix_embedding_cache_hits", "Texts whose embedding was in the cache.")
+cache_misses = Counter("semantix_embedding_cache_misses", "Texts that had to be embedded.")
+cache_errors = Counter("semantix_embedding_cache_errors", "Times the cache failed and was left alone.")
 upserted_vectors = Counter("semantix_index_upserted_vectors", "Vectors written to Chroma.")

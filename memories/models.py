@@ -233,6 +233,20 @@ class IdempotentAnswer(models.Model):
         return f"{self.key}: {self.status}"
 
 
+class EmbeddingCacheUse(models.Model):
+    """A minute of the embedding cache, of all processes; see `memories.cache_use`."""
+
+    minute = models.DateTimeField(primary_key=True)
+    hits = models.PositiveIntegerField()
+    misses = models.PositiveIntegerField()
+
+    class Meta:
+        db_table = "embedding_cache_use"
+
+    def __str__(self) -> str:
+        return f"{self.minute:%H:%M}: {self.hits} of {self.hits + self.misses}"
+
+
 class APIKey(AbstractAPIKey):
     """Lets a program in to the memories of one user, or of one project of that user. Kept as a hash."""
 

@@ -14,7 +14,7 @@ import numpy as np
 import orjson
 from django.db import connection, transaction
 
-from memories import measured
+from memories import cache_use, measured
 from memories.embeddings import EmbeddingError, embed_documents, is_truncated
 from memories.embeddings.backend import Vectors
 from memories.index import generations, writing
@@ -97,6 +97,7 @@ def embed(rows: Sequence[MemoryLog], generation: Generation) -> Embedded:
     with measured.tracer.start_as_current_span("embed", attributes=about), measured.embed_seconds.time():
         vectors = embed_documents(texts, backend)
     measured.embedded_texts.inc(len(texts))
+    cache_use.keep()
     return Embedded(rows, vectors, generation.model, frozenset(truncated))
 
 

@@ -4,17 +4,17 @@ import logging
 from typing import Any
 
 from memories import embeddings
-from memories.index.client import get_client
+from memories.index import client
 from outbox import Unavailable
 
 logger = logging.getLogger(__name__)
 
 
 def warm_up(**_: Any) -> None:
-    """Called in each new worker, after the fork. What fails here fails again, and is told, at the first event."""
+    """Called in each new worker, after the fork; a Chroma that is there and mute holds nobody up. What fails here fails again, and is told, at the first event."""
     try:
         embeddings.load()
-        get_client()
+        client.load()
     except Unavailable as unavailable:
         logger.info("%s; events wait for it", unavailable)
     except Exception:

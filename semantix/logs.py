@@ -31,15 +31,24 @@ def configuration(level: str) -> dict[str, Any]:
         "root": {"handlers": ["console"], "level": level},
         "loggers": {
             # A line a task is too much at INFO: an outbox batch is a task, and has lines of its own.
-            "django-q": {"level": "WARNING" if level == "INFO" else level},
+            "django-q": {"level": at_least("WARNING", level)},
             # Its line a failed request says less than ours, and says it again.
-            "django.request": {"level": "ERROR"},
+            "django.request": {"level": at_least("ERROR", level)},
             # Whoever scans the internet sends it: its message says all.
             "django.security.DisallowedHost": {"filters": ["untraced"]},
-            "httpx": {"level": "WARNING"},
-            "httpx2": {"level": "WARNING"},
+            "httpx": {"level": at_least("WARNING", level)},
+            "httpx2": {"level": at_least("WARNING", level)},
+            # Django gives both a level and handlers of their own, which know nothing of LOG_LEVEL.
+            "django": {"handlers": [], "level": at_least("INFO", level)},
+            "django.server": {"handlers": [], "level": level, "propagate": True},
         },
     }
+
+
+def at_least(least: str, level: str) -> str:
+    """The quieter of the two."""
+    numbers = logging.getLevelNamesMapping()
+    return max(least, level, key=lambda name: numbers.get(name, 0))
 
 
 class Untraced(logging.Filter):

@@ -14,8 +14,9 @@ import numpy as np
 from django.conf import settings
 from django.core.cache import caches
 
+from memories import cache_use, measured
 from memories.embeddings.backend import EmbeddingBackend, Vectors
-from memories.embeddings.selection import get_backend
+from memories.embeddings.selection import MisconfiguredError, get_backend
 
 logger = logging.getLogger(__name__)
 
@@ -63,13 +64,21 @@ def is_enabled(backend: EmbeddingBackend) -> bool:
 def cache_statistics() -> CacheStatistics:
     lookups = _cache.hits + _cache.misses
     return CacheStatistics(
-        enabled=is_enabled(get_backend()),
+        enabled=_is_enabled_now(),
         hits=_cache.hits,
         misses=_cache.misses,
         errors=_cache.errors,
         hit_rate=_cache.hits / lookups if lookups else 0.0,
         entries=_cache.attempt(lambda cache: cache.entries() if hasattr(cache, "entries") else None, None),
     )
+
+
+def _is_enabled_now() -> bool:
+    """Asked by pages that are most needed when the settings are wrong: they open then, too."""
+    try:
+        return is_enabled(get_backend())
+    except MisconfiguredError:
+        return False
 
 
 class _CountedCache:
@@ -84,6 +93,9 @@ class _CountedCache:
         with self._lock:
             self.hits += hits
             self.misses += misses
+        measured.cache_hits.inc(hits)
+        measured.cache_misses.inc(misses)
+        cache_use.note(hits=hits, misses=misses)
 
     def attempt(self, action: Callable[[Any], T], otherwise: T) -> T:
         if monotonic() < self._paused_until:
@@ -93,6 +105,7 @@ class _CountedCache:
         except Exception as error:  # whatever the cache's client raises, embedding goes on
             with self._lock:
                 self.errors += 1
+                measured.cache_errors.inc()
                 self._paused_until = monotonic() + PAUSE_SECONDS
             logger.warning(
                 "The embedding cache failed, going on without it for %g s: %s", PAUSE_SECONDS, error

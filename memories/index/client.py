@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from chromadb.api import ClientAPI
 
 DEPENDENCY = "chroma"
+# A server that needs longer for this is left to the first event that needs it.
+HEARTBEAT_SECONDS = 1.0
 
 # By URL. Emptied in a forked child: what its parent opened must not be spoken on by two.
 _clients: dict[str, "ClientAPI"] = {}
@@ -32,6 +34,19 @@ def get_client() -> "ClientAPI":
             # Also when something else than Chroma answers there: no event is to blame for that.
             raise Unavailable(DEPENDENCY, f"{url}: {str(error) or repr(error)}") from error
     return _clients[url]
+
+
+def load() -> None:
+    """Import what speaks to Chroma, which takes most of a second, and connect where a server answers at once."""
+    import chromadb.api.client  # noqa: F401
+
+    try:
+        direct = _is_loopback(urlsplit(settings.CHROMA_URL).hostname or "")
+        heartbeat = f"{settings.CHROMA_URL.rstrip('/')}/api/v2/heartbeat"
+        httpx.get(heartbeat, timeout=HEARTBEAT_SECONDS, trust_env=not direct)
+    except httpx.TransportError as error:
+        raise Unavailable(DEPENDENCY, f"{settings.CHROMA_URL}: {error}") from error
+    get_client()
 
 
 def connect(url: str, *, timeout: float) -> "ClientAPI":

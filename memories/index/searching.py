@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from opentelemetry.trace import SpanKind
 
-from memories import measured
+from memories import cache_use, measured
 from memories.embeddings import embed_query
 from memories.embeddings.backend import Vectors
 from memories.filters import EVERYTHING, Filters
@@ -91,7 +91,9 @@ def _vector(generation: Generation, text: str) -> Vectors:
     with measured.tracer.start_as_current_span(
         "embed query", attributes={"embedding.model": generation.model}
     ):
-        return embed_query(text, generations.embedder(generation))
+        vector = embed_query(text, generations.embedder(generation))
+    cache_use.keep()
+    return vector
 
 
 def _hits(found: Any) -> list[Hit]:

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
 
 from memories.embeddings.cache import cache_statistics
 from outbox import statistics
-from semantix.console.history import Minute, last_minutes
+from semantix.console.history import Minute, last_minutes, percent
 
 BLUE, GREEN, RED, AMBER = "#3b82f6", "#16a34a", "#dc2626", "#d97706"
 NOTHING = "–"
@@ -42,7 +43,7 @@ def cards(now: statistics.Statistics, history: Sequence[Minute]) -> list[Card]:
         _latency(now, history),
         _dead(now),
         _circuits(now),
-        _cache(),
+        _cache(history),
     ]
 
 
@@ -61,13 +62,12 @@ def _backlog(now: statistics.Statistics, history: Sequence[Minute]) -> Card:
 
 def _oldest(now: statistics.Statistics, history: Sequence[Minute]) -> Card:
     seconds = now.oldest_pending_seconds
-    line = [m.latency[3] / 1000 if m.latency else None for m in history]
     return Card(
         "Oldest waits",
         NOTHING if seconds is None else _duration(seconds),
-        "below: the longest wait of what was delivered",
+        "the oldest event that is not delivered, at each minute's end",
         alarming=(seconds or 0) > 300,
-        chart=_chart(history, Seconds=(AMBER, line)),
+        chart=_chart(history, Seconds=(AMBER, [m.oldest_seconds for m in history])),
     )
 
 
@@ -82,12 +82,12 @@ def _rate(now: statistics.Statistics, history: Sequence[Minute]) -> Card:
 
 def _success(history: Sequence[Minute]) -> Card:
     delivered, failed = sum(m.delivered for m in history), sum(m.failed for m in history)
-    tried = delivered + failed
+    success = percent(delivered, delivered + failed)
     return Card(
         "Success rate",
-        f"{100 * delivered / tried:.1f} %" if tried else NOTHING,
+        NOTHING if success is None else f"{success:.1f} %",
         f"{failed:,} failed attempts in {len(history)} minutes",
-        alarming=bool(tried) and failed / tried > 0.05,
+        alarming=success is not None and success < 95,
         chart=_chart(history, Percent=(GREEN, [m.success_percent for m in history])),
     )
 
@@ -126,12 +126,19 @@ def _circuits(now: statistics.Statistics) -> Card:
     )
 
 
-def _cache() -> Card:
-    found = cache_statistics()
-    if not found["enabled"]:
+def _cache(history: Sequence[Minute]) -> Card:
+    if not settings.EMBEDDING_CACHE_ENABLED:
+        return Card("Embedding cache", "off", "EMBEDDING_CACHE_ENABLED is false")
+    if not cache_statistics()["enabled"]:
         return Card("Embedding cache", "off", "this embedder is faster than looking up")
-    note = f"{found['hits']:,} hits, {found['misses']:,} misses in this web process"
-    return Card("Embedding cache", f"{100 * found['hit_rate']:.0f} %", note)
+    hits, misses = sum(m.hits for m in history), sum(m.misses for m in history)
+    rate = percent(hits, hits + misses)
+    return Card(
+        "Embedding cache",
+        NOTHING if rate is None else f"{rate:.0f} %",
+        f"{hits:,} hits, {misses:,} misses in {len(history)} minutes",
+        chart=_chart(history, Percent=(GREEN, [m.hit_percent for m in history])),
+    )
 
 
 def _chart(history: Sequence[Minute], **lines: tuple[str, Sequence[float | None]]) -> str:

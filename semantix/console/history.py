@@ -1,6 +1,7 @@
 """The last half hour of the outbox, a point a minute, read from what the events themselves say.
 
-Only rows that moved in this time are read: the delivered of these minutes from their index, and what is open.
+Only rows that moved in this time are read: the delivered of these minutes from their index, what failed in them,
+and what is open.
 """
 
 from dataclasses import dataclass
@@ -11,51 +12,79 @@ from django.db import connection
 
 MINUTES = 30
 
-# The backlog at a minute's end: what was open before the first minute, and since then what came less what went.
+# What was open at a minute's end is what came until then and went later, or not yet. Of that the oldest is the
+# oldest of those that went in any later minute: only a minute's first has to be looked at. An event waits since it
+# could first be handed out; one that failed waits since it was published.
 HISTORY = """
 WITH span AS (
     SELECT date_trunc('minute', now()) - make_interval(mins => %(minutes)s - 1) AS start
 ), minutes AS (
     SELECT generate_series(span.start, date_trunc('minute', now()), interval '1 minute') AS minute FROM span
 ), moved AS (
-    SELECT created_at, delivered_at FROM outbox_event, span
-    WHERE status = 'delivered' AND attempts > 0 AND delivered_at >= span.start
+    SELECT created_at, CASE WHEN attempts = 1 THEN greatest(created_at, available_at) ELSE created_at END AS due_at,
+           delivered_at, delivered_at AS ended_at
+    FROM outbox_event, span WHERE status = 'delivered' AND attempts > 0 AND delivered_at >= span.start
   UNION ALL
-    SELECT created_at, NULL FROM outbox_event WHERE status IN ('pending', 'claimed')
+    SELECT created_at, CASE WHEN attempts = 0 THEN greatest(created_at, available_at) ELSE created_at END, NULL, NULL
+    FROM outbox_event WHERE status IN ('pending', 'claimed')
+  UNION ALL
+    SELECT created_at, created_at, NULL, given_up.at
+    FROM (SELECT event_id, max(at) AS at FROM outbox_failure, span WHERE at >= span.start GROUP BY event_id) given_up
+    JOIN outbox_event e ON e.id = given_up.event_id AND e.status IN ('dead', 'discarded')
 ), published AS (
     SELECT greatest(date_trunc('minute', created_at), span.start) AS minute, count(*) AS count
     FROM moved, span GROUP BY 1
+), ended AS (
+    SELECT date_trunc('minute', ended_at) AS minute, count(*) AS count, min(due_at) AS first_due
+    FROM moved WHERE ended_at IS NOT NULL GROUP BY 1
+), open AS (
+    SELECT min(due_at) AS first_due FROM moved WHERE ended_at IS NULL
 ), delivered AS (
     SELECT date_trunc('minute', delivered_at) AS minute, count(*) AS count,
-           percentile_cont(ARRAY[0.5, 0.95, 0.99, 1]) WITHIN GROUP
-               (ORDER BY extract(epoch FROM delivered_at - created_at) * 1000) AS latency
+           percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP
+               (ORDER BY extract(epoch FROM delivered_at - due_at) * 1000) AS latency
     FROM moved WHERE delivered_at IS NOT NULL GROUP BY 1
 ), failed AS (
     SELECT date_trunc('minute', at) AS minute, count(*) AS count FROM outbox_failure, span
     WHERE at >= span.start GROUP BY 1
 )
 SELECT minute, coalesce(delivered.count, 0), coalesce(failed.count, 0),
-       (sum(coalesce(published.count, 0) - coalesce(delivered.count, 0)) OVER (ORDER BY minute))::bigint,
-       delivered.latency
-FROM minutes LEFT JOIN published USING (minute) LEFT JOIN delivered USING (minute) LEFT JOIN failed USING (minute)
+       (sum(coalesce(published.count, 0) - coalesce(ended.count, 0)) OVER (ORDER BY minute))::bigint,
+       delivered.latency,
+       extract(epoch FROM least(minute + interval '1 minute', now()) - least(open.first_due, min(ended.first_due)
+           OVER (ORDER BY minute ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING)))::float8,
+       coalesce(used.hits, 0), coalesce(used.misses, 0)
+FROM minutes CROSS JOIN open LEFT JOIN published USING (minute) LEFT JOIN ended USING (minute)
+LEFT JOIN delivered USING (minute) LEFT JOIN failed USING (minute) LEFT JOIN embedding_cache_use used USING (minute)
 ORDER BY minute
 """
 
 
 @dataclass(frozen=True)
 class Minute:
-    """`waiting` at its end; `latency` is p50, p95, p99 and the longest in milliseconds, of what it delivered."""
+    """`waiting` and `oldest_seconds` at its end; `latency` is p50, p95 and p99 in milliseconds of what it delivered;
+    hits and misses are the embedding cache's."""
 
     start: datetime
     delivered: int
     failed: int
     waiting: int
-    latency: tuple[float, float, float, float] | None
+    latency: tuple[float, float, float] | None
+    oldest_seconds: float
+    hits: int
+    misses: int
 
     @property
     def success_percent(self) -> float | None:
-        tried = self.delivered + self.failed
-        return round(100 * self.delivered / tried, 2) if tried else None
+        return percent(self.delivered, self.delivered + self.failed)
+
+    @property
+    def hit_percent(self) -> float | None:
+        return percent(self.hits, self.hits + self.misses)
+
+
+def percent(part: int, whole: int) -> float | None:
+    return round(100 * part / whole, 2) if whole else None
 
 
 def last_minutes(minutes: int = MINUTES) -> list[Minute]:
@@ -65,6 +94,8 @@ def last_minutes(minutes: int = MINUTES) -> list[Minute]:
 
 
 def _minute(row: tuple[Any, ...]) -> Minute:
-    start, delivered, failed, waiting, latency = row
+    start, delivered, failed, waiting, latency, oldest, hits, misses = row
     percentiles = tuple(round(ms, 2) for ms in latency) if latency else None
-    return Minute(start, delivered, failed, waiting, percentiles)
+    # Nothing older than the minute's end was open: negative, or none at all.
+    oldest = max(0.0, round(oldest or 0.0, 1))
+    return Minute(start, delivered, failed, waiting, percentiles, oldest, hits, misses)

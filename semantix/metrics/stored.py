@@ -3,7 +3,7 @@ delivered: counts come from partial indexes, and delivered events are estimated.
 
 from collections.abc import Iterator
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from memories.embeddings.cache import cache_statistics
@@ -27,16 +27,13 @@ class OutboxCollector(Collector):
 
 
 class EmbeddingCacheCollector(Collector):
-    """This process's embedding cache."""
+    """What this process's embedding cache holds."""
 
     def collect(self) -> Iterator[Metric]:
-        found = cache_statistics()
-        for name in ("hits", "misses", "errors"):
-            family = CounterMetricFamily(f"semantix_embedding_cache_{name}", f"Embedding cache {name}.")
-            family.add_metric([], found[name])
-            yield family
-        entries = GaugeMetricFamily("semantix_embedding_cache_entries", "Embeddings held in the cache.")
-        entries.add_metric([], found["entries"] or 0)
+        entries = GaugeMetricFamily(
+            "semantix_embedding_cache_entries", "Embeddings held in the answering process's cache."
+        )
+        entries.add_metric([], cache_statistics()["entries"] or 0)
         yield entries
 
 

@@ -12,6 +12,12 @@ from semantix import health
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+@pytest.fixture(autouse=True)
+def _time_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first look at Chroma in a process imports its client: no two seconds' work on a busy machine."""
+    monkeypatch.setattr(health, "CHECK_SECONDS", 60.0)
+
+
 @pytest.fixture
 def a_cluster() -> None:
     Relay.objects.create(id="00000000-0000-0000-0000-000000000001", host="here", pid=1, wakeup="listen")
@@ -53,19 +59,19 @@ def mute_server() -> Iterator[str]:
 def test_a_dependency_that_hangs_does_not_hang_the_check(
     client: Client, mute_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health, "CHECK_SECONDS", 0.3)
+    monkeypatch.setattr(health, "CHECK_SECONDS", 5.0)
     monkeypatch.setitem(health.CHECKS, "chroma", lambda: _wait_for(mute_server))
 
     answer = client.get("/health/ready").json()
 
     assert answer["status"] == "degraded"
-    assert answer["checks"]["chroma"]["detail"] == "no answer in 0.3 s"
+    assert answer["checks"]["chroma"]["detail"] == "no answer in 5.0 s"
     assert answer["checks"]["postgres"]["status"] == "ok"
 
 
 def _wait_for(address: str) -> None:
     host, port = address.split(":")
-    with socket.create_connection((host, int(port)), timeout=5) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.recv(1)
 
 

@@ -29,6 +29,23 @@ def written() -> Iterator[StringIO]:
     dictConfig(settings.LOGGING)
 
 
+@pytest.mark.parametrize("name", ["django", "django.request", "django.server", "django.security.csrf", "outbox"])
+def test_a_level_quiets_what_is_below_it_whoever_says_it(
+    written: StringIO, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    dictConfig(logs.configuration("ERROR"))
+    [handler] = logging.getLogger().handlers
+    assert isinstance(handler, logging.StreamHandler)
+    handler.setStream(written)
+
+    logging.getLogger(name).warning("look out")
+    assert written.getvalue() == ""
+    logging.getLogger(name).error("it broke")
+    assert last_line(written)["event"] == "it broke"
+    assert len(written.getvalue().splitlines()) == 1
+    assert capfd.readouterr().err == ""
+
+
 def last_line(written: StringIO) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(written.getvalue().splitlines()[-1])
     return found

@@ -1,0 +1,173 @@
+"""The admin's first page: what its figures and their last half hour say, against what was put into the tables."""
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+from pytest_django.fixtures import Settings
+
+from memories import cache_use
+from memories.models import EmbeddingCacheUse
+from outbox.models import Failure, Status
+from semantix.console.dashboard import cards
+from semantix.console.history import Minute, last_minutes
+from tests.outbox.published import publish
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def start() -> datetime:
+    """A full minute, some minutes ago by the database's clock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT date_trunc('minute', now()) - interval '10 minutes'")
+        found: datetime = cursor.fetchone()[0]
+        return found
+
+
+def event(published: datetime, **fields: Any) -> Any:
+    row = publish("test.noted")
+    row.created_at = row.available_at = published
+    for name, value in fields.items():
+        setattr(row, name, value)
+    row.save()
+    return row
+
+
+def delivered(published: datetime, at: datetime, attempts: int = 1) -> Any:
+    return event(published, status=Status.DELIVERED, attempts=attempts, delivered_at=at)
+
+
+def minutes(start: datetime, count: int) -> list[Minute]:
+    """So many from `start` on, however late it is by now."""
+    return [minute for minute in last_minutes() if start <= minute.start < start + count * MINUTE]
+
+
+def seconds(number: float) -> timedelta:
+    return timedelta(seconds=number)
+
+
+def test_what_was_delivered_is_counted_and_timed_in_its_minute(start: datetime) -> None:
+    delivered(start + seconds(10), start + seconds(11))
+    delivered(start + seconds(20), start + seconds(23))
+
+    first, second = minutes(start, 2)
+
+    assert (first.delivered, second.delivered) == (2, 0)
+    assert first.latency == (2000, 2900, 2980)
+    assert second.latency is None
+
+
+def test_the_oldest_is_told_as_it_was_at_each_minutes_end(start: datetime) -> None:
+    delivered(start + seconds(30), start + 3 * MINUTE + seconds(15))
+    delivered(start + MINUTE + seconds(50), start + 4 * MINUTE + seconds(5))
+
+    assert [minute.oldest_seconds for minute in minutes(start, 5)] == [30, 90, 150, 130, 0]
+    assert [minute.waiting for minute in minutes(start, 5)] == [1, 2, 2, 1, 0]
+
+
+def test_what_waits_still_is_the_oldest_of_all_minutes_since(start: datetime) -> None:
+    event(start + seconds(45))
+    delivered(start + seconds(50), start + 2 * MINUTE)
+
+    assert [minute.oldest_seconds for minute in minutes(start, 3)] == [15, 75, 135]
+
+
+def test_what_is_meant_for_later_does_not_wait_yet(start: datetime) -> None:
+    event(start, available_at=start + timedelta(days=1))
+
+    assert {minute.oldest_seconds for minute in last_minutes()} == {0}
+
+
+def test_a_dead_letter_waited_until_it_was_given_up(start: datetime) -> None:
+    dead = event(start + seconds(40), status=Status.DEAD, attempts=8)
+    failure = Failure.objects.create(event=dead, attempt=8, error="refused", worker="here:1")
+    Failure.objects.filter(pk=failure.pk).update(at=start + MINUTE + seconds(30))
+
+    found = minutes(start, 3)
+
+    assert [minute.oldest_seconds for minute in found] == [20, 0, 0]
+    assert [minute.waiting for minute in found] == [1, 0, 0]
+    assert [minute.failed for minute in found] == [0, 1, 0]
+
+
+def test_the_cache_of_all_processes_is_told_by_the_minute(start: datetime) -> None:
+    EmbeddingCacheUse.objects.create(minute=start, hits=3, misses=1)
+
+    assert [minute.hit_percent for minute in minutes(start, 2)] == [75, None]
+
+
+def test_what_a_process_counted_is_added_to_the_minutes(
+    start: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_use, "WRITE_SECONDS", 0)
+    cache_use.keep()
+    EmbeddingCacheUse.objects.all().delete()
+    cache_use.note(hits=2, misses=1)
+    cache_use.keep()
+    cache_use.note(hits=1, misses=0)
+    cache_use.keep()
+
+    rows = EmbeddingCacheUse.objects.all()
+    assert (sum(row.hits for row in rows), sum(row.misses for row in rows)) == (3, 1)
+
+
+def test_a_day_of_the_cache_is_kept(start: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_use, "WRITE_SECONDS", 0)
+    EmbeddingCacheUse.objects.create(minute=start - timedelta(days=2), hits=1, misses=1)
+    cache_use.note(hits=1, misses=0)
+    cache_use.keep()
+
+    assert not EmbeddingCacheUse.objects.filter(minute__lt=start - timedelta(days=1)).exists()
+
+
+def test_the_cards_show_the_cache_with_its_history(settings: Settings) -> None:
+    settings.EMBEDDING_BACKEND, settings.GOOGLE_API_KEY = "google", "a-key"
+    now = timezone.now().replace(second=0, microsecond=0)
+    history = [Minute(now, 0, 0, 0, None, 0, 9, 1), Minute(now + MINUTE, 0, 0, 0, None, 0, 0, 0)]
+
+    card = {card.title: card for card in shown(history)}["Embedding cache"]
+
+    assert (card.value, card.note) == ("90 %", "9 hits, 1 misses in 2 minutes")
+    assert json.loads(card.chart)["datasets"][0]["data"] == [90, None]
+
+
+def test_the_cache_is_off_where_it_is_of_no_use(settings: Settings) -> None:
+    def note() -> str:
+        return {card.title: card.note for card in shown([])}["Embedding cache"]
+
+    assert note() == "this embedder is faster than looking up"
+    settings.EMBEDDING_CACHE_ENABLED = False
+    assert note() == "EMBEDDING_CACHE_ENABLED is false"
+
+
+def shown(history: list[Minute]) -> list[Any]:
+    from outbox import statistics
+
+    return cards(statistics.collect(), history)
+
+
+def test_the_page_and_the_metrics_open_with_an_embedder_that_cannot_be_made(
+    client: Client, settings: Settings
+) -> None:
+    settings.EMBEDDING_BACKEND = "no-such-backend"
+    client.force_login(User.objects.create_superuser("olga"))
+
+    assert client.get("/admin/").status_code == 200
+    assert client.get("/metrics").status_code == 200
+
+
+def test_the_page_opens_with_nothing_in_the_tables(client: Client) -> None:
+    client.force_login(User.objects.create_superuser("olga"))
+
+    page = client.get("/admin/").content.decode()
+
+    assert "Oldest waits" in page
+    assert "No cluster has been heard of" in page
