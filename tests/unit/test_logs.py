@@ -29,7 +29,9 @@ def written() -> Iterator[StringIO]:
     dictConfig(settings.LOGGING)
 
 
-@pytest.mark.parametrize("name", ["django", "django.request", "django.server", "django.security.csrf", "outbox"])
+@pytest.mark.parametrize(
+    "name", ["django", "django.request", "django.server", "django.security.csrf", "outbox"]
+)
 def test_a_level_quiets_what_is_below_it_whoever_says_it(
     written: StringIO, capfd: pytest.CaptureFixture[str], name: str
 ) -> None:
