@@ -11,7 +11,10 @@ logger = logging.getLogger(__name__)
 
 
 def warm_up(**_: Any) -> None:
-    """Called in each new worker, after the fork; a Chroma that is there and mute holds nobody up. What fails here fails again, and is told, at the first event."""
+    """Called in each new worker, after the fork; a Chroma that is there and mute does not hold it up.
+
+    What fails here fails again, and is told, at the first event.
+    """
     try:
         embeddings.load()
         client.load()
