@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import httpx
 
 from benchmarks.__main__ import Figures
-from benchmarks.service import ROOT, cluster, percentiles, redis, say, stores, web
+from benchmarks.service import ROOT, cluster, percentiles, redis, say, stores, until_indexed, web
 
 TENANT = {"user_id": "benchmark", "project_id": "chats"}
 SAID = "Turn {turn} of chat {chat}: the parcel with the blue lamp came late, and the lamp is fine."
@@ -120,14 +120,15 @@ async def sent(client: httpx.AsyncClient, way: Way, chat: str, turn: int) -> Non
 
 def finish(way: Way) -> None:
     """Save what is buffered, and wait until the index holds everything."""
-    from memories.models import MemoryLog
-    from memories.progress import UNINDEXED
-
     if way.body is a_turn:
-        flush = [sys.executable, "manage.py", "flush_conversations", "--idle-minutes", "0"]
-        subprocess.run(flush, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    while MemoryLog.objects.filter(UNINDEXED).exists():
-        time.sleep(0.2)
+        flush()
+    until_indexed()
+
+
+def flush() -> None:
+    """Save everything that is buffered."""
+    command = [sys.executable, "manage.py", "flush_conversations", "--idle-minutes", "0"]
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
 # What PostgreSQL counts reaches its statistics with up to a second's delay.

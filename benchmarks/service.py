@@ -8,6 +8,7 @@ import shutil
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -143,6 +144,15 @@ def _answers(port: int) -> bool:
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
     return False
+
+
+def until_indexed() -> None:
+    """Until a cluster has brought every memory into the index."""
+    from memories.models import MemoryLog
+    from memories.progress import UNINDEXED
+
+    while MemoryLog.objects.filter(UNINDEXED).exists():
+        time.sleep(0.2)
 
 
 def percentiles(milliseconds: list[float]) -> dict[str, float]:
