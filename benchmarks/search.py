@@ -1,23 +1,28 @@
 """How long a search takes at 1,000, 10,000 and 100,000 memories of one tenant, in each mode.
 
-`limit` is the query of the mode `vector` asked of Chroma itself, with its vector at hand.
+`limit` is the query of the mode `vector` asked of Chroma itself, with its vector at hand. `semantix` is the search
+function, `degraded` the same while Chroma is away, `http` the request to the web server, answer included.
 Words and questions follow Zipf's law, as those of a language do; the vectors are random.
 """
 
 import time
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import httpx
 import numpy as np
 
 from benchmarks.__main__ import Figures
-from benchmarks.service import percentiles, say, stores
+from benchmarks.service import percentiles, say, stores, web
 
 USER = "benchmark"
 VOCABULARY = 20_000
 WORDS = 40
 ASKED_WORDS = 8
+
+Ask = Callable[[str], Any]
 
 # The terms of the words are written by the triggers, as always.
 FILL = """
@@ -35,12 +40,15 @@ FROM generate_series(1, %(memories)s) AS n
 def run(options: Namespace) -> Figures:
     sizes, questions = ((1_000,), 50) if options.quick else ((1_000, 10_000, 100_000), 300)
     figures: dict[str, dict[str, float]] = {}
-    with stores():
+    with stores(), web() as url:
         for size in sizes:
             _fill(size)
-            for subject, ask in _subjects(size).items():
+            subjects = {**_raw(size), **_semantix(size), **_http(size, url)}
+            for subject, ask in subjects.items():
                 say(f"{questions} questions: {subject}, {size:,} memories ...")
-                figures[f"{subject}, {size:,}"] = _measure(ask, questions)
+                with _away() if subject.startswith("degraded") else nullcontext():
+                    measured = figures[f"{subject}, {size:,}"] = _measure(ask, questions)
+                say(f"  {measured}")
     return figures
 
 
@@ -68,15 +76,14 @@ def _fill(size: int) -> None:
     call_command("rebuild_index", "--user-id", USER, "--project-id", str(size), verbosity=0)
 
 
-def _subjects(size: int) -> dict[str, Callable[[str], Any]]:
+def _raw(size: int) -> dict[str, Ask]:
     from memories.embeddings import embed_query
     from memories.index.client import get_client
     from memories.index.names import collection_name
     from memories.models import Tenant
-    from memories.search import Mode, Query, search
 
-    tenant = Tenant(USER, str(size))
-    collection = get_client().get_collection(collection_name(tenant), embedding_function=None)
+    name = collection_name(Tenant(USER, str(size)))
+    collection = get_client().get_collection(name, embedding_function=None)
     vector = embed_query("any")[np.newaxis]
 
     def limit(text: str) -> Any:
@@ -84,10 +91,45 @@ def _subjects(size: int) -> dict[str, Callable[[str], Any]]:
             query_embeddings=vector, n_results=10, include=["documents", "metadatas", "distances"]
         )
 
-    return {"limit": limit} | {
-        f"semantix, {mode}": lambda text, mode=mode: search(Query(text=text, tenant=tenant, mode=mode))
-        for mode in Mode
-    }
+    return {"limit": limit}
+
+
+def _semantix(size: int) -> dict[str, Ask]:
+    from memories.models import Tenant
+    from memories.search import Mode, Query, search
+
+    def ask(mode: Mode) -> Ask:
+        return lambda text: search(Query(text=text, tenant=Tenant(USER, str(size)), mode=mode))
+
+    there = {f"semantix, {mode}": ask(mode) for mode in Mode}
+    return there | {f"degraded, {mode}": ask(mode) for mode in (Mode.VECTOR, Mode.HYBRID)}
+
+
+def _http(size: int, url: str) -> dict[str, Ask]:
+    client = httpx.Client(base_url=url, timeout=60)
+    tenant = {"user_id": USER, "project_id": str(size)}
+
+    def ask(mode: str) -> Ask:
+        def post(text: str) -> None:
+            client.post("/memory-logs/search", json=tenant | {"query": text, "mode": mode}).raise_for_status()
+
+        return post
+
+    return {f"http, {mode}": ask(mode) for mode in ("vector", "hybrid")}
+
+
+@contextmanager
+def _away() -> Iterator[None]:
+    """As after the clusters found that Chroma does not answer."""
+    from memories.index import presence
+    from memories.index.client import DEPENDENCY
+    from outbox import Unavailable, circuits
+
+    circuits.open_circuit(Unavailable(DEPENDENCY, "measured without it"))
+    presence.forget()
+    yield
+    circuits.close_circuit(DEPENDENCY)
+    presence.forget()
 
 
 def _measure(ask: Callable[[str], Any], questions: int) -> dict[str, float]:
