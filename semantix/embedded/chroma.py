@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from semantix.embedded import probe
@@ -21,6 +22,40 @@ FILES_A_COLLECTION = 4
 FILES_BESIDE = 200
 STOP_SIGNALS = (signal.SIGTERM,)
 COLLECTIONS = "/api/v2/tenants/default_tenant/databases/default_database/collections"
+# What it keeps everything in but the vectors.
+STORE = "chroma.sqlite3"
+# A folder may still be going while the server is started again over it.
+STARTS = 3
+
+
+@dataclass(kw_only=True)
+class ChromaServer(Service):
+    """A server and its folder. It does not notice that the folder goes: it answers from the deleted files, fails
+    at what it had not opened yet and refuses every write, until it is started again."""
+
+    folder: Path
+    launch: Callable[[], Child]
+    # Which file it has open; None where it was gone before anybody looked.
+    store: tuple[int, int] | None
+
+    def has_lost_its_folder(self) -> bool:
+        """Whether the folder was deleted, emptied or replaced under it."""
+        return self.store is None or _identity(self.folder) != self.store
+
+    def restart(self) -> None:
+        """End it and start it at the same address over what is there now, or an empty folder.
+
+        Raises StartError, and StartInterrupted when somebody asks to stop.
+        """
+        self.child.stop()
+        for left in reversed(range(STARTS)):
+            try:
+                self.child = self.launch()
+                break
+            except StartError:
+                if not left:
+                    raise
+        self.store = _identity(self.folder)
 
 
 def start(
@@ -31,7 +66,7 @@ def start(
     open_collections: int = OPEN_COLLECTIONS,
     timeout: float = 60.0,
     stopping: Callable[[], bool] = lambda: False,
-) -> Service:
+) -> ChromaServer:
     """Start the server over `folder` on a loopback port, a free one unless it is given.
 
     Raises StartError, and StartInterrupted once `stopping()` is true; nothing is left running then.
@@ -40,22 +75,30 @@ def start(
     folder = folder.resolve()
     lock = Lock(folder.with_name(f"{folder.name}.lock"), f"The index folder {folder}")
     config = folder.with_name(f"{folder.name}.yaml")
+    listening = port or free_port()
+    url = f"http://127.0.0.1:{listening}"
+
+    def launch() -> Child:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            log.parent.mkdir(parents=True, exist_ok=True)
+            config.write_text(json.dumps(server_config(folder, listening, open_collections), indent=2))
+            argv = [*_program(), "run", str(config)]
+            child = Child("Chroma", argv, log=log, stop_signals=STOP_SIGNALS)
+        except OSError as error:
+            raise StartError(
+                f"Cannot keep an index in {folder}: {error.strerror} ({error.filename})"
+            ) from None
+        child.wait_until(lambda: answers(url), timeout=timeout, stopping=stopping)
+        return child
+
     try:
         end_leftovers(lambda process: str(config) in process.cmdline(), STOP_SIGNALS[0])
-        folder.mkdir(exist_ok=True)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        port = port or free_port()
-        config.write_text(json.dumps(server_config(folder, port, open_collections), indent=2))
-        url = f"http://127.0.0.1:{port}"
-        child = Child("Chroma", [*_program(), "run", str(config)], log=log, stop_signals=STOP_SIGNALS)
-        child.wait_until(lambda: answers(url), timeout=timeout, stopping=stopping)
-    except OSError as error:
-        lock.release()
-        raise StartError(f"Cannot keep an index in {folder}: {error.strerror} ({error.filename})") from None
+        child = launch()
     except BaseException:
         lock.release()
         raise
-    return Service(url, child, lock)
+    return ChromaServer(url, child, lock, folder=folder, launch=launch, store=_identity(folder))
 
 
 def server_config(folder: Path, port: int, open_collections: int) -> dict[str, object]:
@@ -68,6 +111,14 @@ def server_config(folder: Path, port: int, open_collections: int) -> dict[str, o
         "persist_path": str(folder),
         "segment_manager": {"hnsw_index_pool_cache_config": open_indexes},
     }
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        found = (folder / STORE).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def answers(url: str) -> bool:

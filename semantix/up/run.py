@@ -68,14 +68,23 @@ def _start_stores(group: ServiceGroup, interruption: Interruption, say: Say) -> 
         database.use(store.url)
     if "CHROMA_URL" not in settings.GIVEN:
         say(f"Starting Chroma over {settings.CHROMADB_PATH} ...")
-        store = chroma.start(settings.CHROMADB_PATH, log=_log("chroma"), stopping=interruption)
-        group.add(store)
-        services["CHROMA_URL"] = store.url
+        index = chroma.start(settings.CHROMADB_PATH, log=_log("chroma"), stopping=interruption)
+        group.add(index, tend=lambda: _tend(index, say))
+        services["CHROMA_URL"] = index.url
     elif not chroma.answers(settings.CHROMA_URL):
         say(f"Chroma at {settings.CHROMA_URL} does not answer: memories will wait for it, searches fail.")
     if "SECRET_KEY" not in settings.GIVEN:
         services["SECRET_KEY"] = secret_key(settings.DATA_DIR / "secret_key")
     return services
+
+
+def _tend(index: chroma.ChromaServer, say: Say) -> None:
+    if index.has_lost_its_folder():
+        say(f"{index.folder} was deleted or replaced while Chroma ran over it: starting Chroma again ...")
+        index.restart()
+        say(
+            "Chroma is back. The index is filled again from Postgres; searches are answered from there meanwhile."
+        )
 
 
 def _start_django(

@@ -27,13 +27,19 @@ class ServiceGroup:
 
     def __init__(self) -> None:
         self._parts: list[Part] = []
+        self._tended: list[Callable[[], object]] = []
 
-    def add(self, part: Part) -> None:
+    def add(self, part: Part, tend: Callable[[], object] | None = None) -> None:
+        """`tend` mends what can be mended of it, and is called all the time while it is watched."""
         self._parts.append(part)
+        if tend:
+            self._tended.append(tend)
 
     def watch(self, stopping: Callable[[], bool]) -> None:
         """Return when `stopping()`; raise StartError as soon as a part ends by itself."""
         while not stopping():
+            for tend in self._tended:
+                tend()
             for part in self._parts:
                 if (code := part.exit_code) is not None:
                     raise StartError(f"{part.name} ended by itself ({_how(code)}), so all was stopped.")

@@ -1,6 +1,7 @@
 """`manage.py up`, as a person meets it."""
 
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,12 @@ def found(up: Up) -> list[Any]:
     return list(up.post("/memory-logs/search", TENANT | {"query": "login timeout", "mode": "vector"}))
 
 
+def backend(up: Up) -> str | None:
+    """Who compared the vectors of a search."""
+    asked = TENANT | {"query": "login timeout"}
+    return httpx.post(f"{up.url}/memory-logs/search", json=asked).headers.get("X-Search-Backend")
+
+
 def test_a_memory_is_found_and_still_there_after_a_restart(tmp_path: Path) -> None:
     with Up(tmp_path / "data").wait_until_up() as up:
         stored = up.post("/memory-logs", MEMORY)
@@ -69,6 +76,24 @@ def test_when_a_part_dies_all_end_with_one_line(tmp_path: Path, command: str) ->
         assert up.wait_for_end() == 1
         assert "ended by itself (killed by signal 9)" in up.output
         assert up.processes() == []
+
+
+def test_searches_go_on_while_a_deleted_index_folder_comes_back(tmp_path: Path) -> None:
+    with Up(tmp_path / "data").wait_until_up() as up:
+        stored = up.post("/memory-logs", MEMORY)
+        wait_until(lambda: found(up))
+
+        shutil.rmtree(up.data / "chromadb", ignore_errors=True)
+
+        def is_back() -> bool:
+            assert [result["memory_log_id"] for result in found(up)] == [stored["id"]]
+            return "Chroma is back." in up.output
+
+        wait_until(is_back, seconds=60)
+        wait_until(lambda: backend(up) == "chroma", seconds=60)
+        up.manage("rebuild_index", "--recreate")
+        assert backend(up) == "chroma"
+        up.manage("verify_index")  # fails unless the stores are equal
 
 
 def test_killed_itself_it_leaves_nothing(tmp_path: Path) -> None:

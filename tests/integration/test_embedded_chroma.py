@@ -1,5 +1,6 @@
 """A Chroma server over a folder: what it keeps, how much it opens."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,17 +11,18 @@ import pytest
 from chromadb.api import ClientAPI
 
 from semantix.embedded import chroma
+from semantix.embedded.chroma import ChromaServer
 from semantix.embedded.errors import StartError
 from semantix.embedded.service import Service
 
-Start = Callable[..., Service]
+Start = Callable[..., ChromaServer]
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     with ExitStack() as stack:
 
-        def start(**options: int) -> Service:
+        def start(**options: int) -> ChromaServer:
             service = chroma.start(tmp_path / "chro ma", log=tmp_path / "log", **options)
             stack.callback(service.stop)
             return service
@@ -68,3 +70,30 @@ def test_a_server_that_is_gone_does_not_answer(start: Start) -> None:
     service = start()
     service.stop()
     assert not chroma.answers(service.url)
+
+
+def test_a_deleted_folder_is_noticed_and_the_restarted_server_keeps_data_again(start: Start) -> None:
+    service = start()
+    fill(service, 1)
+    assert not service.has_lost_its_folder()
+
+    shutil.rmtree(service.folder)
+    assert service.has_lost_its_folder()
+    url = service.url
+    service.restart()
+
+    assert not service.has_lost_its_folder()
+    assert service.url == url
+    fill(service, 1)
+
+
+def test_a_folder_put_in_the_place_of_the_former_is_noticed_and_served(start: Start) -> None:
+    service = start()
+    fill(service, 1)
+    service.folder.rename(service.folder.with_name("former"))
+    shutil.copytree(service.folder.with_name("former"), service.folder)
+
+    assert service.has_lost_its_folder()
+    service.restart()
+
+    assert client(service).get_collection("collection-0", embedding_function=None).count() == 1
