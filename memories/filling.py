@@ -22,7 +22,7 @@ from django.db.models import F, Func, IntegerField
 import outbox
 from memories import sync
 from memories.index import generations, orphans, writing
-from memories.index.collections import CollectionLost, look_for
+from memories.index.collections import CollectionDamaged, CollectionLost, look_for
 from memories.models import Generation, MemoryLog
 from outbox import Reject
 
@@ -59,11 +59,15 @@ class Batch(NamedTuple):
     rows: list[MemoryLog]
 
 
-def refill(lost: Generation) -> None:
-    """Have the cluster fill a collection that Chroma lost."""
+def refill(lost: CollectionLost) -> None:
+    """Have the cluster fill a collection that Chroma lost, or the successor of a damaged one."""
     with transaction.atomic():
-        if generations.begin_again(lost):
-            publish_fill(lost)
+        if isinstance(lost, CollectionDamaged):
+            to_fill = generations.replace(lost.generation)
+        else:
+            to_fill = lost.generation if generations.begin_again(lost.generation) else None
+        if to_fill is not None:
+            publish_fill(to_fill)
 
 
 def publish_fill(generation: Generation) -> None:
@@ -129,6 +133,8 @@ def _open(generation: Generation) -> None:
     """Make its collection if there is none, also where there once was one."""
     try:
         look_for(generation, make=True)
+    except CollectionDamaged:
+        raise
     except CollectionLost:
         if not generations.begin_again(generation):
             raise

@@ -27,7 +27,7 @@ def refilling_what_is_lost() -> Iterator[None]:
     try:
         yield
     except CollectionLost as lost:
-        filling.refill(lost.generation)
+        filling.refill(lost)
         raise
 
 

@@ -7,6 +7,7 @@ from django.db import connection, transaction
 
 from memories import filling
 from memories.index import generations
+from memories.index.collections import CollectionDamaged, CollectionLost, look_for
 from memories.index.scope import Scope
 from memories.models import Generation
 
@@ -40,10 +41,29 @@ def is_running() -> bool:
         return not _lock("SELECT pg_try_advisory_xact_lock(%s)")
 
 
-def unfinished(scope: Scope) -> list[Generation]:
-    """What a rebuild that was stopped has still to fill."""
+def unfinished(scope: Scope, *, recreate: bool = False) -> list[Generation]:
+    """What a rebuild that was stopped has still to fill; with `recreate`, only when all of it is new collections."""
     live = Generation.objects.exclude(state=Generation.State.RETIRED)
-    return list(scope.of(live).filter(rebuild=True, position__isnull=False))
+    found = list(scope.of(live).filter(rebuild=True, position__isnull=False))
+    if recreate and any(generation.state != Generation.State.BUILDING for generation in found):
+        return []
+    return found
+
+
+def again(scope: Scope) -> list[Generation]:
+    """What the stopped rebuild was through with, and Chroma has lost since: to be filled from the first memory on."""
+    complete = Generation.objects.filter(state=Generation.State.ACTIVE, position=None)
+    lost = [generation for generation in scope.of(complete) if generation.chroma_id and _is_lost(generation)]
+    Generation.objects.filter(pk__in=[generation.pk for generation in lost]).update(position=0, rebuild=True)
+    return lost
+
+
+def _is_lost(generation: Generation) -> bool:
+    try:
+        look_for(generation)
+    except CollectionLost:
+        return True
+    return False
 
 
 def start(scope: Scope, *, recreate: bool = False) -> list[Generation]:
@@ -76,8 +96,22 @@ def left(filled: Sequence[Generation]) -> int:
 def run(filled: Sequence[Generation], tally: filling.Tally) -> None:
     """Fill those that are not complete, from their positions on. Raises Unavailable, IndexMismatch."""
     ids = [generation.pk for generation in filled]
-    waiting = Generation.objects.filter(pk__in=ids, position__isnull=False)
-    filling.fill(list(waiting), thorough=True, tally=tally)
+    while waiting := list(Generation.objects.filter(pk__in=ids, position__isnull=False)):
+        try:
+            filling.fill(waiting, thorough=True, tally=tally)
+        except CollectionDamaged as damaged:
+            ids.append(_successor(damaged).pk)
+        else:
+            return
+
+
+def _successor(damaged: CollectionDamaged) -> Generation:
+    with transaction.atomic():
+        successor = generations.replace(damaged.generation)
+        if successor is None:
+            raise damaged
+        Generation.objects.filter(pk=successor.pk).update(rebuild=True)
+    return successor
 
 
 def _lock(sql: str) -> bool:

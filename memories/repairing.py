@@ -64,8 +64,8 @@ def unknown_collections(names: Sequence[str]) -> int:
 
 
 def lost(found: CollectionLost) -> int:
-    """Have a collection that Chroma lost filled anew."""
-    filling.refill(found.generation)
+    """Have a collection that Chroma lost filled anew, or a damaged one replaced."""
+    filling.refill(found)
     return 1
 
 

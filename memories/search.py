@@ -1,24 +1,29 @@
 """Search: by meaning, by words, or by both. PostgreSQL has the last word on each memory."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db import models
+from django.db.models import F
 
 import outbox
-from memories import exact, sync
+from memories import exact, filling, sync
 from memories.filters import EVERYTHING, Filters
 from memories.fusion import Ranking, best_first, fuse
 from memories.hits import Found, of_hit, read
 from memories.index import presence, searching
+from memories.index.collections import CollectionLost, NotFilled
 from memories.lexical import lexical_search
 from memories.models import MemoryLog, Tenant
 from memories.neighbours import with_neighbours
 from outbox import Unavailable
 
 logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 # How far down a ranking is read to be fused: what stands lower in both changes nothing.
 DEPTH = 50
@@ -75,7 +80,7 @@ def answer(query: Query) -> Answer:
 
 
 def _by_meaning(query: Query) -> Answer:
-    near = _near(query, searching.question(query.tenant, query.text), query.limit)
+    near = _near(query, searching.question(query.tenant, query.text))
     similar = [one for one in near.found if (one.similarity or 0.0) >= query.min_similarity]
     return Answer(similar, near.backend)
 
@@ -89,40 +94,66 @@ def _by_both(query: Query) -> Answer:
     """Both rankings fused; the lexical one alone where nobody can embed the question."""
     depth = max(DEPTH, query.limit)
     words = [found.memory_id for found in lexical_search(query.tenant, query.text, depth, query.filters)]
-    asked, near = _meaning(query, depth)
-    scores = fuse([Ranking(words), Ranking([one.memory_log_id for one in near.found], VECTOR_WEIGHT)])
+    asked, meanings, backend = _meaning(query, depth)
+    scores = fuse([Ranking(words), Ranking(meanings, VECTOR_WEIGHT)])
     scores = with_neighbours(scores, query.tenant, query.filters)
     if not query.min_similarity:
         scores = {id: scores[id] for id in best_first(scores)[: query.limit]}
     found = read(query.tenant, scores, asked)
     similar = [one for one in found if (one.similarity or 0.0) >= query.min_similarity]
-    return Answer(similar[: query.limit], near.backend)
+    return Answer(similar[: query.limit], backend)
 
 
-def _meaning(query: Query, depth: int) -> tuple[searching.Question | None, Answer]:
+def _meaning(query: Query, depth: int) -> tuple[searching.Question | None, list[int], str]:
+    """The question, the ids of the memories nearest to it, and where it was looked."""
     try:
         asked = searching.question(query.tenant, query.text)
     except Unavailable as error:
         if query.min_similarity:
             raise
         logger.warning("Searching by words alone: %s", error)
-        return None, Answer([], backend="")
-    return asked, _near(query, asked, depth)
+        return None, [], ""
+    if asked is None:
+        return None, [], CHROMA
+    ids = _from_index(lambda: searching.nearest_ids(asked, limit=depth, filters=query.filters))
+    if ids is None:
+        return asked, list(exact.nearest(query.tenant, asked, limit=depth, filters=query.filters)), PGVECTOR
+    return asked, _as_indexed(ids, query.tenant), CHROMA
 
 
-def _near(query: Query, asked: searching.Question | None, limit: int) -> Answer:
+def _near(query: Query, asked: searching.Question | None) -> Answer:
     """In the index; in PostgreSQL, with the same scores, while the index is away."""
     if asked is None:
         return Answer([], CHROMA)
-    if presence.seems_there():
-        try:
-            hits = searching.nearest(asked, limit=limit, filters=query.filters)
-            return Answer([of_hit(hit) for hit in _still_true(hits, query.tenant)], CHROMA)
-        except Unavailable as error:
-            presence.went_away(error)
-    distances = exact.nearest(query.tenant, asked, limit=limit, filters=query.filters)
+    hits = _from_index(lambda: searching.nearest(asked, limit=query.limit, filters=query.filters))
+    if hits is not None:
+        return Answer([of_hit(hit) for hit in _still_true(hits, query.tenant)], CHROMA)
+    distances = exact.nearest(query.tenant, asked, limit=query.limit, filters=query.filters)
     scores = {id: searching.similarity_of(distance) for id, distance in distances.items()}
     return Answer(read(query.tenant, scores, asked), PGVECTOR)
+
+
+def _from_index(ask: Callable[[], Result]) -> Result | None:
+    """What Chroma says; None where it cannot."""
+    if not presence.seems_there():
+        return None
+    try:
+        return ask()
+    except CollectionLost as lost:
+        logger.warning("Searching in PostgreSQL: %s", lost)
+        filling.refill(lost)
+    except NotFilled:
+        pass  # no fault of Chroma's: other tenants' collections answer
+    except Unavailable as error:
+        presence.went_away(error)
+    return None
+
+
+def _as_indexed(ids: list[int], tenant: Tenant) -> list[int]:
+    """Those that are as they were when the index learnt of them."""
+    rows = MemoryLog.objects.filter(id__in=ids, indexed_version=F("version"), **tenant._asdict())
+    current = set(rows.values_list("id", flat=True))
+    return [id for id in ids if id in current]
 
 
 def _still_true(hits: list[searching.Hit], tenant: Tenant) -> list[searching.Hit]:

@@ -163,12 +163,19 @@ def _write(live: generations.Live, rows: Sequence[MemoryLog]) -> None:
 def _write_to_former(generation: Generation, rows: Sequence[MemoryLog]) -> None:
     """Until the new model's collection holds everything, search asks the former: it should know news, too."""
     try:
-        vectors = embed(rows, generation).vectors
+        vectors = _vectors(rows, generation)
     except (Unavailable, Reject, EmbeddingError) as error:
         # The former provider may be gone for good: then these are found once the new collection answers.
         logger.warning("%s: %d memories wait for its successor to be found: %s", generation, len(rows), error)
     else:
         writing.upsert(generation, rows, vectors)
+
+
+def _vectors(rows: Sequence[MemoryLog], generation: Generation) -> Vectors:
+    """Those the rows have, where its successor is of the same model."""
+    if all(is_embedded(row, generation) for row in rows):
+        return np.stack([row.embedding for row in rows])
+    return embed(rows, generation).vectors
 
 
 def _overtaken(rows: Sequence[MemoryLog]) -> set[int]:

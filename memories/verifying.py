@@ -14,7 +14,7 @@ from memories import repairing
 from memories.index import generations, orphans
 from memories.index.collections import CollectionLost, look_for, names, with_collection
 from memories.index.metadata import metadata_of
-from memories.index.names import document_id
+from memories.index.names import document_id, memory_id
 from memories.index.scope import Scope
 from memories.models import Generation, MemoryLog, Tenant, Verification
 from memories.services import AGGREGATE, VECTOR_AGGREGATE
@@ -94,7 +94,10 @@ class Verifier:
         return None
 
     def _generation(self, tenant: Tenant) -> Generation | None:
-        """The one that answers, or is to; None when there is none, or Chroma lost it."""
+        """The one that answers, or is to; None when there is none, or Chroma lost it.
+
+        With `repair`, the one that takes the place of what was lost.
+        """
         live = generations.of_tenant(tenant)
         generation = live.active or live.building
         try:
@@ -104,7 +107,7 @@ class Verifier:
             if not self._repair:
                 return None
             self.report.repairs += repairing.lost(lost)
-            return self._generation(tenant)
+            return generations.of_tenant(tenant).building
         return generation
 
     def _memories(self, generation: Generation | None, rows: Sequence[MemoryLog]) -> None:
@@ -144,9 +147,9 @@ class Verifier:
 
     def _orphans(self, generation: Generation) -> None:
         found = orphans.find(generation)
-        on_their_way = _on_their_way(orphans.memory_id(document) for document in found)
+        on_their_way = _on_their_way(memory_id(document) for document in found)
         still_there = _held(generation, found)
-        waiting = {document for document in still_there if orphans.memory_id(document) in on_their_way}
+        waiting = {document for document in still_there if memory_id(document) in on_their_way}
         wrong = still_there.keys() - waiting
         self.report.pending += len(waiting)
         self.report.orphaned += len(wrong)

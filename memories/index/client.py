@@ -99,8 +99,15 @@ def translated_errors() -> Iterator[None]:
         raise
     except Exception as error:
         if _says_unavailable(error):
-            raise Unavailable(DEPENDENCY, f"{settings.CHROMA_URL}: {str(error) or repr(error)}") from error
+            raise Unavailable(DEPENDENCY, f"{settings.CHROMA_URL}: {_words(error)}") from error
         raise
+
+
+def _words(error: Exception) -> str:
+    words = str(error) or repr(error)
+    if "readonly database" in words:
+        return f"{words}. Was its folder deleted while it ran? Then start Chroma again."
+    return words
 
 
 def _says_unavailable(error: Exception) -> bool:

@@ -1,9 +1,11 @@
 """Opening a generation's collection in Chroma, and being sure that it is the one that was filled."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 from django.conf import settings
 
 from memories.index import generations
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
     from chromadb.api.models.Collection import Collection
 
 Result = TypeVar("Result")
+
+# Chroma's words for a collection whose files are gone: it takes writes, counts, and fails every query. After a
+# restart it says nothing and finds nothing.
+DAMAGED = ("hnsw segment reader", "hnsw segment writer", "Nothing found on disk")
 
 PAGE = 1_000
 # Enough for every tenant a process is likely to serve; each takes some kilobytes.
@@ -38,6 +44,25 @@ class CollectionLost(Unavailable):
         super().__init__(DEPENDENCY, f"the collection {generation.collection} is gone; it has to be rebuilt")
 
 
+class CollectionDamaged(CollectionLost):
+    """It is there, but its vectors are not: only a new collection can take its place."""
+
+    def __init__(self, generation: Generation, words: str) -> None:
+        self.generation = generation
+        Unavailable.__init__(
+            self,
+            DEPENDENCY,
+            f"the collection {generation.collection} is damaged ({words}); it has to be rebuilt",
+        )
+
+
+class NotFilled(Unavailable):
+    """The collection does not hold everything yet."""
+
+    def __init__(self, generation: Generation) -> None:
+        super().__init__(DEPENDENCY, f"the collection {generation.collection} is still being filled")
+
+
 def with_collection(
     generation: Generation, use: Callable[["Collection"], Result], *, make: bool = False
 ) -> Result:
@@ -47,7 +72,7 @@ def with_collection(
     """
     from chromadb.errors import NotFoundError
 
-    with translated_errors():
+    with translated_errors(), _telling_damage(generation):
         try:
             return use(_open(generation, make=make))
         except NotFoundError:
@@ -58,9 +83,32 @@ def with_collection(
             raise CollectionLost(generation) from None
 
 
+@contextmanager
+def _telling_damage(generation: Generation) -> Iterator[None]:
+    from chromadb.errors import InternalError
+
+    try:
+        yield
+    except InternalError as error:
+        if any(words in str(error) for words in DAMAGED):
+            raise CollectionDamaged(generation, str(error)) from error
+        raise
+
+
 def look_for(generation: Generation, *, make: bool = False) -> None:
-    """See that the collection is there; with `make`, one never made before is made. Raises as with_collection."""
-    with_collection(generation, lambda collection: collection.count(), make=make)
+    """See that the collection is there and answers; with `make`, one never made before is made.
+
+    Raises as with_collection.
+    """
+    anything = np.full((1, generation.dimensions), 1.0, dtype=np.float32)
+
+    def ask(collection: "Collection") -> None:
+        near = collection.query(query_embeddings=anything, n_results=1, include=[])["ids"][0]
+        # A damaged one counts its documents all the same.
+        if not near and collection.count():
+            raise CollectionDamaged(generation, "it has documents and finds none")
+
+    with_collection(generation, ask, make=make)
 
 
 def names() -> list[str]:

@@ -135,6 +135,21 @@ def begin_again(lost: Generation) -> bool:
         return bool(same.update(state=State.BUILDING, chroma_id=None, position=0))
 
 
+def replace(damaged: Generation) -> Generation | None:
+    """Begin a successor of a collection that cannot be mended, which is not filled any more itself.
+
+    None when there is nothing to do, or somebody else noticed before.
+    """
+    with transaction.atomic():
+        _lock(damaged.tenant)
+        live = Generation.objects.filter(**damaged.tenant._asdict()).exclude(state=State.RETIRED)
+        same = live.filter(pk=damaged.pk)
+        if not same.exists() or live.filter(state=State.BUILDING).exclude(pk=damaged.pk).exists():
+            return None
+        same.update(position=None, rebuild=False)
+        return begin(damaged.tenant)
+
+
 def activate(generation: Generation) -> bool:
     """Let search ask this one from now on; its predecessor is retired. False when it is not being built any more."""
     with transaction.atomic():

@@ -28,3 +28,9 @@ def collection_name(tenant: Tenant, suffix: str = "") -> str:
 
 def document_id(memory_id: int, tenant: Tenant) -> str:
     return f"memory_{memory_id}_{tenant.user_id}_{tenant.project_id}"
+
+
+def memory_id(document: str) -> int | None:
+    """The number in `memory_{id}_{user_id}_{project_id}`; None when that is not what it looks like."""
+    number = document.removeprefix("memory_").partition("_")[0]
+    return int(number) if number.isdecimal() and len(number) < 19 else None

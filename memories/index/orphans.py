@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from memories.index import writing
 from memories.index.collections import with_collection
-from memories.index.names import document_id
+from memories.index.names import document_id, memory_id
 from memories.models import Generation, MemoryLog
 
 if TYPE_CHECKING:
@@ -50,9 +50,3 @@ def _pages(generation: Generation) -> Iterator[list[str]]:
     while page := with_collection(generation, read):
         yield page
         offset += len(page)
-
-
-def memory_id(document: str) -> int | None:
-    """The number in `memory_{id}_{user_id}_{project_id}`; None when that is not what it looks like."""
-    number = document.removeprefix("memory_").partition("_")[0]
-    return int(number) if number.isdecimal() and len(number) < 19 else None

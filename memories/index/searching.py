@@ -1,5 +1,6 @@
 """Asking the index for what is near."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,8 +12,9 @@ from memories.embeddings.backend import Vectors
 from memories.filters import EVERYTHING, Filters
 from memories.index import generations
 from memories.index.client import DEPENDENCY
-from memories.index.collections import with_collection
+from memories.index.collections import NotFilled, look_for, with_collection
 from memories.index.metadata import where
+from memories.index.names import memory_id
 from memories.models import Generation, Tenant
 from outbox import Unavailable
 
@@ -64,27 +66,50 @@ def question(tenant: Tenant, text: str) -> Question | None:
 def nearest(asked: Question, *, limit: int, filters: Filters = EVERYTHING) -> list[Hit]:
     """The nearest memories in the asked collection, nearest first.
 
-    Raises Unavailable, also for a collection that does not hold everything yet.
+    Raises Unavailable; CollectionLost and NotFilled where the collection is at fault, and not Chroma.
     """
+    found = _ask(asked, limit, filters, ["documents", "metadatas", "distances"])
+    return _hits(found) if found else []
+
+
+def nearest_ids(asked: Question, *, limit: int, filters: Filters = EVERYTHING) -> list[int]:
+    """Their numbers alone, which Chroma gives much faster: it reads no documents then. Raises as `nearest`."""
+    found = _ask(asked, limit, filters, [])
+    return [id for document in found["ids"][0] if (id := memory_id(document)) is not None] if found else []
+
+
+def _ask(asked: Question, limit: int, filters: Filters, include: list[str]) -> Any:
+    """What Chroma answers; None where nothing was written yet."""
     generation, vector = asked
     if generation.state == Generation.State.BUILDING:
-        raise Unavailable(DEPENDENCY, f"the collection {generation.collection} is still being filled")
+        raise NotFilled(generation)
     if generation.chroma_id is None:
-        return []
+        return None
 
-    def query(collection: "Collection") -> list[Hit]:
-        return _hits(
-            collection.query(
-                query_embeddings=vector[np.newaxis],
-                n_results=limit,
-                where=where(filters),
-                include=["documents", "metadatas", "distances"],
-            )
+    def query(collection: "Collection") -> Any:
+        return collection.query(
+            query_embeddings=vector[np.newaxis],
+            n_results=limit,
+            where=where(filters),
+            include=include,  # type: ignore[arg-type]
         )
 
     about = {"db.system.name": "chroma", "db.collection.name": generation.collection}
     with measured.tracer.start_as_current_span("index query", kind=SpanKind.CLIENT, attributes=about):
+        found = _answered(generation, query)
+    if not found["ids"][0] and not filters:
+        look_for(generation)
+    return found
+
+
+def _answered(generation: Generation, query: Callable[["Collection"], Any]) -> Any:
+    """Whatever is wrong inside Chroma, PostgreSQL can still answer."""
+    from chromadb.errors import InternalError
+
+    try:
         return with_collection(generation, query)
+    except InternalError as error:
+        raise Unavailable(DEPENDENCY, str(error)) from error
 
 
 def _vector(generation: Generation, text: str) -> Vectors:

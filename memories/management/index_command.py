@@ -2,17 +2,23 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.management.base import CommandError, CommandParser
 
+from memories.index.client import DEPENDENCY as CHROMA
 from memories.index.collections import IndexMismatch
 from memories.index.scope import Scope
 from outbox import Unavailable
 from outbox.management.command import OutboxCommand, WrongUse
 
+Result = TypeVar("Result")
+
 # A provider that says how long to wait is waited for, up to this many seconds.
 LONGEST_WAIT = 120.0
+# Chroma says nothing when it is started again: it is looked for so many times, after a pause of so many seconds.
+LOOKS = 10
+PAUSE = 1.0
 
 
 class IndexCommand(OutboxCommand):
@@ -27,18 +33,23 @@ class IndexCommand(OutboxCommand):
         except (Unavailable, IndexMismatch) as error:
             raise CommandError(f"{error}\nWhat was done is kept: run the command again to go on.") from error
 
-    def through_waits(self, run: Callable[[], object]) -> None:
-        """Run it, again after each wait that a provider asks for. Raises Unavailable when it says no time."""
+    def through_waits(self, run: Callable[[], Result]) -> Result:
+        """Run it, again after each wait that a provider asks for, or while Chroma may be coming back.
+
+        Raises Unavailable when that is too long.
+        """
+        looks = LOOKS
         while True:
             try:
-                run()
+                return run()
             except Unavailable as unavailable:
-                if unavailable.retry_after is None or unavailable.retry_after > LONGEST_WAIT:
+                seconds = unavailable.retry_after
+                if seconds is None and unavailable.dependency == CHROMA and looks:
+                    looks, seconds = looks - 1, PAUSE
+                if seconds is None or seconds > LONGEST_WAIT:
                     raise
-                self.stderr.write(f"{unavailable}; waiting {unavailable.retry_after:.0f} s, as it asks.")
-                time.sleep(unavailable.retry_after)
-            else:
-                return
+                self.stderr.write(f"{unavailable}; trying again in {seconds:.0f} s.")
+                time.sleep(seconds)
 
     def scope(self, options: dict[str, Any]) -> Scope:
         """Raises WrongUse."""

@@ -1,20 +1,27 @@
 """Search while Chroma is away: from PostgreSQL, with the same answers and scores, and back by itself."""
 
+import shutil
+import sqlite3
+import warnings
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from django.test import Client
 
 from memories.filters import Filters
-from memories.index import client, presence
+from memories.index import client, generations, presence
 from memories.models import Tenant
 from memories.search import Answer, Mode, Query, answer
 from memories.services import NewMemory, create_memory
 from outbox import Unavailable, circuits
 from outbox.models import Event
 from outbox.testing import drain
+from tests.chroma_server import ChromaServer, own_chroma
+from tests.indexed import collection_of
 from tests.tenants import new_tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -148,3 +155,76 @@ def test_each_search_is_on_record_without_its_words(tenant: Tenant) -> None:
         "limit": 3,
         "results_count": 3,
     }
+
+
+@pytest.fixture
+def server(settings: Any, tmp_path: Path) -> Iterator[ChromaServer]:
+    with own_chroma(tmp_path, settings) as server:
+        yield server
+
+
+def test_a_lost_collection_is_answered_for_by_postgres_and_filled_because_it_was_asked(
+    server: ChromaServer, tenant: Tenant
+) -> None:
+    before = by_meaning(tenant)
+    server.lose_its_data()
+
+    after = by_meaning(tenant)
+    assert (before.backend, after.backend) == ("chroma", "pgvector")
+    assert ids(after) == ids(before)
+    drain()
+
+    again = by_meaning(tenant)
+    assert (again.backend, ids(again)) == ("chroma", ids(before))
+
+
+def test_a_tenant_whose_collection_is_not_filled_yet_keeps_no_other_from_chroma(tenant: Tenant) -> None:
+    other = new_tenant()
+    remember(other, "Fix the login redirect")
+    drain()
+    active = generations.of_tenant(other).active
+    assert active is not None
+    generations.begin_again(active)
+
+    assert by_meaning(other).backend == "pgvector"
+    assert by_meaning(tenant).backend == "chroma"
+
+
+def damage(server: ChromaServer, tenant: Tenant) -> None:
+    """Take away the files of its vectors, and nothing else; Chroma writes them once there are some changes."""
+    active = generations.of_tenant(tenant).active
+    assert active is not None
+    vectors = np.random.default_rng(1).standard_normal((20, active.dimensions)).astype(np.float32)
+    collection = collection_of(tenant)
+    with warnings.catch_warnings(action="ignore"):
+        collection.modify(configuration={"hnsw": {"sync_threshold": 10, "batch_size": 5}})
+    for _ in range(3):
+        collection.upsert(ids=[f"number-{number}" for number in range(20)], embeddings=vectors)
+    server.stop()
+    for folder in server.folder.iterdir():
+        if folder.is_dir():
+            shutil.rmtree(folder)
+    with sqlite3.connect(server.folder / "chroma.sqlite3") as store:
+        store.execute("DELETE FROM embeddings_queue")  # or it makes them again
+    store.close()
+    server.start()
+
+
+def test_a_damaged_collection_is_answered_for_by_postgres_and_replaced(
+    server: ChromaServer, tenant: Tenant
+) -> None:
+    before = by_meaning(tenant)
+    damaged = generations.of_tenant(tenant).active
+    damage(server, tenant)
+
+    after = by_meaning(tenant)
+    assert (after.backend, ids(after)) == ("pgvector", ids(before))
+    drain()
+
+    again = by_meaning(tenant)
+    assert (again.backend, ids(again)) == ("chroma", ids(before))
+    assert generations.of_tenant(tenant).active != damaged
+
+
+def ids(answered: Answer) -> list[int]:
+    return [one.memory_log_id for one in answered.found]

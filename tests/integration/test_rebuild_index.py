@@ -230,3 +230,49 @@ def test_a_rebuild_publishes_no_events_of_memories(capsys: pytest.CaptureFixture
     with captured_events() as events:
         rebuild(capsys, tenant)
     assert events == []
+
+
+def half_rebuild(first: Tenant, second: Tenant) -> None:
+    """The first is complete, then it was killed."""
+    [complete], _ = (rebuilding.start(Scope(*tenant)) for tenant in (first, second))
+    filling.fill([complete], thorough=True)
+
+
+def test_what_chroma_lost_since_a_rebuild_was_stopped_is_filled_again_too(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with own_chroma(tmp_path, settings) as server:
+        alice, bob = new_tenant(), new_tenant()
+        expected = {tenant: {row.id for row in remember(tenant)} for tenant in (alice, bob)}
+        drain()
+        half_rebuild(alice, bob)
+        server.lose_its_data()
+
+        rebuild(capsys)
+
+        assert collection_of(alice).count() == collection_of(bob).count() == 3
+        assert {tenant: found(tenant) for tenant in (alice, bob)} == expected
+
+
+def test_recreate_does_not_go_on_with_a_rebuild_in_place(capsys: pytest.CaptureFixture[str]) -> None:
+    tenant = new_tenant()
+    remember(tenant)
+    drain()
+    [former] = rebuilding.start(Scope(*tenant))
+
+    rebuild(capsys, tenant, "--recreate")
+
+    active = generations.of_tenant(tenant).active
+    assert active is not None
+    assert active.pk != former.pk
+
+
+def test_recreate_goes_on_with_new_collections(capsys: pytest.CaptureFixture[str]) -> None:
+    tenant = new_tenant()
+    remember(tenant)
+    drain()
+    [begun] = rebuilding.start(Scope(*tenant), recreate=True)
+
+    rebuild(capsys, tenant, "--recreate")
+
+    assert generations.of_tenant(tenant).active == begun

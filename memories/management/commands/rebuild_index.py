@@ -59,13 +59,15 @@ class Command(IndexCommand):
         self.answer(options, answer, text)
 
     def _to_fill(self, scope: Scope, options: dict[str, Any]) -> list[Generation]:
-        going_on = [] if options["restart"] else rebuilding.unfinished(scope)
+        recreate = options["recreate"]
+        going_on = [] if options["restart"] else rebuilding.unfinished(scope, recreate=recreate)
         if going_on:
+            going_on += self.through_waits(lambda: rebuilding.again(scope))
             self.stderr.write(
                 f"Going on with what was not finished: {len(going_on)} collections (--restart begins anew)."
             )
             return going_on
-        return rebuilding.start(scope, recreate=options["recreate"])
+        return rebuilding.start(scope, recreate=recreate)
 
     def _fill(self, filled: list[Generation]) -> Tally:
         # disable=None: a bar for a person at a terminal, none for a file or a pipe.
