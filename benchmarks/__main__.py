@@ -14,7 +14,7 @@ import benchmarks
 Figures = Mapping[str, Mapping[str, float]]
 
 # Parts that measurements share, not measurements.
-PARTS = {"__main__", "relays", "service"}
+PARTS = {"__main__", "inline", "relays", "service"}
 
 
 def main() -> None:

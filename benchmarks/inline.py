@@ -1,0 +1,54 @@
+"""The service as it would be without an outbox: a create embeds and asks Chroma before it answers.
+
+The same web server, framework and stores; only the provider is a stand-in that takes 300 ms.
+"""
+
+import time
+from typing import Any
+
+import django
+
+django.setup()
+
+from a2wsgi import WSGIMiddleware  # noqa: E402
+from django.conf import settings  # noqa: E402
+from django.core.wsgi import get_wsgi_application  # noqa: E402
+from rest_framework.response import Response  # noqa: E402
+
+from memories import storing  # noqa: E402
+from memories.api.serializers.memory_log import MemoryLogInput, MemoryLogOutput  # noqa: E402
+from memories.api.views import memory_logs  # noqa: E402
+from memories.embeddings import embed_documents  # noqa: E402
+from memories.index.client import get_client  # noqa: E402
+from memories.models import MemoryLog  # noqa: E402
+from memories.services import NewMemory, _fields  # noqa: E402
+from memories.text import searchable_text  # noqa: E402
+
+PROVIDER_SECONDS = 0.3
+
+
+def store(new: NewMemory) -> MemoryLog:
+    row = storing.insert([_fields(new)])[0]
+    text = searchable_text(task=new.task, agent=new.agent, raw_data=new.raw_data)
+    time.sleep(PROVIDER_SECONDS)
+    vector = embed_documents([text])[0]
+    MemoryLog.objects.filter(id=row.id).update(embedding=vector)
+    collection().upsert(
+        ids=[str(row.id)], embeddings=[vector], documents=[text], metadatas=[{"agent": new.agent}]
+    )
+    return row
+
+
+def collection() -> Any:
+    space = {"hnsw": {"space": "cosine"}}
+    return get_client().get_or_create_collection("inline", embedding_function=None, configuration=space)
+
+
+def post(self: Any, request: Any) -> Response:
+    given = MemoryLogInput(data=request.data)
+    given.is_valid(raise_exception=True)
+    return Response(MemoryLogOutput(store(NewMemory(**given.validated_data))).data, status=201)
+
+
+memory_logs.MemoryLogs.post = post  # type: ignore[method-assign]
+application = WSGIMiddleware(get_wsgi_application(), workers=settings.WEB_THREADS)  # type: ignore[arg-type]

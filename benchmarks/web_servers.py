@@ -1,0 +1,62 @@
+"""The web servers that could carry the API: 8 connections that are kept, and new ones, with the pipeline running.
+
+A server that is not installed is left out; none but the shipped one is a requirement of the project:
+`pip install gunicorn granian` brings the others. `gunicorn` and `granian wsgi` carry no WebSocket.
+"""
+
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+from benchmarks.__main__ import Figures
+from benchmarks.api import closed, create, get, reconnecting, served
+from benchmarks.service import cluster, percentiles, say, stores
+
+ADDRESS = ["--host", "127.0.0.1", "--port", "0"]
+UVICORN = [sys.executable, "-m", "uvicorn", *ADDRESS, "--lifespan", "off", "--log-level", "warning"]
+GUNICORN = [
+    *(sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", "--log-level", "warning"),
+    *("--worker-class", "gthread", "--keep-alive", "60", "semantix.wsgi:application"),
+]
+GRANIAN = [sys.executable, "-m", "granian", *ADDRESS, "--no-log"]
+
+
+def run(options: Namespace) -> Figures:
+    seconds = 1.0 if options.quick else 5.0
+    with stores(), cluster():
+        return {name: measured(name, command, threads, seconds) for name, command, threads in servers()}
+
+
+def servers() -> Iterator[tuple[str, list[str], int]]:
+    shipped = [*UVICORN, "semantix.asgi:application"]
+    for threads in (2, 4, 8, 16):
+        yield f"uvicorn, {threads} threads", shipped, threads
+    yield "uvicorn, 2 workers of 4 threads", [*shipped, "--workers", "2"], 4
+    yield "uvicorn, h11 and asyncio, 8 threads", [*shipped, "--http", "h11", "--loop", "asyncio"], 8
+    yield "uvicorn, Django's own ASGI", [*UVICORN, "semantix.asgi:event_loop"], 8
+    if find_spec("gunicorn"):
+        for threads in (4, 8):
+            yield f"gunicorn gthread, {threads} threads", [*GUNICORN, "--threads", str(threads)], threads
+        yield "gunicorn gthread, 2 workers of 4", [*GUNICORN, "--threads", "4", "--workers", "2"], 4
+    if find_spec("granian"):
+        yield "granian asgi, 8 threads", [*GRANIAN, "--interface", "asgi", "semantix.asgi:application"], 8
+        wsgi = ["--interface", "wsgi", "--blocking-threads", "8", "semantix.wsgi:application"]
+        yield "granian wsgi, 8 threads", [*GRANIAN, *wsgi], 8
+
+
+def measured(name: str, command: list[str], threads: int, seconds: float) -> dict[str, float]:
+    say(f"{name} ...")
+    figures: dict[str, float] = {}
+    with served(command, WEB_THREADS=str(threads)) as url:
+        closed(url, create, 0.5)
+        for kind, ask, load in (
+            ("create", create, closed),
+            ("get", get(), closed),
+            ("new_connection_create", create, reconnecting),
+        ):
+            spent, per_s = load(url, ask, seconds)
+            of_all = percentiles(spent)
+            figures |= {f"{kind}_{each}": of_all[each] for each in ("p50_ms", "p99_ms")}
+            figures[f"{kind}_per_s"] = round(per_s, 1)
+    return figures
