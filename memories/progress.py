@@ -41,6 +41,12 @@ def with_progress(rows: "QuerySet[MemoryLog, Any]") -> "QuerySet[MemoryLog, Any]
     )
 
 
+def indexed(row: MemoryLog) -> MemoryLog:
+    """A row that is known to be indexed, as `with_progress` would have read it."""
+    row.sync_status, row.sync_error = SyncStatus.INDEXED, None  # type: ignore[attr-defined]  # its annotations
+    return row
+
+
 def only(rows: "QuerySet[MemoryLog, Any]", status: str) -> "QuerySet[MemoryLog, Any]":
     """Those of `rows`, read with `with_progress`, that have come so far."""
     if status == SyncStatus.INDEXED:

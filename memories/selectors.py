@@ -1,13 +1,13 @@
 """Reads: memories as they are, and as they were."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from django.db.models import Exists, OuterRef, QuerySet
 from pgvector.django import CosineDistance
 
 from memories.models import MemoryLog, MemoryVersion
-from memories.progress import with_progress
+from memories.progress import indexed, with_progress
 from memories.services import AGGREGATE, VECTOR_AGGREGATE
 from outbox.models import Event
 
@@ -21,6 +21,17 @@ def memories(*, embedding: bool = False) -> Memories:
     """Every memory with its progress; the vectors (a hundred times the rest) only where asked for."""
     rows = with_progress(MemoryLog.objects.all())
     return rows if embedding else rows.defer("embedding")
+
+
+def memory(rows: Memories, memory_id: int) -> MemoryLog:
+    """One of `rows`, with its progress. That takes a larger query, made only where there is something to tell.
+
+    Raises MemoryLog.DoesNotExist.
+    """
+    row: MemoryLog = rows.get(id=memory_id)
+    if row.indexed_version == row.version:
+        return indexed(row)
+    return cast(MemoryLog, with_progress(rows).get(id=memory_id))
 
 
 def versions(memory_id: int) -> Versions:

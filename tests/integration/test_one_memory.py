@@ -32,6 +32,20 @@ def test_what_was_stored_is_read_back(cast: Cast) -> None:
     }
 
 
+def test_one_that_is_indexed_is_read_with_a_single_query(
+    cast: Cast, settings: Any, django_assert_num_queries: Any
+) -> None:
+    settings.API_KEY_CACHE_SECONDS = 3600
+    stored = cast.alice.remember()  # the key is remembered from here on
+    MemoryLog.objects.filter(id=stored["id"]).update(indexed_version=1)
+
+    with django_assert_num_queries(1):
+        answer = cast.alice.get(path(stored))
+
+    assert answer.json()["sync"]["status"] == "indexed"
+    assert answer.json()["sync"]["error"] is None
+
+
 def test_the_embedding_comes_when_it_is_asked_for(cast: Cast) -> None:
     stored = cast.alice.remember()
     drain()

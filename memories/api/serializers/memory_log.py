@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.http import QueryDict
 from rest_framework import serializers
 
 from memories.api.fields import Identifier, JSONObject, Text
@@ -86,6 +87,26 @@ class MemoryLogOutput(serializers.ModelSerializer[MemoryLog]):
     def get_embedding(self, row: MemoryLog) -> list[float] | None:
         wanted = "embedding" in self.context.get("include", ())
         return row.embedding if wanted else None
+
+
+# Making a serializer takes longer than using it, and these keep nothing of what they are given.
+_INPUT = MemoryLogInput()
+_OUTPUT = MemoryLogOutput()
+
+
+def checked(given: Any) -> dict[str, Any]:
+    """The fields of a memory to store. Raises ValidationError."""
+    if given is None or isinstance(given, QueryDict):  # the fields of a form look at the serializer's data
+        own = MemoryLogInput(data=given)
+        own.is_valid(raise_exception=True)
+        return dict(own.validated_data)
+    fields: dict[str, Any] = _INPUT.run_validation(given)
+    return fields
+
+
+def shown(row: MemoryLog) -> dict[str, Any]:
+    """A memory as it is answered, without its vector."""
+    return _OUTPUT.to_representation(row)
 
 
 class BatchOutput(serializers.Serializer[Any]):

@@ -16,7 +16,7 @@ from memories.api.examples import CHANGE, REPLACE
 from memories.api.openapi import APPLIED, CHANGED, ETAG, IF_MATCH, PREFER, page_of
 from memories.api.pagination import OldestVersionFirst
 from memories.api.parameters import MemoryParameters, PageParameters
-from memories.api.serializers.memory_log import MemoryLogChange, MemoryLogOutput, MemoryState, Version
+from memories.api.serializers.memory_log import MemoryLogChange, MemoryLogOutput, MemoryState, Version, shown
 from memories.api.versioning import etag, expected_version
 from memories.models import MemoryLog
 from outbox.backlog import refuse_if_too_deep
@@ -34,9 +34,10 @@ class MemoryLogDetail(GenericAPIView[Any]):
         asked = MemoryParameters.of(request)
         if "as_of" in asked:
             states = access_of(request).visible(selectors.memories_at(asked["as_of"]))
-            return _answer(MemoryState(get_object_or_404(states, pgh_obj=pk)))
+            return _answer(MemoryState(get_object_or_404(states, pgh_obj=pk)).data)
         embedding = "embedding" in asked.get("include", ())
-        return _answer(MemoryLogOutput(self._visible(pk, embedding=embedding), context=asked))
+        row = self._visible(pk, embedding=embedding)
+        return _answer(MemoryLogOutput(row, context=asked).data if embedding else shown(row))
 
     @extend_schema(
         summary="Replace a memory",
@@ -66,12 +67,11 @@ class MemoryLogDetail(GenericAPIView[Any]):
         given = MemoryLogChange(self._visible(pk), data=request.data, partial=partial)
         given.is_valid(raise_exception=True)
         services.update_memory(pk, given.validated_data, expected_version=expected_version(request))
-        return _answer(MemoryLogOutput(self._visible(pk)))
+        return _answer(shown(self._visible(pk)))
 
     def _visible(self, pk: int, *, embedding: bool = False) -> MemoryLog:
-        rows = access_of(self.request).visible(selectors.memories(embedding=embedding))
-        row: MemoryLog = get_object_or_404(rows, id=pk)
-        return row
+        rows = MemoryLog.objects.all() if embedding else MemoryLog.objects.defer("embedding")
+        return selectors.memory(access_of(self.request).visible(rows), pk)
 
 
 class MemoryLogHistory(GenericAPIView[Any]):
@@ -95,5 +95,5 @@ class MemoryLogHistory(GenericAPIView[Any]):
         return paginator.get_paginated_response(Version(page, many=True).data)
 
 
-def _answer(shaped: MemoryLogOutput | MemoryState) -> Response:
-    return Response(shaped.data, headers=etag(shaped.data["version"]))
+def _answer(shaped: dict[str, Any]) -> Response:
+    return Response(shaped, headers=etag(shaped["version"]))

@@ -24,7 +24,13 @@ from memories.api.openapi import (
 )
 from memories.api.pagination import NewestFirst, NewestStateFirst
 from memories.api.parameters import MemoriesParameters, conditions
-from memories.api.serializers.memory_log import MemoryLogInput, MemoryLogOutput, MemoryState
+from memories.api.serializers.memory_log import (
+    MemoryLogInput,
+    MemoryLogOutput,
+    MemoryState,
+    checked,
+    shown,
+)
 from memories.api.versioning import etag
 from memories.models import Tenant
 from memories.progress import only
@@ -62,9 +68,7 @@ class MemoryLogs(GenericAPIView[Any]):
     )
     def post(self, request: Request) -> Response:
         refuse_if_too_deep()
-        given = MemoryLogInput(data=request.data)
-        given.is_valid(raise_exception=True)
-        new = NewMemory(**given.validated_data, idempotency_key=key_of(request))
+        new = NewMemory(**checked(request.data), idempotency_key=key_of(request))
         require(request, new.user_id, new.project_id)
         return answered_once(request, Tenant(new.user_id, new.project_id), lambda: _stored(new))
 
@@ -79,7 +83,7 @@ class MemoryLogs(GenericAPIView[Any]):
 def _stored(new: NewMemory) -> Response:
     row = create_memory(new)
     return Response(
-        MemoryLogOutput(row).data,
+        shown(row),
         status=status.HTTP_201_CREATED,
         headers={"Location": f"/memory-logs/{row.id}", **etag(row.version)},
     )
