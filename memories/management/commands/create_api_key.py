@@ -78,7 +78,7 @@ def _said(row: APIKey) -> str:
     until = (
         f"until {row.expiry_date:%Y-%m-%d %H:%M %Z}"
         if row.expiry_date
-        else "until it is revoked in the admin"
+        else f"until it is revoked (manage.py revoke_api_key {row.prefix})"
     )
     return (
         f"Shown this once; only its hash is kept. It opens user_id {row.user_id}, {project}, {until}.\n"
