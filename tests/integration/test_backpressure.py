@@ -45,3 +45,14 @@ def test_reading_searching_and_deleting_go_on(cast: Cast, stored: dict[str, Any]
     assert cast.alice.get("/memory-logs").status_code == 200
     assert cast.alice.send("POST", "/memory-logs/search", question).status_code == 200
     assert cast.alice.send("DELETE", path).status_code == 204
+
+
+def test_a_deep_backlog_of_bulk_work_refuses_batches_and_no_single_memory(cast: Cast, settings: Any) -> None:
+    cast.alice.send("POST", "/memory-logs/batch", [cast.alice.memory()] * 3)
+    settings.OUTBOX_MAX_BACKLOG = 2
+    backlog.forget()
+    try:
+        assert cast.alice.send("POST", "/memory-logs/batch", [cast.alice.memory()]).status_code == 503
+        assert cast.alice.send("POST", "/memory-logs", cast.alice.memory()).status_code == 201
+    finally:
+        backlog.forget()

@@ -21,10 +21,12 @@ def _nothing_remembered() -> Iterator[None]:
     backlog.forget()
 
 
-def publish(count: int) -> None:
+def publish(count: int, *, priority: int = outbox.INTERACTIVE) -> None:
     with handled("order.placed", by=lambda event: None), transaction.atomic():
         outbox.publish_many(
-            outbox.NewEvent(type="order.placed", aggregatetype="order", aggregateid=n, payload={})
+            outbox.NewEvent(
+                type="order.placed", aggregatetype="order", aggregateid=n, payload={}, priority=priority
+            )
             for n in range(count)
         )
 
@@ -58,6 +60,26 @@ def test_delivered_and_dead_ones_do_not_wait(settings: Any) -> None:
     Event.objects.filter(id__in=ids[10:20]).update(status=Status.DEAD)
 
     backlog.refuse_if_too_deep()
+
+
+def test_bulk_work_makes_bulk_work_wait_and_nothing_urgent(settings: Any) -> None:
+    settings.OUTBOX_MAX_BACKLOG = 10
+    publish(8)
+    publish(20, priority=outbox.BULK)
+
+    backlog.refuse_if_too_deep()
+    with pytest.raises(outbox.BacklogTooDeep, match="more than 10"):
+        backlog.refuse_if_too_deep(outbox.BULK)
+
+
+def test_too_much_that_is_urgent_makes_everything_wait(settings: Any) -> None:
+    settings.OUTBOX_MAX_BACKLOG = 10
+    publish(11)
+    publish(5, priority=outbox.BULK)
+
+    assert refusal().retry_after == backlog.LONGEST
+    with pytest.raises(outbox.BacklogTooDeep, match="16 events"):
+        backlog.refuse_if_too_deep(outbox.BULK)
 
 
 def test_zero_lets_any_number_wait(settings: Any) -> None:

@@ -12,12 +12,13 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+import outbox
 from memories.api.authentication import require
 from memories.api.examples import BATCH
 from memories.api.idempotency import answered_once
 from memories.api.openapi import APPLIED, IDEMPOTENCY_KEY, IDEMPOTENCY_PROBLEMS, PREFER, REPLAYED
 from memories.api.parsers import MOST_REFUSALS
-from memories.api.serializers.memory_log import BatchOutput, MemoryLogInput
+from memories.api.serializers.memory_log import BatchOutput, MemoryLogInput, checked
 from memories.models import Tenant
 from memories.services import NewMemory, create_memories
 from outbox.backlog import refuse_if_too_deep
@@ -37,7 +38,7 @@ class MemoryLogBatch(GenericAPIView[Any]):
         responses={201: BatchOutput, **IDEMPOTENCY_PROBLEMS},
     )
     def post(self, request: Request) -> Response:
-        refuse_if_too_deep()
+        refuse_if_too_deep(outbox.BULK)
         new = _checked(request.data)
         for tenant in {(memory.user_id, memory.project_id) for memory in new}:
             require(request, *tenant)
@@ -67,9 +68,8 @@ def _checked(body: Any) -> list[NewMemory]:
 
 
 def _each(items: list[Any]) -> Iterator[NewMemory | ValidationError]:
-    memory = MemoryLogInput()
     for item in items:
         try:
-            yield NewMemory(**memory.run_validation(item))
+            yield NewMemory(**checked(item))
         except ValidationError as error:
             yield error
