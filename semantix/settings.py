@@ -196,7 +196,16 @@ DATABASES["default"] |= {
     # Through a transaction-mode pooler (PgBouncer) server-side cursors cannot live.
     "DISABLE_SERVER_SIDE_CURSORS": env.bool("DATABASE_TRANSACTION_POOLER", default=False),
 }
-DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 3)
+# A server that went without a word (its machine, the network between) must hold nobody for longer than half a minute:
+# what was sent has to be acknowledged within tcp_user_timeout (ms), who waits for an answer asks after 15 s whether
+# the other side is there. DATABASE_URL may name others (?tcp_user_timeout=5000); on a Unix socket they mean nothing.
+DATABASES["default"]["OPTIONS"] = {
+    "connect_timeout": 3,
+    "tcp_user_timeout": 15_000,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+} | DATABASES["default"].get("OPTIONS", {})
 # A version's time is that of the statement that made it, like the row's own `updated_at`: the two are equal, and
 # who had to wait for another's change comes after it (a transaction's time would be from before the wait).
 PGHISTORY_CREATED_AT_FUNCTION = "statement_timestamp()"
@@ -251,7 +260,7 @@ OUTBOX_CIRCUIT_CAP_SECONDS = env.float("OUTBOX_CIRCUIT_CAP_SECONDS", default=30.
 OUTBOX_LEASE_SECONDS = env.float("OUTBOX_LEASE_SECONDS", default=300.0)
 OUTBOX_RETENTION_DAYS = env.int("OUTBOX_RETENTION_DAYS", default=30)
 # While more events than this wait, the API takes no new memories and no changes (503 with Retry-After); reading,
-# searching and deleting go on. 0: it always takes them.
+# searching and deleting go on. Bulk events count against batches only. 0: it always takes them.
 OUTBOX_MAX_BACKLOG = env.int("OUTBOX_MAX_BACKLOG", default=50_000)
 
 # --- The cluster (django-q2) ------------------------------------------------------------------------------

@@ -8,6 +8,9 @@ TEXT_LENGTH = 10_000
 TURN_LENGTH = 100_000
 TURNS = 500
 
+# Seconds that an answer is held for `Prefer: wait`.
+WAIT_SECONDS = 30
+
 # --- Of all JSON ---
 
 # Levels of objects and lists, the body itself being the first.

@@ -127,7 +127,8 @@ PREFER = OpenApiParameter(
     "Prefer",
     OpenApiTypes.STR,
     OpenApiParameter.HEADER,
-    description="`wait=10` holds the answer until what was stored can be found, 10 seconds at most",
+    description="`wait=10` holds the answer until what was stored can be found, 10 seconds at most "
+    f"(no wait is longer than {limits.WAIT_SECONDS})",
 )
 APPLIED = OpenApiParameter(
     "Preference-Applied",

@@ -15,6 +15,7 @@ from django.db import DatabaseError
 from rest_framework.renderers import JSONRenderer
 
 from memories import selectors
+from memories.api import limits
 from memories.api.serializers.memory_log import Sync
 from memories.progress import SyncStatus
 
@@ -23,7 +24,6 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[..., Awaitable[None]]
 Progress = Mapping[int, dict[str, Any]]
 
-LONGEST_SECONDS = 30
 WRITES = {"POST", "PUT", "PATCH"}
 _PATH = re.compile(r"/memory-logs(/batch|/\d+)?")
 _WAIT = re.compile(rb'(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?', re.IGNORECASE)
@@ -130,7 +130,7 @@ def preferred_seconds(scope: Any) -> int:
         return 0
     for name, value in scope["headers"]:
         if name == b"prefer" and (found := _WAIT.search(value)):
-            return min(int(found[1]), LONGEST_SECONDS)
+            return min(int(found[1]), limits.WAIT_SECONDS)
     return 0
 
 
