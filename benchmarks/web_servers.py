@@ -59,4 +59,5 @@ def measured(name: str, command: list[str], threads: int, seconds: float) -> dic
             of_all = percentiles(spent)
             figures |= {f"{kind}_{each}": of_all[each] for each in ("p50_ms", "p99_ms")}
             figures[f"{kind}_per_s"] = round(per_s, 1)
+    say(f"  {figures}")
     return figures
