@@ -1,5 +1,7 @@
 """The OpenAPI document and the page to read and try it on."""
 
+from typing import Any
+
 from django.http import HttpRequest, HttpResponseRedirect
 from django.views.decorators.http import require_safe
 from drf_spectacular.renderers import (
@@ -9,6 +11,7 @@ from drf_spectacular.renderers import (
     OpenApiYamlRenderer2,
 )
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from rest_framework.request import Request
 
 
 class Schema(SpectacularAPIView):
@@ -19,6 +22,10 @@ class Schema(SpectacularAPIView):
 
 class Page(SpectacularSwaggerView):
     title = "Semantix API"
+
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
+        """There is the page alone, whatever was asked for: a refusal would have no page to stand on."""
+        return super().perform_content_negotiation(request, force=True)
 
 
 @require_safe

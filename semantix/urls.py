@@ -12,7 +12,7 @@ urlpatterns = [
     path("", include("memories.api.urls")),
     path("", docs.home, name="home"),
     path("schema", docs.Schema.as_view(), name="schema"),
-    path("docs", docs.Page.as_view(), name="docs"),
+    path("docs", require_safe(docs.Page.as_view()), name="docs"),
     path("health/live", require_safe(health.live), name="live"),
     path("health/ready", require_safe(health.ready), name="ready"),
     path("metrics", require_safe(metrics), name="metrics"),

@@ -101,3 +101,18 @@ def test_the_page_loads_nothing_from_elsewhere(client: Client) -> None:
     for source in sources:
         assert source.startswith("/static/"), source
         assert finders.find(source.removeprefix("/static/"))
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "POST", "DELETE"])
+def test_the_page_can_only_be_read(client: Client, method: str) -> None:
+    answer = client.generic(method, "/docs")
+
+    assert answer.status_code == 405
+    assert answer.json()["type"] == "urn:semantix:problem:method-not-allowed"
+
+
+def test_the_page_comes_whatever_is_accepted(client: Client) -> None:
+    answer = client.get("/docs", headers={"Accept": "application/json"})
+
+    assert answer.status_code == 200
+    assert answer["Content-Type"].startswith("text/html")
