@@ -162,8 +162,10 @@ class Verifier:
     def unknown_collections(self) -> None:
         """Collections that look like ours, and that PostgreSQL has no record of. Raises Unavailable."""
         in_chroma = set(names())
-        known = set(Generation.objects.values_list("collection", flat=True))
-        self.report.unknown_collections = sorted(in_chroma - known)
+        unknown = in_chroma - set(Generation.objects.values_list("collection", flat=True))
+        if unknown:
+            unknown &= set(names())  # less what was removed, and then forgotten, between the two looks
+        self.report.unknown_collections = sorted(unknown)
         if self._repair:
             self.report.repairs += repairing.unknown_collections(self.report.unknown_collections)
 
