@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 # The first place counts (K + 10) / (K + 1) times as much as the tenth. The usual 60 makes them nearly equal, which
 # is for many rankings of about the same worth; of two, it lets the middle of the one outvote the top of the other.
-K = 5
+K = 3
 
 
 class Ranking(NamedTuple):
