@@ -35,3 +35,4 @@ def theme_all(site: admin.AdminSite) -> None:
 
 
 theme_all(admin.site)
+admin.site.index_title = "Overview"

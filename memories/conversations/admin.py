@@ -52,6 +52,18 @@ class ConversationAdmin(ReadOnly, admin.ModelAdmin[Conversation]):
     search_fields = ("conversation_id", "user_id", "project_id")
     show_full_result_count = False
     paginator = BoundedPaginator
+    fields = (
+        *(
+            "conversation_id",
+            "user_id",
+            "project_id",
+            "created_at",
+            "last_turn_at",
+            "closed_at",
+            "saved_turns",
+        ),
+        *("waiting_turns", "in_redis"),
+    )
     readonly_fields = ("waiting_turns",)
     inlines = (PartInline, GapInline)
     actions = ("save_now",)

@@ -41,7 +41,7 @@ def cards(now: statistics.Statistics, history: Sequence[Minute]) -> list[Card]:
         _rate(now, history),
         _success(history),
         _latency(now, history),
-        _dead(now),
+        _dead(now, history),
         _circuits(now),
         _cache(history),
     ]
@@ -106,11 +106,16 @@ def _latency(now: statistics.Statistics, history: Sequence[Minute]) -> Card:
     )
 
 
-def _dead(now: statistics.Statistics) -> Card:
+def _dead(now: statistics.Statistics, history: Sequence[Minute]) -> Card:
     dead = now.total("dead")
     link = f"{reverse('admin:outbox_event_changelist')}?status__exact=dead"
     return Card(
-        "Dead letters", f"{dead:,}", "wait for a person" if dead else "nothing was given up", link, bool(dead)
+        "Dead letters",
+        f"{dead:,}",
+        "wait for a person; below: given up, by the minute" if dead else "nothing waits for a person",
+        link,
+        bool(dead),
+        _chart(history, Died=(RED, [m.died for m in history])),
     )
 
 
@@ -146,7 +151,14 @@ def _chart(history: Sequence[Minute], **lines: tuple[str, Sequence[float | None]
         {
             "labels": [minute.start.strftime("%H:%M") for minute in history],
             "datasets": [
-                {"label": label, "data": list(points), "borderColor": colour, "backgroundColor": colour}
+                {
+                    "label": label,
+                    "data": list(points),
+                    "borderColor": colour,
+                    "backgroundColor": colour,
+                    "displayYAxis": True,
+                    "maxTicksXLimit": 6,
+                }
                 for label, (colour, points) in lines.items()
             ],
         }

@@ -32,23 +32,24 @@ WITH span AS (
     FROM (SELECT event_id, max(at) AS at FROM outbox_failure, span WHERE at >= span.start GROUP BY event_id) given_up
     JOIN outbox_event e ON e.id = given_up.event_id AND e.status IN ('dead', 'discarded')
 ), published AS (
-    SELECT greatest(date_trunc('minute', created_at), span.start) AS minute, count(*) AS count
+    SELECT greatest(date_bin('1 minute', created_at, span.start), span.start) AS minute, count(*) AS count
     FROM moved, span GROUP BY 1
 ), ended AS (
-    SELECT date_trunc('minute', ended_at) AS minute, count(*) AS count, min(due_at) AS first_due
-    FROM moved WHERE ended_at IS NOT NULL GROUP BY 1
+    SELECT date_bin('1 minute', ended_at, span.start) AS minute, count(*) AS count,
+           count(*) FILTER (WHERE delivered_at IS NULL) AS died, min(due_at) AS first_due
+    FROM moved, span WHERE ended_at IS NOT NULL GROUP BY 1
 ), open AS (
     SELECT min(due_at) AS first_due FROM moved WHERE ended_at IS NULL
 ), delivered AS (
-    SELECT date_trunc('minute', delivered_at) AS minute, count(*) AS count,
+    SELECT date_bin('1 minute', delivered_at, span.start) AS minute, count(*) AS count,
            percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP
-               (ORDER BY extract(epoch FROM delivered_at - due_at) * 1000) AS latency
-    FROM moved WHERE delivered_at IS NOT NULL GROUP BY 1
+               (ORDER BY extract(epoch FROM delivered_at - due_at)::float8 * 1000) AS latency
+    FROM moved, span WHERE delivered_at IS NOT NULL GROUP BY 1
 ), failed AS (
-    SELECT date_trunc('minute', at) AS minute, count(*) AS count FROM outbox_failure, span
+    SELECT date_bin('1 minute', at, span.start) AS minute, count(*) AS count FROM outbox_failure, span
     WHERE at >= span.start GROUP BY 1
 )
-SELECT minute, coalesce(delivered.count, 0), coalesce(failed.count, 0),
+SELECT minute, coalesce(delivered.count, 0), coalesce(failed.count, 0), coalesce(ended.died, 0),
        (sum(coalesce(published.count, 0) - coalesce(ended.count, 0)) OVER (ORDER BY minute))::bigint,
        delivered.latency,
        extract(epoch FROM least(minute + interval '1 minute', now()) - least(open.first_due, min(ended.first_due)
@@ -62,12 +63,14 @@ ORDER BY minute
 
 @dataclass(frozen=True)
 class Minute:
-    """`waiting` and `oldest_seconds` at its end; `latency` is p50, p95 and p99 in milliseconds of what it delivered;
-    hits and misses are the embedding cache's."""
+    """`waiting` and `oldest_seconds` are as of its end; `died` were given up in it; `latency` is p50, p95 and p99 in
+    milliseconds of what it delivered; hits and misses are the embedding cache's.
+    """
 
     start: datetime
     delivered: int
     failed: int
+    died: int
     waiting: int
     latency: tuple[float, float, float] | None
     oldest_seconds: float
@@ -94,8 +97,8 @@ def last_minutes(minutes: int = MINUTES) -> list[Minute]:
 
 
 def _minute(row: tuple[Any, ...]) -> Minute:
-    start, delivered, failed, waiting, latency, oldest, hits, misses = row
+    start, delivered, failed, died, waiting, latency, oldest, hits, misses = row
     percentiles = tuple(round(ms, 2) for ms in latency) if latency else None
     # Nothing older than the minute's end was open: negative, or none at all.
     oldest = max(0.0, round(oldest or 0.0, 1))
-    return Minute(start, delivered, failed, waiting, percentiles, oldest, hits, misses)
+    return Minute(start, delivered, failed, died, waiting, percentiles, oldest, hits, misses)

@@ -95,7 +95,7 @@ def test_a_dead_letter_waited_until_it_was_given_up(start: datetime) -> None:
 
     assert [minute.oldest_seconds for minute in found] == [20, 0, 0]
     assert [minute.waiting for minute in found] == [1, 0, 0]
-    assert [minute.failed for minute in found] == [0, 1, 0]
+    assert [(minute.failed, minute.died) for minute in found] == [(0, 0), (1, 1), (0, 0)]
 
 
 def test_the_cache_of_all_processes_is_told_by_the_minute(start: datetime) -> None:
@@ -131,7 +131,7 @@ def test_a_day_of_the_cache_is_kept(start: datetime, monkeypatch: pytest.MonkeyP
 def test_the_cards_show_the_cache_with_its_history(settings: Settings) -> None:
     settings.EMBEDDING_BACKEND, settings.GOOGLE_API_KEY = "google", "a-key"
     now = timezone.now().replace(second=0, microsecond=0)
-    history = [Minute(now, 0, 0, 0, None, 0, 9, 1), Minute(now + MINUTE, 0, 0, 0, None, 0, 0, 0)]
+    history = [Minute(now, 0, 0, 0, 0, None, 0, 9, 1), Minute(now + MINUTE, 0, 0, 0, 0, None, 0, 0, 0)]
 
     card = {card.title: card for card in shown(history)}["Embedding cache"]
 

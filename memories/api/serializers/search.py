@@ -42,7 +42,10 @@ class SearchInput(serializers.Serializer[Query]):
     limit = Integer(default=10, min_value=1, max_value=100)
     min_similarity = Number(default=0.0, min_value=0.0, max_value=1.0)
     mode = serializers.ChoiceField(
-        choices=Mode.choices, default=Mode.HYBRID, help_text="by meaning, by words, or by both"
+        choices=Mode.choices,
+        default=Mode.HYBRID,
+        initial=Mode.HYBRID,
+        help_text="by meaning, by words, or by both",
     )
     task = Text(required=False, max_length=TEXT_LENGTH, help_text="exactly this task")
     agent = Text(required=False, max_length=ID_LENGTH)
