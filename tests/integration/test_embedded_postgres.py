@@ -3,7 +3,7 @@
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -122,12 +122,27 @@ def test_the_zombie_of_a_killed_one_is_no_hindrance(start: Start, leftover: Left
 def test_a_backend_that_outlived_its_postmaster_is_ended(start: Start, leftover: Leftover) -> None:
     with closing(psycopg.connect(leftover.url)) as connection:
         backend = psutil.Process(connection.info.backend_pid)
-        connection.pgconn.send_query(b"DO $$ BEGIN LOOP END LOOP; END $$")
-        leftover.postmaster.kill()
-        leftover.postmaster.wait()
-        assert backend.is_running()
-        assert ask(start(), "SELECT 1") == 1
-        assert not backend.is_running()
+        try:
+            connection.pgconn.send_query(b"DO $$ BEGIN LOOP END LOOP; END $$")
+            with closing(psycopg.connect(leftover.url, autocommit=True)) as other:
+                # An idle one would notice, and end.
+                busy = f"SELECT state = 'active' FROM pg_stat_activity WHERE pid = {backend.pid}"
+                wait_until(lambda: other.execute(busy).fetchone() == (True,))
+            leftover.postmaster.kill()
+            leftover.postmaster.wait()
+            assert lives(backend)
+            assert ask(start(), "SELECT 1") == 1
+            assert not lives(backend)
+        finally:
+            with suppress(psutil.NoSuchProcess):  # it would go on for ever
+                backend.kill()
+
+
+def lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_a_folder_in_use_is_refused_and_its_server_lives_on(start: Start) -> None:
