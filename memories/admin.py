@@ -182,10 +182,10 @@ def of_tenant(name: str) -> Q:
 class MemoryEventAdmin(EventAdmin):
     """The outbox's page, which knows nothing of memories, with the memory and the tenant of each event."""
 
-    list_filter = (*EventAdmin.list_filter, TenantFilter)
+    list_filter = (*EventAdmin.list_filter, TenantFilter)  # type: ignore[assignment]  # one longer
     search_help_text = f"{EventAdmin.search_help_text}; a tenant as user/project"
-    fields = ("memory", *EventAdmin.fields)
-    readonly_fields = fields
+    fields = ("memory", *EventAdmin.fields)  # type: ignore[assignment]
+    readonly_fields = fields  # type: ignore[assignment]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Event], search_term: str

@@ -43,14 +43,14 @@ class EventAdmin(admin.ModelAdmin[Event]):
     """Nothing here is edited: events are history. What a person decides is an action."""
 
     list_display = ("id", "type", "subject", "state", "attempts", "error", "created_at", "delivered_at")
-    list_filter: tuple[Any, ...] = ("status", TypeFilter, AgeFilter, ErrorFilter)
+    list_filter = ("status", TypeFilter, AgeFilter, ErrorFilter)
     list_per_page = 50
     search_fields = ("id",)
     search_help_text = "An event's id, an aggregate's id, or words of the error of an event that failed"
     show_full_result_count = False
     paginator = BoundedPaginator
     actions = (confirmed(RETRY), confirmed(DISCARD), confirmed(REPLAY))
-    fields: tuple[str, ...] = (
+    fields = (
         "type",
         "subject",
         "state",
@@ -60,7 +60,7 @@ class EventAdmin(admin.ModelAdmin[Event]):
         "priority",
         "available_at",
     )
-    readonly_fields: tuple[str, ...] = fields
+    readonly_fields = fields
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
