@@ -10,7 +10,7 @@ run: $(VENV)/.runtime  ## Start the whole service on this machine
 	@exec $(BIN)/python manage.py up
 
 test: $(VENV)/.dev  ## Run the tests on real Postgres and Chroma, in a throw-away folder
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 fuzz: $(VENV)/.dev  ## Send 10,000 generated requests to the real server: no crash, nothing the schema does not say
 	FUZZ_CASES=10000 $(BIN)/python -m pytest tests/e2e/test_fuzz.py $(ARGS)

@@ -1,6 +1,7 @@
 """Real Postgres and Chroma for the tests, in a throw-away folder. Loaded before Django reads its settings.
 
-Workers of pytest-xdist inherit the environment and start nothing.
+Workers of pytest-xdist share the Postgres, where each has a database of its own, and have a Chroma each: what one
+finds there and does not know of, it may remove.
 """
 
 import os
@@ -21,11 +22,14 @@ ROOT = Path(__file__).resolve().parent.parent
 # A wrapper runs before every other implementation, so before pytest-django's, which imports the settings.
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None]:
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        stack = ExitStack()
-        early_config.add_cleanup(stack.close)
+    stack = ExitStack()
+    early_config.add_cleanup(stack.close)
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if not worker:
         forget_the_developers_settings()
-        start_services(stack)
+        start_postgres(stack)
+    if worker or not early_config.known_args_namespace.numprocesses:
+        start_chroma(stack, f"chromadb{worker}")
     return (yield)
 
 
@@ -45,17 +49,21 @@ def forget_the_developers_settings() -> None:
             os.environ.pop(name, None)
 
 
-def start_services(stack: ExitStack) -> None:
+def start_postgres(stack: ExitStack) -> None:
     data = Path(tempfile.mkdtemp(prefix="semantix-tests-"))
     stack.callback(shutil.rmtree, data, ignore_errors=True)
     database = postgres.start(data / "postgres", log=data / "postgres.log", settings=postgres.NOT_DURABLE)
     stack.callback(database.stop)
-    index = chroma.start(data / "chromadb", log=data / "chroma.log")
-    stack.callback(index.stop)
     os.environ |= {
         "DATA_DIR": str(data),
         "DATABASE_URL": database.url,
-        "CHROMA_URL": index.url,
         "SECRET_KEY": "only-for-the-tests",
         "SEMANTIX_AUTH": "open",
     }
+
+
+def start_chroma(stack: ExitStack, folder: str) -> None:
+    data = Path(os.environ["DATA_DIR"])
+    index = chroma.start(data / folder, log=data / f"{folder}.log")
+    stack.callback(index.stop)
+    os.environ["CHROMA_URL"] = index.url
