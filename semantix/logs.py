@@ -46,7 +46,9 @@ def configuration(level: str) -> dict[str, Any]:
 
 
 def at_least(least: str, level: str) -> str:
-    """The quieter of the two."""
+    """The quieter of the two; DEBUG is for seeing everything."""
+    if level == "DEBUG":
+        return level
     numbers = logging.getLevelNamesMapping()
     return max(least, level, key=lambda name: numbers.get(name, 0))
 

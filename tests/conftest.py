@@ -2,9 +2,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.test import TransactionTestCase
 
 from memories.conversations import switch
+from tests.emptying import empty_the_tables
 from tests.redis_server import RedisServer
+
+TransactionTestCase._fixture_teardown = empty_the_tables  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,8 @@ class Up:
         self._output = data.with_name(f"{data.name}.output")
         # The socket of a killed one goes with the tests' folder.
         scratch = os.environ["DATA_DIR"]
-        given = {"DATA_DIR": str(data), "PORT": str(self.port), "TMPDIR": scratch, **environment}
+        given = {"DATA_DIR": str(data), "PORT": str(self.port), "TMPDIR": scratch, "CLUSTER_WORKERS": "1"}
+        given |= environment
         with self._output.open("w") as output:
             self.process = subprocess.Popen(
                 [

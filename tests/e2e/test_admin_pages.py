@@ -28,15 +28,14 @@ PASSWORD = "a-password-for-tests"
 PICTURES = os.environ.get("SCREENSHOTS")
 
 
-@pytest.fixture
-def server(transactional_db: None) -> Iterator[str]:
-    """A server a test: it remembers content types, which the database's flush between tests numbers anew."""
+@pytest.fixture(scope="module")
+def server(django_db_setup: None) -> Iterator[str]:
     with WebServer(**environment() | {"SEMANTIX_AUTH": "open"}) as running:
         yield running.url
 
 
 @pytest.fixture
-def page(server: str) -> Iterator[Page]:
+def page(server: str, transactional_db: None) -> Iterator[Page]:
     """A browser's page, signed in. The ORM is used beside Playwright's event loop, from this thread alone."""
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
     User.objects.create_superuser("olga", password=PASSWORD)

@@ -149,9 +149,10 @@ def test_the_query_narrows_to_a_tenant(server: str) -> None:
 
 
 def test_a_position_from_long_ago_is_read_from_the_table(server: str) -> None:
-    store(ALICE, 1, count=1200)
+    carol = new_tenant()
+    store(carol, 1, count=1200)
 
-    with listen(server, after="0-0") as stream:
+    with listen(server, after="0-0", **carol._asdict()) as stream:
         told = [stream.next() for _ in range(1200)]
 
     assert [update and update["memory_id"] for update in told] == list(range(1, 1201))
@@ -188,7 +189,8 @@ def test_the_stream_outlives_the_loss_of_its_database_connections(server: str) -
         stream.next()
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND query LIKE 'LISTEN%'"
             )
         store(ALICE, 2)
 

@@ -145,7 +145,10 @@ def _claim_and_close() -> Claim:
 def _wait_for_a_blocked_backend() -> None:
     def blocked() -> bool:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
             return bool(cursor.fetchone()[0])
 
     wait_until(blocked)
