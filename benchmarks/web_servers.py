@@ -1,7 +1,7 @@
 """The web servers that could carry the API: 8 connections that are kept, and new ones, with the pipeline running.
 
-A server that is not installed is left out; none but the shipped one is a requirement of the project:
-`pip install gunicorn granian` brings the others. `gunicorn` and `granian wsgi` carry no WebSocket.
+uvicorn is what is shipped; gunicorn, which carries neither live updates nor WebSockets, is measured where it is
+installed (`pip install gunicorn`).
 """
 
 import sys
@@ -19,7 +19,6 @@ GUNICORN = [
     *(sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", "--log-level", "warning"),
     *("--worker-class", "gthread", "--keep-alive", "60", "semantix.wsgi:application"),
 ]
-GRANIAN = [sys.executable, "-m", "granian", *ADDRESS, "--no-log"]
 
 
 def run(options: Namespace) -> Figures:
@@ -39,10 +38,6 @@ def servers() -> Iterator[tuple[str, list[str], int]]:
         for threads in (4, 8):
             yield f"gunicorn gthread, {threads} threads", [*GUNICORN, "--threads", str(threads)], threads
         yield "gunicorn gthread, 2 workers of 4", [*GUNICORN, "--threads", "4", "--workers", "2"], 4
-    if find_spec("granian"):
-        yield "granian asgi, 8 threads", [*GRANIAN, "--interface", "asgi", "semantix.asgi:application"], 8
-        wsgi = ["--interface", "wsgi", "--blocking-threads", "8", "semantix.wsgi:application"]
-        yield "granian wsgi, 8 threads", [*GRANIAN, *wsgi], 8
 
 
 def measured(name: str, command: list[str], threads: int, seconds: float) -> dict[str, float]:
