@@ -34,6 +34,22 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a first start makes, which takes a while."""
+    folder = tmp_path_factory.mktemp("made") / "data"
+    with Up(folder).wait_until_up() as up:
+        assert up.stop() == 0
+    return folder
+
+
+@pytest.fixture
+def known(made: Path, tmp_path: Path) -> Path:
+    """A folder of the test's own that was started over before."""
+    subprocess.run(["cp", "-a", made, tmp_path / "data"], check=True)
+    return tmp_path / "data"
+
+
 def found(up: Up) -> list[Any]:
     return list(up.post("/memory-logs/search", TENANT | {"query": "login timeout", "mode": "vector"}))
 
@@ -80,16 +96,16 @@ def test_events_pending_at_the_stop_are_delivered_after_the_next_start(data: Pat
 
 
 @pytest.mark.parametrize("command", ["qcluster", "postgres"])
-def test_when_a_part_dies_all_end_with_one_line(tmp_path: Path, command: str) -> None:
-    with Up(tmp_path / "data").wait_until_up() as up:
+def test_when_a_part_dies_all_end_with_one_line(known: Path, command: str) -> None:
+    with Up(known).wait_until_up() as up:
         up.child(command).kill()
         assert up.wait_for_end() == 1
         assert "ended by itself (killed by signal 9)" in up.output
         assert up.processes() == []
 
 
-def test_searches_go_on_while_a_deleted_index_folder_comes_back(tmp_path: Path) -> None:
-    with Up(tmp_path / "data").wait_until_up() as up:
+def test_searches_go_on_while_a_deleted_index_folder_comes_back(known: Path) -> None:
+    with Up(known).wait_until_up() as up:
         stored = up.post("/memory-logs", MEMORY)
         wait_until(lambda: found(up))
 
@@ -106,28 +122,28 @@ def test_searches_go_on_while_a_deleted_index_folder_comes_back(tmp_path: Path) 
         wait_until(lambda: backend(up) == "chroma", seconds=60)
 
 
-def test_killed_itself_it_leaves_nothing(tmp_path: Path) -> None:
-    with Up(tmp_path / "data").wait_until_up() as up:
+def test_killed_itself_it_leaves_nothing(known: Path) -> None:
+    with Up(known).wait_until_up() as up:
         up.process.kill()
         wait_until(lambda: not up.processes())
 
 
-def test_after_a_power_cut_it_goes_on_at_once_with_what_was_in_hand(tmp_path: Path) -> None:
-    with Up(tmp_path / "data").wait_until_up() as up:
+def test_after_a_power_cut_it_goes_on_at_once_with_what_was_in_hand(known: Path) -> None:
+    with Up(known).wait_until_up() as up:
         up.post("/memory-logs", MEMORY)
         wait_until(lambda: len(found(up)) == 1)
         up.child("chromadb").suspend()
         up.post("/memory-logs", MEMORY)
         wait_until(lambda: up.ask(IN_HAND))
         up.cut_power()
-    with Up(tmp_path / "data").wait_until_up() as up:
+    with Up(known).wait_until_up() as up:
         assert "Taking up again 1 events" in up.output
         wait_until(lambda: len(found(up)) == 2)
         assert up.stop(signal.SIGTERM) == 0
 
 
-def test_where_keys_are_required_a_key_opens_its_tenant_alone(tmp_path: Path) -> None:
-    with Up(tmp_path / "data", SEMANTIX_AUTH="required").wait_until_up() as up:
+def test_where_keys_are_required_a_key_opens_its_tenant_alone(known: Path) -> None:
+    with Up(known, SEMANTIX_AUTH="required").wait_until_up() as up:
         assert "by key only" in up.output
         key = up.manage("create_api_key", "--user-id", "alice")
         url, headers = f"{up.url}/memory-logs", {"Authorization": f"Bearer {key}"}
