@@ -9,7 +9,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -46,19 +46,19 @@ def stores(**settings: str) -> Iterator[Path]:
         say("Starting Chroma ...")
         index = chroma.start(folder / "chromadb", log=folder / "chroma.log")
         try:
-            _set_up_django(folder, database_url, index.url, settings)
+            set_up_django(folder, database_url, CHROMA_URL=index.url, **settings)
             yield folder
         finally:
             index.stop()
 
 
-def _set_up_django(folder: Path, database_url: str, chroma_url: str, settings: Mapping[str, str]) -> None:
+def set_up_django(folder: Path, database_url: str, **settings: str) -> None:
+    """On this database, migrated; `settings` are more environment variables."""
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "semantix.settings",
         "ENV_FILE": os.devnull,
         "DATA_DIR": str(folder),
         "DATABASE_URL": database_url,
-        "CHROMA_URL": chroma_url,
         "SECRET_KEY": "only-for-measuring",
         "SEMANTIX_AUTH": "open",
         "LOG_LEVEL": "WARNING",
