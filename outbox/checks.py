@@ -1,7 +1,6 @@
 """System checks: settings that cannot work, said before anything runs."""
 
 from collections.abc import Sequence
-from math import ceil
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, Warning, register
@@ -17,9 +16,14 @@ LARGEST_BATCH = 10_000
 
 
 def longest_wait() -> float:
-    """Seconds from a claim to the end of its task, when all that is queued before it runs into the timeout."""
-    rounds_before = ceil(Cluster.QUEUE_LIMIT / Cluster.WORKERS)
-    return float((rounds_before + 1) * Cluster.TIMEOUT)
+    """Seconds from a claim to the end of its last task, when that and all before it run into the timeout.
+
+    Before it are the tasks that the workers have in hand, those in the cluster's queue, and the claim's others:
+    a share for each worker, and the events that are tried again, each alone.
+    """
+    tasks_of_a_claim = Cluster.WORKERS + conf.RETRY_BATCH_SIZE
+    before_the_last = Cluster.WORKERS + Cluster.QUEUE_LIMIT + tasks_of_a_claim - 1
+    return float((before_the_last // Cluster.WORKERS + 1) * Cluster.TIMEOUT)
 
 
 @register(TAG)
@@ -47,7 +51,8 @@ def lease_outlasts_the_task(**_: Any) -> Sequence[CheckMessage]:
                 f"OUTBOX_LEASE_SECONDS ({conf.LEASE_SECONDS:g}) is shorter than a claim can take under load "
                 f"({longest_wait():g} s: the wait in the cluster's queue, and the timeout): some events would be "
                 "handled twice.",
-                hint=f"Set it above {longest_wait():g}, or lower Q_CLUSTER's queue_limit or timeout.",
+                hint=f"Set it above {longest_wait():g}, or lower Q_CLUSTER's queue_limit or timeout, or "
+                "OUTBOX_RETRY_BATCH_SIZE.",
                 id="outbox.W001",
             )
         ]

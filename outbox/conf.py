@@ -14,8 +14,8 @@ class Defaults:
     # Events claimed at once and delivered as one task.
     BATCH_SIZE: int = 100
     # Failed before: claimed this many at a time and delivered each as a task of its own, so that an event
-    # that kills its worker takes no neighbour with it.
-    RETRY_BATCH_SIZE: int = 8
+    # that kills its worker takes no neighbour with it. Few: the last of them waits for those before it.
+    RETRY_BATCH_SIZE: int = 2
     MAX_ATTEMPTS: int = 8
     # Full jitter: random() * min(cap, base * 2^(attempt - 1)) seconds.
     BACKOFF_BASE_SECONDS: float = 1.0

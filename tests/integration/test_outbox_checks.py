@@ -6,9 +6,10 @@ import pytest
 from django.core.checks import CheckMessage, run_checks
 from django.test import override_settings
 from django_q.conf import Conf as Cluster
+from pytest_django.fixtures import Settings
 
 from outbox.broker import OutboxBroker
-from outbox.checks import TAG
+from outbox.checks import TAG, longest_wait
 from tests.processes import manage
 
 
@@ -48,15 +49,32 @@ def test_a_lease_must_outlast_the_task(lease: int) -> None:
 
     assert message.id == "outbox.E001"
     assert f"({lease}) is not longer than the timeout of a task (60 s)" in message.msg
-    assert "above 120" in str(message.hint)
+    assert "above 240" in str(message.hint)
 
 
-@pytest.mark.parametrize(("lease", "ids"), [(180, ["outbox.W001"]), (181, [])])
+@pytest.mark.parametrize(("lease", "ids"), [(300, ["outbox.W001"]), (301, [])])
 def test_a_lease_should_outlast_the_wait_in_the_queue_too(cluster: Any, lease: int, ids: list[str]) -> None:
-    cluster(QUEUE_LIMIT=3, WORKERS=2, TIMEOUT=60)  # two rounds of full workers before it, and its own
+    cluster(QUEUE_LIMIT=3, WORKERS=2, TIMEOUT=60)
 
-    with override_settings(OUTBOX_LEASE_SECONDS=lease):
+    with override_settings(OUTBOX_LEASE_SECONDS=lease, OUTBOX_RETRY_BATCH_SIZE=2):
         assert [message.id for message in messages()] == ids
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 8])
+@pytest.mark.parametrize("queue_limit", [1, 2, 5])
+@pytest.mark.parametrize("retries", [1, 2, 8])
+def test_the_longest_wait_is_that_of_the_last_task_of_a_claim(
+    cluster: Any, settings: Settings, workers: int, queue_limit: int, retries: int
+) -> None:
+    """Played through: every worker just began a task, the queue is full, and each task takes all its time."""
+    cluster(QUEUE_LIMIT=queue_limit, WORKERS=workers, TIMEOUT=60)
+    settings.OUTBOX_RETRY_BATCH_SIZE = retries
+    free_at = [60] * workers
+    for _ in range(queue_limit + workers + retries):
+        first_free = free_at.index(min(free_at))
+        free_at[first_free] += 60
+
+    assert longest_wait() == max(free_at)
 
 
 def test_a_cluster_without_a_timeout_is_warned_of(cluster: Any) -> None:
@@ -77,7 +95,7 @@ def test_retry_must_be_longer_than_timeout(cluster: Any, retry: int, ids: list[s
     ("size", "ids"), [(0, ["outbox.E003"]), (1, []), (10_000, []), (10_001, ["outbox.E003"])]
 )
 def test_batches_are_bounded(name: str, size: int, ids: list[str]) -> None:
-    with override_settings(**{name: size}):
+    with override_settings(**{name: size}, OUTBOX_LEASE_SECONDS=1_000_000):
         assert [message.id for message in messages()] == ids
 
 
