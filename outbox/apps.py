@@ -10,9 +10,9 @@ class OutboxConfig(AppConfig):
     def ready(self) -> None:
         from outbox import checks, task_handler  # noqa: F401 - the import registers the checks
         from outbox.schedules import ensure_prune_schedule
-        from outbox.wakeup import sync_trigger
+        from outbox.wakeup import sync_triggers
 
         autodiscover_modules("handlers")
         task_handler.register()
-        post_migrate.connect(sync_trigger, sender=self, dispatch_uid="outbox_sync_trigger")
+        post_migrate.connect(sync_triggers, sender=self, dispatch_uid="outbox_sync_triggers")
         post_migrate.connect(ensure_prune_schedule, sender=self, dispatch_uid="outbox_prune_schedule")

@@ -1,9 +1,11 @@
-"""Wakeups: the trigger that NOTIFYs. An optimisation; polling is the floor."""
+"""Wakeups: the triggers that NOTIFY. An optimisation; polling is the floor."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.db import connection
 
+from outbox import stream
 from outbox.conf import conf
 
 CHANNEL = "outbox_event"
@@ -25,8 +27,29 @@ DROP TRIGGER IF EXISTS outbox_wakeup ON outbox_event;
 DROP FUNCTION IF EXISTS outbox_wakeup;
 """
 
-TRIGGER_ENABLED = """
-SELECT tgenabled <> 'D' FROM pg_trigger WHERE tgname = 'outbox_wakeup' AND tgrelid = to_regclass('outbox_event')
+# Those that only record wake the readers of the stream (outbox.stream) instead.
+CREATE_RECORDED_TRIGGER = f"""
+CREATE OR REPLACE FUNCTION outbox_recorded() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM inserted WHERE status = 'delivered') THEN
+        PERFORM pg_notify('{stream.CHANNEL}', '');
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER outbox_recorded AFTER INSERT ON outbox_event
+REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION outbox_recorded();
+"""
+DROP_RECORDED_TRIGGER = """
+DROP TRIGGER IF EXISTS outbox_recorded ON outbox_event;
+DROP FUNCTION IF EXISTS outbox_recorded;
+"""
+
+# Every trigger that NOTIFYs, and what makes it.
+TRIGGERS: Mapping[str, str] = {"outbox_wakeup": CREATE_TRIGGER, "outbox_recorded": CREATE_RECORDED_TRIGGER}
+
+ENABLED = """
+SELECT tgname, tgenabled <> 'D' FROM pg_trigger
+WHERE tgname = ANY(%s) AND tgrelid = to_regclass('outbox_event')
 """
 
 
@@ -41,11 +64,25 @@ def wake(payload: str = "") -> None:
             cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, payload])
 
 
-def sync_trigger(**_: Any) -> None:
-    """Enable or disable the trigger as OUTBOX_WAKEUP says, after every migrate. Disabled, inserts pay no NOTIFY."""
+def enabled_triggers() -> dict[str, bool]:
+    """Of the triggers that are there, whether each is enabled."""
     with connection.cursor() as cursor:
-        cursor.execute(TRIGGER_ENABLED)
-        row = cursor.fetchone()
-        if row is not None and row[0] != notifies():
-            verb = "ENABLE" if notifies() else "DISABLE"
-            cursor.execute(f"ALTER TABLE outbox_event {verb} TRIGGER outbox_wakeup")
+        cursor.execute(ENABLED, [list(TRIGGERS)])
+        return dict(cursor.fetchall())
+
+
+def sync_triggers(**_: Any) -> None:
+    """Enable or disable them as OUTBOX_WAKEUP says, after every migrate. Disabled, inserts pay no NOTIFY."""
+    verb = "ENABLE" if notifies() else "DISABLE"
+    differing = [name for name, enabled in enabled_triggers().items() if enabled != notifies()]
+    with connection.cursor() as cursor:
+        for name in differing:
+            cursor.execute(f"ALTER TABLE outbox_event {verb} TRIGGER {name}")
+
+
+def make_triggers() -> None:
+    """All of them anew, as OUTBOX_WAKEUP says."""
+    with connection.cursor() as cursor:
+        for create in TRIGGERS.values():
+            cursor.execute(create)
+    sync_triggers()

@@ -12,7 +12,7 @@ Examination = Callable[[], Finding]
 
 EXAMINATIONS: Sequence[Examination] = (
     schema.migrations,
-    schema.trigger,
+    schema.triggers,
     schema.indexes,
     schema.vacuum,
     surroundings.settings,

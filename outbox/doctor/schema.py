@@ -12,7 +12,7 @@ from django.db.models import UniqueConstraint
 from outbox import autovacuum
 from outbox.conf import conf
 from outbox.doctor.finding import Finding
-from outbox.wakeup import CREATE_TRIGGER, TRIGGER_ENABLED, sync_trigger
+from outbox.wakeup import TRIGGERS, enabled_triggers, make_triggers
 
 
 def migrations() -> Finding:
@@ -29,26 +29,20 @@ def migrations() -> Finding:
     )
 
 
-def trigger() -> Finding:
+def triggers() -> Finding:
     wanted = "enabled" if conf.WAKEUP == "listen" else "disabled"
-    with connection.cursor() as cursor:
-        cursor.execute(TRIGGER_ENABLED)
-        row = cursor.fetchone()
-    actual = "missing" if row is None else "enabled" if row[0] else "disabled"
+    words = {None: "missing", True: "enabled", False: "disabled"}
+    found = enabled_triggers()
+    actual = {name: words[found.get(name)] for name in TRIGGERS}
+    wrong = [f"{name} is {state}" for name, state in actual.items() if state != wanted]
     return Finding(
-        name="wakeup trigger",
-        ok=actual == wanted,
+        name="wakeup triggers",
+        ok=not wrong,
         expected=f"{wanted} (OUTBOX_WAKEUP={conf.WAKEUP})",
-        actual=actual,
-        repair="python manage.py outbox_doctor --fix makes it anew and sets it as OUTBOX_WAKEUP says",
-        fix=_make_trigger,
+        actual="; ".join(wrong) or wanted,
+        repair="python manage.py outbox_doctor --fix makes them anew and sets them as OUTBOX_WAKEUP says",
+        fix=make_triggers,
     )
-
-
-def _make_trigger() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(CREATE_TRIGGER)
-    sync_trigger()
 
 
 def indexes() -> Finding:

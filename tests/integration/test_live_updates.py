@@ -11,6 +11,7 @@ import httpx
 import psycopg
 import pytest
 from django.db import connection, transaction
+from pytest_django.fixtures import Settings
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -18,6 +19,7 @@ import outbox
 from memories.models import Tenant
 from outbox.models import Event
 from outbox.stream import Position
+from outbox.wakeup import sync_triggers
 from tests.keys import new_key
 from tests.processes import environment
 from tests.tenants import new_tenant
@@ -298,6 +300,20 @@ def hear_by_socket(url: str, tenant: Tenant, total: int, cuts: int, heard: list[
                 if len(heard) == total:
                     break
             socket.socket.shutdown(SHUT_RDWR)  # cut off, without a word
+
+
+def test_where_inserts_pay_no_notify_updates_come_by_polling(server: str, settings: Settings) -> None:
+    settings.OUTBOX_WAKEUP = "poll"
+    sync_triggers()
+    try:
+        with listen(server) as stream:
+            store(ALICE, 7)
+            told = wait_until(stream.next)
+    finally:
+        settings.OUTBOX_WAKEUP = "listen"
+        sync_triggers()
+
+    assert (told["type"], told["memory_id"]) == ("vector.stored", 7)
 
 
 def test_a_client_that_leaves_is_forgotten() -> None:

@@ -17,7 +17,7 @@ from outbox.doctor import Finding, diagnose
 from outbox.exceptions import Unavailable
 from outbox.models import Event, Relay, Status
 from outbox.testing import handled
-from outbox.wakeup import CREATE_TRIGGER, sync_trigger
+from outbox.wakeup import make_triggers
 from tests.events import stored
 from tests.processes import manage
 
@@ -88,24 +88,24 @@ def test_migrations_can_be_undone_and_done_again() -> None:
     assert wrong() == {}
 
 
-def test_a_missing_trigger_is_found_and_made() -> None:
-    execute("DROP TRIGGER outbox_wakeup ON outbox_event")
+@pytest.mark.parametrize("name", ["outbox_wakeup", "outbox_recorded"])
+def test_a_missing_trigger_is_found_and_made(name: str) -> None:
+    execute(f"DROP TRIGGER {name} ON outbox_event")
 
-    assert wrong() == {"wakeup trigger": "missing"}
-    assert examine("wakeup trigger", fix=True).ok
+    assert wrong() == {"wakeup triggers": f"{name} is missing"}
+    assert examine("wakeup triggers", fix=True).ok
     assert wrong() == {}
 
 
 def test_a_trigger_that_is_not_as_the_setting_says_is_found_and_switched() -> None:
     try:
         with override_settings(OUTBOX_WAKEUP="poll"):
-            assert wrong() == {"wakeup trigger": "enabled"}
-            assert examine("wakeup trigger", fix=True).ok
-        assert wrong() == {"wakeup trigger": "disabled"}
-        assert examine("wakeup trigger", fix=True).ok
+            assert wrong() == {"wakeup triggers": "outbox_wakeup is enabled; outbox_recorded is enabled"}
+            assert examine("wakeup triggers", fix=True).ok
+        assert wrong() == {"wakeup triggers": "outbox_wakeup is disabled; outbox_recorded is disabled"}
+        assert examine("wakeup triggers", fix=True).ok
     finally:
-        execute(CREATE_TRIGGER)
-        sync_trigger()
+        make_triggers()
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_a_short_lease_is_found() -> None:
     finding = examine("lease")
 
     assert not finding.ok
-    assert (finding.expected[-7:], finding.actual) == (": 120 s", "120 s")
+    assert (finding.expected[-7:], finding.actual) == (": 240 s", "120 s")
 
 
 def test_no_timeout_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
