@@ -81,10 +81,11 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
         return tasks
 
     def _fill(self, tasks: list[Task]) -> None:
-        topics = self._listen()
+        # Before the wait, not after it: an event that wakes the relay does not wait for them.
         for run, chore in self._chores.items():
             if chore.is_due():
                 run()
+        topics = self._listen()
         if self._probe.is_due():
             self._hand_out_probes(tasks)
         if EVENT in topics:
@@ -107,7 +108,9 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
 
     def _hand_out_events(self, tasks: list[Task]) -> None:
         batch = conf.BATCH_SIZE * ClusterConf.WORKERS
-        claimed = claim(handled_types(), batch=batch, retries=conf.RETRY_BATCH_SIZE)
+        # While events come one by one; see claim().
+        session = None if self._pace.window else self.listener.session
+        claimed = claim(handled_types(), batch=batch, retries=conf.RETRY_BATCH_SIZE, session=session)
         tasks.extend(packing.tasks(claimed))
         self._pace.claimed(len(claimed.events))
         if len(claimed.fresh) == batch or len(claimed.again) == conf.RETRY_BATCH_SIZE:

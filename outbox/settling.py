@@ -11,20 +11,21 @@ from uuid import UUID
 from django.db import connection
 
 from outbox.conf import conf
+from outbox.durability import UNSYNCED
 from outbox.models import Status
 from outbox.ordering import follow
 from outbox.outages import outlasting_outages
 from outbox.wakeup import wake
 
 # Whether anything waits behind these events is asked along, to spare the second look where nothing does.
-DELIVERED = """
+DELIVERED = f"""
 WITH settled AS (
     UPDATE outbox_event
     SET status = 'delivered', delivered_at = clock_timestamp(), claim_token = NULL, lease_expires_at = NULL
-    WHERE id = ANY(%(ids)s) AND claim_token = %(token)s AND status = 'claimed'
+    WHERE id = ANY(%(ids)s) AND claim_token = %(token)s AND status = 'claimed' AND {UNSYNCED}
     RETURNING id, aggregatetype, aggregateid
 )
-SELECT coalesce(array_agg(settled.id), '{}'), coalesce(bool_or(EXISTS (
+SELECT coalesce(array_agg(settled.id), '{{}}'), coalesce(bool_or(EXISTS (
     SELECT FROM outbox_event e
     WHERE e.aggregatetype = settled.aggregatetype AND e.aggregateid = settled.aggregateid
       AND e.status IN ('pending', 'claimed') AND e.id <> settled.id)), false)

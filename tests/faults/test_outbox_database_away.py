@@ -94,8 +94,10 @@ def test_a_restart_neither_kills_the_relay_nor_stalls_it(tmp_path: Path, databas
 
 def _listens(database: Database) -> bool:
     with psycopg.connect(database.url) as session:
-        query = "SELECT count(*) FROM pg_stat_activity WHERE query = 'LISTEN outbox_event'"
-        row = session.execute(query).fetchone()
+        row = session.execute(
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE application_name = 'outbox relay' AND query LIKE '%outbox_event%'"
+        ).fetchone()
     return bool(row and row[0])
 
 

@@ -9,10 +9,11 @@ import pytest
 from django.db import connection, transaction
 from pytest_django.fixtures import Settings
 
-from outbox import listening
+from outbox import listening, stream
 from outbox.listening import ECHO, EVENT, EVERYTHING, NOTHING, TASK, Listener
-from outbox.wakeup import CHANNEL, sync_trigger, wake
+from outbox.wakeup import CHANNEL, sync_triggers, wake
 from tests.outbox.published import NOTED, publish, publish_all
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -36,8 +37,7 @@ def cut() -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND query = %s",
-            [f"LISTEN {CHANNEL}"],
+            "WHERE datname = current_database() AND application_name = 'outbox relay'"
         )
         assert cursor.fetchall()
 
@@ -170,19 +170,43 @@ def test_a_peer_that_went_away_without_a_word_is_noticed() -> None:
     )
 
 
-def test_with_polling_inserts_say_nothing(listening_one: Listener, settings: Settings) -> None:
-    settings.OUTBOX_WAKEUP = "poll"
-    sync_trigger()
-    try:
-        publish()
-        wake(TASK)
-        _notify("end")
-        assert listening_one.wait(5) == {"end"}
-    finally:
-        settings.OUTBOX_WAKEUP = "listen"
-        sync_trigger()
+def test_with_polling_inserts_say_nothing(settings: Settings) -> None:
+    """Neither to the relay nor to those who read the stream of what is only recorded."""
+    with psycopg.connect(**listening.parameters(), autocommit=True) as session:
+        session.execute(f"LISTEN {CHANNEL}")
+        session.execute(f"LISTEN {stream.CHANNEL}")
+        settings.OUTBOX_WAKEUP = "poll"
+        sync_triggers()
+        try:
+            _publish_one_of_each()
+            wake(TASK)
+        finally:
+            settings.OUTBOX_WAKEUP = "listen"
+            sync_triggers()
+        _notify("only this")
+        [heard] = session.notifies(timeout=5, stop_after=1)
+        assert heard.payload == "only this"
+
+        _publish_one_of_each()
+        heard_of = {notify.channel for notify in session.notifies(timeout=5, stop_after=2)}
+        assert heard_of == {CHANNEL, stream.CHANNEL}
+
+
+def _publish_one_of_each() -> None:
     publish()
-    assert listening_one.wait(5) == {EVENT}
+    publish("test.recorded")
+
+
+def test_claims_are_kept_prepared_once_the_table_has_grown(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Listener, "CHECK_SECONDS", 0.0)
+    listener.wait(0)
+    assert listener.session is None
+
+    publish_all(NOTED, range(1000), padding="x" * 1500)
+    wait_until(lambda: listener.wait(0.01) == NOTHING)
+    assert listener.session is not None
 
 
 def test_without_the_table_there_is_no_trigger_to_look_after() -> None:
@@ -190,7 +214,7 @@ def test_without_the_table_there_is_no_trigger_to_look_after() -> None:
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE outbox_event RENAME TO gone")
-        sync_trigger()
+        sync_triggers()
         transaction.set_rollback(True)
 
 
