@@ -146,7 +146,8 @@ class Tail:
 
     async def _connect(self) -> psycopg.AsyncConnection[Any]:
         parameters = connection.get_connection_params()
-        for name in ("cursor_factory", "context", "prepare_threshold"):
+        # Not prepare_threshold: through a transaction-mode pooler nothing may stay prepared.
+        for name in ("cursor_factory", "context"):
             parameters.pop(name, None)
         return await psycopg.AsyncConnection.connect(**parameters, autocommit=True)
 
