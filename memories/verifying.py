@@ -45,7 +45,7 @@ class Report:
     wrong_tenant: int = 0
     # Collections that PostgreSQL knows nothing of.
     unknown_collections: list[str] = field(default_factory=list)
-    # Events published to mend what was wrong.
+    # Events published to mend what was wrong, and to remove unknown collections.
     repairs: int = 0
 
     @property
@@ -61,13 +61,21 @@ class Report:
 
 
 class Verifier:
-    """Compares what it is told to, and counts in its report; with `repair`, has the cluster mend what is wrong."""
+    """Compares what it is told to, and counts in its report; with `repair`, has the cluster mend what is wrong.
+
+    Unknown collections may be another installation's: they stay, unless `remove_unknown` says otherwise.
+    """
 
     def __init__(
-        self, *, repair: bool = False, advance: Callable[[int], object] = lambda count: None
+        self,
+        *,
+        repair: bool = False,
+        remove_unknown: bool = False,
+        advance: Callable[[int], object] = lambda count: None,
     ) -> None:
         self.report = Report()
         self._repair = repair
+        self._remove_unknown = remove_unknown
         self._advance = advance
 
     def everything(self, scope: Scope) -> None:
@@ -166,7 +174,7 @@ class Verifier:
         if unknown:
             unknown &= set(names())  # less what was removed, and then forgotten, between the two looks
         self.report.unknown_collections = sorted(unknown)
-        if self._repair:
+        if self._remove_unknown:
             self.report.repairs += repairing.unknown_collections(self.report.unknown_collections)
 
 

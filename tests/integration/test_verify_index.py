@@ -1,6 +1,7 @@
 """`manage.py verify_index` on real stores: each kind of difference is told from the others, and mended."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,12 +10,12 @@ from django_q.models import Schedule
 
 from memories.index import generations
 from memories.index.client import get_client
-from memories.index.collections import drop
+from memories.index.collections import drop, names
 from memories.index.names import document_id
 from memories.models import MemoryLog, Tenant
 from memories.schedules import EVERY, ensure_schedules
 from memories.services import NewMemory, create_memories, delete_memory, update_memory
-from memories.verifying import Verifier, verify_next
+from memories.verifying import verify_next
 from outbox.testing import drain
 from tests.indexed import collection_of
 from tests.tenants import new_tenant
@@ -152,16 +153,37 @@ def test_a_lost_collection_is_all_missing_and_filled_anew_by_repair(verify: Veri
     assert counts(verify(tenant)) == {"memories": 3, "indexed": 3, **EQUAL}
 
 
-def test_a_collection_nobody_knows_of_is_named_and_removed() -> None:
+@pytest.fixture
+def unknown() -> Iterator[str]:
+    """A collection as another installation's would be: named like ours, and not in our database."""
+    for name in names():  # what other tests left
+        drop(name)
     name = generations.collection_name(new_tenant())
     get_client().create_collection(name, embedding_function=None)
+    yield name
+    drop(name)
 
-    verifier = Verifier(repair=True)
-    verifier.unknown_collections()
+
+def test_a_collection_nobody_knows_of_is_named_and_stays_for_it_may_be_another_installations(
+    unknown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(CommandError, match="--remove-unknown") as error:
+        call_command("verify_index", "--repair", "--json")
     drain()
 
-    assert name in verifier.report.unknown_collections
-    assert name not in {collection.name for collection in get_client().list_collections()}
+    assert error.value.returncode == 1
+    assert json.loads(capsys.readouterr().out)["unknown_collections"] == [unknown]
+    assert names() == [unknown]
+
+
+def test_a_collection_nobody_knows_of_is_removed_where_a_person_says_so(unknown: str) -> None:
+    with pytest.raises(CommandError, match="1 events were published") as error:
+        call_command("verify_index", "--remove-unknown")
+    assert error.value.returncode == 1
+    drain()
+
+    assert names() == []
+    call_command("verify_index")
 
 
 def test_a_sample_goes_round_piece_by_piece() -> None:
@@ -200,7 +222,14 @@ def test_the_schedules_are_made_once_and_a_persons_changes_stay() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [["--project-id", "x"], ["--sample", "5", "--user-id", "x"], ["--sample", "0"]]
+    "options",
+    [
+        ["--project-id", "x"],
+        ["--sample", "5", "--user-id", "x"],
+        ["--sample", "0"],
+        ["--remove-unknown", "--user-id", "x"],
+        ["--remove-unknown", "--sample", "5"],
+    ],
 )
 def test_wrong_use_is_said(options: list[str]) -> None:
     with pytest.raises(CommandError) as error:

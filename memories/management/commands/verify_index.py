@@ -35,14 +35,25 @@ class Command(IndexCommand):
             help="only the next N memories, going on where the last sample ended",
         )
         parser.add_argument("--repair", action="store_true", help="publish events that mend what is wrong")
+        parser.add_argument(
+            "--remove-unknown",
+            action="store_true",
+            help="publish events that remove the collections this database has no record of. --repair leaves them: "
+            "where another installation uses the same Chroma server, they are its index",
+        )
 
     def handle(self, *_args: object, **options: Any) -> None:
         report = self._sample(options) if options["sample"] is not None else self._all(options)
         self.answer(options, report, "\n".join(_lines(report)))
         if report["repairs"]:
             raise CommandError(f"{report['repairs']} events were published to mend it: verify again later.")
-        if any(report[name] for name in ("missing", "stale", "orphaned", "unknown_collections")):
+        if any(report[name] for name in ("missing", "stale", "orphaned")):
             raise CommandError("The index differs from PostgreSQL; --repair has it mended.")
+        if report["unknown_collections"]:
+            raise CommandError(
+                "Chroma holds collections that this database has no record of. If they are no other "
+                "installation's, --remove-unknown has them removed."
+            )
         if report["pending"]:
             raise CommandError(
                 f"{report['pending']} are still on their way; nothing is wrong with the others."
@@ -50,16 +61,22 @@ class Command(IndexCommand):
 
     def _all(self, options: dict[str, Any]) -> dict[str, Any]:
         scope = self.scope(options)
+        if options["remove_unknown"] and not scope.is_everything:
+            raise WrongUse("--remove-unknown looks through all of Chroma: it takes no --user-id.")
         total = scope.of(MemoryLog.objects.all()).count()
         # disable=None: a bar for a person at a terminal, none for a file or a pipe.
         with tqdm(total=total, unit=" memories", disable=None) as bar:
-            verifier = Verifier(repair=options["repair"], advance=bar.update)
+            verifier = Verifier(
+                repair=options["repair"], remove_unknown=options["remove_unknown"], advance=bar.update
+            )
             verifier.everything(scope)
         return verifier.report.as_json()
 
     def _sample(self, options: dict[str, Any]) -> dict[str, Any]:
         if not self.scope(options).is_everything:
             raise WrongUse("--sample goes through all tenants in turn: it takes no --user-id.")
+        if options["remove_unknown"]:
+            raise WrongUse("--remove-unknown looks through all of Chroma: it takes no --sample.")
         if options["sample"] < 1:
             raise WrongUse("--sample takes a number of memories, at least 1.")
         return verify_next(options["sample"], repair=options["repair"])
