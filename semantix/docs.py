@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.http import HttpRequest, HttpResponseRedirect
-from django.views.decorators.http import require_safe
 from drf_spectacular.renderers import (
     OpenApiJsonRenderer,
     OpenApiJsonRenderer2,
@@ -28,6 +27,5 @@ class Page(SpectacularSwaggerView):
         return super().perform_content_negotiation(request, force=True)
 
 
-@require_safe
 def home(request: HttpRequest) -> HttpResponseRedirect:
     return HttpResponseRedirect("/docs")

@@ -73,6 +73,19 @@ def test_what_is_not_there_or_not_possible(client: Client, path: str, method: st
     assert status != 405 or "GET" in answer["Allow"]
 
 
+@pytest.mark.parametrize(
+    "path", ["/", "/docs", "/schema", "/health/live", "/health/ready", "/metrics", "/memory-logs/events"]
+)
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_what_is_only_read_says_so_rather_than_miss_a_token(path: str, method: str) -> None:
+    client = Client(enforce_csrf_checks=True)
+
+    answer = client.generic(method, path, "{}", content_type="application/json")
+
+    assert "GET" in answer["Allow"]
+    the_problem(answer, 405)
+
+
 def test_what_cannot_be_answered_or_read(client: Client) -> None:
     the_problem(client.get("/memory-logs", headers={"Accept": "application/xml"}), 406)
     the_problem(post(client, "a: 1", content_type="application/yaml"), 415)
