@@ -41,6 +41,10 @@ def configuration(level: str) -> dict[str, Any]:
             # Django gives both a level and handlers of their own, which know nothing of LOG_LEVEL.
             "django": {"handlers": [], "level": at_least("INFO", level)},
             "django.server": {"handlers": [], "level": level, "propagate": True},
+            # So does the web server. At INFO it says a line a request, as we do.
+            "uvicorn": {"handlers": [], "level": at_least("WARNING", level), "propagate": True},
+            "uvicorn.error": {"level": at_least("WARNING", level)},
+            "uvicorn.access": {"handlers": [], "level": at_least("WARNING", level), "propagate": True},
         },
     }
 

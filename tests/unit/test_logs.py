@@ -8,6 +8,7 @@ from logging.config import dictConfig
 from typing import Any
 
 import pytest
+import uvicorn
 from django.conf import settings
 from django.test import Client
 
@@ -30,11 +31,21 @@ def written() -> Iterator[StringIO]:
 
 
 @pytest.mark.parametrize(
-    "name", ["django", "django.request", "django.server", "django.security.csrf", "outbox"]
+    "name",
+    [
+        "django",
+        "django.request",
+        "django.server",
+        "django.security.csrf",
+        "outbox",
+        "uvicorn.error",
+        "uvicorn.access",
+    ],
 )
 def test_a_level_quiets_what_is_below_it_whoever_says_it(
     written: StringIO, capfd: pytest.CaptureFixture[str], name: str
 ) -> None:
+    uvicorn.Config(None, log_level="warning")  # as the web server's start does it, before Django's
     dictConfig(logs.configuration("ERROR"))
     [handler] = logging.getLogger().handlers
     assert isinstance(handler, logging.StreamHandler)
