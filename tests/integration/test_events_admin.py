@@ -1,6 +1,7 @@
 """Events in the admin: by their tenant, with the memory they are of."""
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import outbox
 from memories.models import MemoryLog, Tenant
 from memories.services import NewMemory, create_memory
 from outbox.models import Event, Status
+from tests.events import stored
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -73,6 +75,34 @@ def test_a_tenant_is_searched_for(olga: Client) -> None:
 
     assert listed(olga, q="alice/web") == [of_alice.pk]
     assert listed(olga, q="alice/shop") == []
+
+
+def test_one_is_found_by_its_id_its_aggregate_and_the_words_of_its_error(olga: Client) -> None:
+    ok = stored("test.noted", Status.DELIVERED, aggregateid="order-9", last_error="the oven was cold")
+    failed = stored("test.noted", Status.DEAD, last_error="the oven was cold")
+
+    assert listed(olga, q=str(ok.pk)) == [ok.pk]
+    assert listed(olga, q="order-9") == [ok.pk]
+    assert listed(olga, q=" OVEN ") == [failed.pk]
+    assert listed(olga, q="9" * 30) == []
+
+
+def test_events_are_narrowed_by_their_age_and_by_whether_they_failed(olga: Client) -> None:
+    new = stored("test.noted")
+    old = stored("test.noted", Status.DEAD, age=timedelta(days=3), last_error="the oven was cold")
+
+    assert listed(olga, published="day") == [new.pk]
+    assert listed(olga, published="week") == [new.pk, old.pk]
+    assert listed(olga, published="older") == [old.pk]
+    assert listed(olga, error="yes") == [old.pk]
+    assert listed(olga, error="no") == [new.pk]
+
+
+def test_the_story_of_an_event_ends_with_its_delivery(olga: Client) -> None:
+    delivered, waiting = stored("test.noted", Status.DELIVERED, attempts=3), stored("test.noted")
+
+    assert "delivered, attempt 3" in olga.get(f"{LIST}{delivered.pk}/change/").content.decode()
+    assert "delivered, attempt" not in olga.get(f"{LIST}{waiting.pk}/change/").content.decode()
 
 
 def test_the_tenants_of_dead_letters_are_offered(olga: Client) -> None:

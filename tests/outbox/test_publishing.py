@@ -1,12 +1,14 @@
 """The event joins the transaction of the change it tells of."""
 
+from datetime import UTC, datetime
+
 import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 import outbox
 from outbox.headers import bound
-from outbox.models import Event
+from outbox.models import Event, Status, open_events
 from outbox.testing import handled
 from tests.outbox.published import NOTED, claim_all, ids, publish, publish_all
 from tests.outbox_app.models import Target
@@ -58,6 +60,40 @@ def test_many_events_are_one_statement() -> None:
 
     assert len(queries) == 1
     assert Event.objects.count() == 2000
+
+
+@pytest.mark.django_db
+def test_no_events_are_no_statement() -> None:
+    with transaction.atomic(), CaptureQueriesContext(connection) as queries:
+        assert outbox.publish_many([]) == []
+
+    assert len(queries) == 0
+
+
+@pytest.mark.django_db
+def test_a_number_of_any_size_is_kept() -> None:
+    event = publish(number=2**70)
+
+    event.refresh_from_db()
+    assert event.payload == {"number": 2**70}
+
+
+@pytest.mark.django_db
+def test_a_payload_that_is_no_json_is_refused() -> None:
+    with pytest.raises(TypeError, match="datetime is not JSON serializable"):
+        publish(at=datetime.now(UTC))
+
+    assert not Event.objects.exists()
+
+
+@pytest.mark.django_db
+def test_an_event_is_open_until_it_is_settled() -> None:
+    publish("test.recorded")
+    waiting, claimed, settled = publish_all(NOTED, "abc")
+    Event.objects.filter(id=claimed.id).update(status=Status.CLAIMED)
+    Event.objects.filter(id=settled.id).update(status=Status.DEAD)
+
+    assert set(open_events()) == {waiting, claimed}
 
 
 @pytest.mark.django_db
