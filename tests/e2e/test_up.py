@@ -21,6 +21,8 @@ MEMORY = TENANT | {
     "raw_data": {"solution": "refresh first"},
 }
 
+# A claim does not wait for the disk, but who commits after it does.
+FLUSHED = "SELECT pg_logical_emit_message(true, '', '')"
 IN_HAND = "SELECT id FROM outbox_event WHERE type = 'embedding.generated' AND status = 'claimed'"
 
 
@@ -135,6 +137,7 @@ def test_after_a_power_cut_it_goes_on_at_once_with_what_was_in_hand(known: Path)
         up.child("chromadb").suspend()
         up.post("/memory-logs", MEMORY)
         wait_until(lambda: up.ask(IN_HAND))
+        up.ask(FLUSHED)
         up.cut_power()
     with Up(known).wait_until_up() as up:
         assert "Taking up again 1 events" in up.output
