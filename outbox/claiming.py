@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from outbox import signals
 from outbox.conf import conf
 from outbox.durability import UNSYNCED
-from outbox.events import ClaimedEvent
+from outbox.events import BULK, ClaimedEvent
 from outbox.models import Event, Status
 from outbox.ordering import follow
 
@@ -48,6 +48,8 @@ AGAIN = WAITING.format(which="e.attempts > 0", limit="%(retries)s")
 # - SKIP LOCKED keeps concurrent claims out of each other's way; the CTE makes LIMIT hold (an IN (SELECT … LIMIT)
 #   may be run again and again by the planner). An array, since rows are only ever fetched by it: of a join, a plan
 #   made while the table was empty reads all of it.
+# - What is urgent goes by its age. Of bulk each type gets its share: steps that follow one another run side by side,
+#   one on the processor while the other waits for its store, and not each when the one before it has done them all.
 # - Attempts are counted here, so that an event that kills its worker runs out of them too.
 # - The clock is the database's. Not now(), which stands still inside a transaction (a test case).
 CLAIM = f"""
@@ -56,9 +58,13 @@ WITH asked AS (
     WHERE {UNSYNCED} AND NOT EXISTS (
         SELECT FROM outbox_circuit c
         WHERE c.opened_at IS NOT NULL AND c.dependency <> %(probing)s AND handled.type = ANY (c.types))
+), candidate AS (
+    SELECT waiting.*, row_number() OVER (
+        PARTITION BY asked.type, waiting.priority ORDER BY waiting.available_at, waiting.id) AS place
+    FROM asked CROSS JOIN LATERAL ({FRESH}) AS waiting
 ), fresh AS (
-    SELECT waiting.* FROM asked CROSS JOIN LATERAL ({FRESH}) AS waiting
-    ORDER BY waiting.priority, waiting.available_at, waiting.id LIMIT %(batch)s
+    SELECT id FROM candidate
+    ORDER BY priority, CASE WHEN priority >= {BULK} THEN place END, available_at, id LIMIT %(batch)s
 ), again AS (
     SELECT waiting.* FROM asked CROSS JOIN LATERAL ({AGAIN}) AS waiting
     ORDER BY waiting.priority, waiting.available_at, waiting.id LIMIT %(retries)s

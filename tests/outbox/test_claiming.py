@@ -1,5 +1,6 @@
 """Taking events for a worker: in order, one at a time per aggregate, nobody twice."""
 
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import pairwise
@@ -58,6 +59,20 @@ def test_interactive_events_go_before_bulk_and_the_older_first() -> None:
     first = claim([NOTED, TOGETHER], batch=3, retries=0)
 
     assert ids(first) == [interactive[0].id, interactive[1].id, bulk[0].id]
+
+
+def test_of_bulk_each_type_gets_its_share_and_what_is_urgent_goes_by_its_age() -> None:
+    publish_all(NOTED, range(10), priority=outbox.BULK)
+    publish_all(TOGETHER, range(10, 14), priority=outbox.BULK)
+    first = publish_all(NOTED, range(14, 17))
+    publish_all(TOGETHER, range(17, 20))
+
+    urgent = claim([NOTED, TOGETHER], batch=3, retries=0)
+    claim([NOTED, TOGETHER], batch=3, retries=0)
+    bulk = claim([NOTED, TOGETHER], batch=6, retries=0)
+
+    assert ids(urgent) == [event.id for event in first]
+    assert Counter(event.type for event in bulk.events) == {NOTED: 3, TOGETHER: 3}
 
 
 def test_an_event_waits_for_the_earlier_ones_of_its_aggregate() -> None:
