@@ -40,9 +40,19 @@ def embed(events: Sequence[ClaimedEvent]) -> None:
     targets = {t: live.target for t, live in generations.ensured(r.tenant for r in rows.values()).items()}
     started = perf_counter()
     stale = [row for row in rows.values() if not sync.is_embedded(row, targets[row.tenant])]
-    truncated = {id for target, part in _by_model(stale, targets) for id in _embedded(part, target)}
+    truncated: set[int] = set()
+    unstored = None
+    for piece in _embedded(stale, targets):
+        # Kept piece by piece: when the task runs out of time, the next attempt has so much less to do.
+        if unstored is not None:
+            with sync.derived_write():
+                sync.store(unstored)
+        unstored = piece
+        truncated |= piece.truncated
     duration = perf_counter() - started
     with sync.derived_write():
+        if unstored is not None:
+            sync.store(unstored)
         outbox.publish_many(
             _generated(event, row, targets[row.tenant], duration / max(1, len(stale)), row.id in truncated)
             for event in events
@@ -50,16 +60,10 @@ def embed(events: Sequence[ClaimedEvent]) -> None:
         )
 
 
-def _embedded(rows: Sequence[MemoryLog], target: Generation) -> Iterator[int]:
-    """Embed and store; gives the ids of those whose text the model reads only the beginning of.
-
-    Kept piece by piece: when the task runs out of time, the next attempt has so much less to do.
-    """
-    for start in range(0, len(rows), EMBEDDED_AT_ONCE):
-        embedded = sync.embed(rows[start : start + EMBEDDED_AT_ONCE], target)
-        with sync.derived_write():
-            sync.store(embedded)
-        yield from embedded.truncated
+def _embedded(rows: Sequence[MemoryLog], targets: dict[Tenant, Generation]) -> Iterator[sync.Embedded]:
+    for target, part in _by_model(rows, targets):
+        for start in range(0, len(part), EMBEDDED_AT_ONCE):
+            yield sync.embed(part[start : start + EMBEDDED_AT_ONCE], target)
 
 
 @outbox.handler("embedding.generated", "vector.outdated", needs=[CHROMA], batch=True)
