@@ -78,13 +78,14 @@ def test_a_key_revoked_in_this_process_is_refused_at_once() -> None:
 
 
 def test_a_key_revoked_elsewhere_is_refused_when_its_memory_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = keys.monotonic()
+    monkeypatch.setattr(keys, "monotonic", lambda: now)
     client = client_with(new_key("alice"))
     assert client.get("/memory-logs").status_code == 200
     APIKey.objects.update(revoked=True)
     assert client.get("/memory-logs").status_code == 200, "still remembered"
 
-    later = keys.monotonic() + 5.1
-    monkeypatch.setattr(keys, "monotonic", lambda: later)
+    monkeypatch.setattr(keys, "monotonic", lambda: now + 5.1)
 
     assert client.get("/memory-logs").status_code == 401
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from socket import SHUT_RDWR
 from threading import Thread
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import psycopg
@@ -13,7 +14,8 @@ import pytest
 from django.db import connection, transaction
 from pytest_django.fixtures import Settings
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
 
 import outbox
 from memories.models import Tenant
@@ -66,9 +68,16 @@ class Stream:
         self._lines = response.iter_lines()
         self.position = ""
 
-    def next(self) -> dict[str, Any] | None:
+    def next(self) -> dict[str, Any]:
+        """The next event's data. Heartbeats are read over: while any transaction on the server is open, also in
+        another test's database, what was published after it began is held back."""
+        while (data := self.message()) is None:
+            pass
+        return data
+
+    def message(self) -> dict[str, Any] | None:
         """The next event's data, or None for a heartbeat."""
-        data = None
+        data: dict[str, Any] | None = None
         for line in self._lines:
             if line.startswith("id: "):
                 self.position = line[4:]
@@ -85,12 +94,46 @@ def listen(
 ) -> Iterator[Stream]:
     given = {**(headers or {}), **({"Last-Event-ID": after} if after else {})}
     with httpx.stream(
-        "GET", f"{url}/memory-logs/events", params=query, headers=given, timeout=20
+        "GET", f"{url}/memory-logs/events", params=query, headers=given, timeout=60
     ) as response:
         assert response.status_code == 200, response.read()
         stream = Stream(response)
-        stream.next()  # the heartbeat that opens it: from here on, nothing is missed
+        stream.message()  # the heartbeat that opens it: from here on, nothing is missed
         yield stream
+
+
+class Socket:
+    """A WebSocket client, likewise."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+        self.position = ""
+
+    def next(self) -> dict[str, Any]:
+        while (message := self.message())["type"] == "heartbeat":
+            pass
+        return message
+
+    def message(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self._connection.recv(timeout=60))
+        self.position = found["id"]
+        return found
+
+    def cut_off(self) -> None:
+        """Without a word."""
+        self._connection.socket.shutdown(SHUT_RDWR)
+
+
+def socket_url(url: str, **query: str) -> str:
+    return f"{url.replace('http', 'ws')}/ws/memory-logs/events?{urlencode(query)}"
+
+
+@contextmanager
+def attend(url: str, *, headers: dict[str, str] | None = None, **query: str) -> Iterator[Socket]:
+    with connect(socket_url(url, **query), additional_headers=headers, open_timeout=60) as connection:
+        socket = Socket(connection)
+        assert socket.message()["type"] == "heartbeat"
+        yield socket
 
 
 def test_a_listener_is_told_when_a_vector_is_stored(server: str) -> None:
@@ -99,7 +142,6 @@ def test_a_listener_is_told_when_a_vector_is_stored(server: str) -> None:
 
         told = stream.next()
 
-    assert told is not None
     assert {**told, "id": None, "at": None} == {
         "id": None,
         "at": None,
@@ -118,9 +160,7 @@ def test_last_event_id_resumes_without_loss_or_repetition(server: str) -> None:
     store(ALICE, 3)
 
     with listen(server, after=stream.position) as stream:
-        told = [stream.next(), stream.next()]
-
-    assert [update and update["memory_id"] for update in told] == [2, 3]
+        assert [stream.next()["memory_id"] for _ in range(2)] == [2, 3]
 
 
 def test_an_event_that_commits_late_is_not_lost(server: str) -> None:
@@ -134,9 +174,7 @@ def test_an_event_that_commits_late_is_not_lost(server: str) -> None:
         store(ALICE, 2)  # a higher id, committed first
         late.commit()
 
-        told = [stream.next(), stream.next()]
-
-    assert [update and update["memory_id"] for update in told] == [1, 2]
+        assert [stream.next()["memory_id"] for _ in range(2)] == [1, 2]
 
 
 def test_the_query_narrows_to_a_tenant(server: str) -> None:
@@ -144,10 +182,7 @@ def test_the_query_narrows_to_a_tenant(server: str) -> None:
         store(ALICE, 1)
         store(BOB, 2)
 
-        told = stream.next()
-
-    assert told is not None
-    assert told["user_id"] == "bob"
+        assert stream.next()["user_id"] == "bob"
 
 
 def test_a_position_from_long_ago_is_read_from_the_table(server: str) -> None:
@@ -155,26 +190,19 @@ def test_a_position_from_long_ago_is_read_from_the_table(server: str) -> None:
     store(carol, 1, count=1200)
 
     with listen(server, after="0-0", **carol._asdict()) as stream:
-        told = [stream.next() for _ in range(1200)]
-
-    assert [update and update["memory_id"] for update in told] == list(range(1, 1201))
+        assert [stream.next()["memory_id"] for _ in range(1200)] == list(range(1, 1201))
 
 
 def test_a_websocket_is_told_the_same(server: str) -> None:
-    with connect(f"{server.replace('http', 'ws')}/ws/memory-logs/events") as socket:
-        opening = json.loads(socket.recv(timeout=10))
+    with attend(server) as socket:
         store(ALICE, 5)
-        told = json.loads(socket.recv(timeout=10))
+        told = socket.next()
 
-    assert opening["type"] == "heartbeat"
     assert (told["type"], told["memory_id"]) == ("vector.stored", 5)
 
     store(ALICE, 6)
-    with connect(
-        f"{server.replace('http', 'ws')}/ws/memory-logs/events?last_event_id={told['id']}"
-    ) as socket:
-        socket.recv(timeout=10)
-        assert json.loads(socket.recv(timeout=10))["memory_id"] == 6
+    with attend(server, last_event_id=told["id"]) as socket:
+        assert socket.next()["memory_id"] == 6
 
 
 def test_an_unknown_position_is_refused_and_said(server: str) -> None:
@@ -196,10 +224,7 @@ def test_the_stream_outlives_the_loss_of_its_database_connections(server: str) -
             )
         store(ALICE, 2)
 
-        told = stream.next()
-
-    assert told is not None
-    assert told["memory_id"] == 2
+        assert stream.next()["memory_id"] == 2
 
 
 class TestKeys:
@@ -208,20 +233,15 @@ class TestKeys:
         with listen(guarded, headers=bob) as stream:
             store(ALICE, 1)
             store(BOB, 2)
-            told = stream.next()
-        assert told is not None
-        assert told["memory_id"] == 2
+            assert stream.next()["memory_id"] == 2
 
         answer = httpx.get(f"{guarded}/memory-logs/events?user_id=alice", headers=bob)
         assert answer.status_code == 403
 
-        with connect(
-            f"{guarded.replace('http', 'ws')}/ws/memory-logs/events", additional_headers=bob
-        ) as socket:
-            socket.recv(timeout=10)
+        with attend(guarded, headers=bob) as socket:
             store(ALICE, 3)
             store(BOB, 4)
-            assert json.loads(socket.recv(timeout=10))["memory_id"] == 4
+            assert socket.next()["memory_id"] == 4
 
     def test_nobody_hears_anything_without_a_key(self, guarded: str) -> None:
         answer = httpx.get(f"{guarded}/memory-logs/events")
@@ -229,16 +249,16 @@ class TestKeys:
         assert answer.status_code == 401
         assert "WWW-Authenticate" in answer.headers
         with (
-            connect(f"{guarded.replace('http', 'ws')}/ws/memory-logs/events") as socket,
+            connect(socket_url(guarded), open_timeout=60) as socket,
             pytest.raises(ConnectionClosed) as closed,
         ):
-            socket.recv(timeout=10)
+            socket.recv(timeout=60)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 4401
 
     def test_a_page_of_another_site_cannot_open_a_socket(self, guarded: str) -> None:
         with pytest.raises(Exception, match="403"):
-            connect(f"{guarded.replace('http', 'ws')}/ws/memory-logs/events", origin="https://evil.example")
+            connect(socket_url(guarded), origin=Origin("https://evil.example"), open_timeout=60)
 
 
 def test_every_event_once_through_a_hundred_reconnects_during_ten_thousand_events(server: str) -> None:
@@ -279,9 +299,7 @@ def hear_by_sse(url: str, tenant: Tenant, total: int, cuts: int, heard: list[int
     while len(heard) < total:
         with listen(url, after=position, user_id=tenant.user_id, project_id=tenant.project_id) as stream:
             for _ in range(total // cuts):
-                update = stream.next()
-                if update is not None:
-                    heard.append(update["memory_id"])
+                heard.append(stream.next()["memory_id"])
                 position = stream.position
                 if len(heard) == total:
                     return
@@ -289,17 +307,14 @@ def hear_by_sse(url: str, tenant: Tenant, total: int, cuts: int, heard: list[int
 
 def hear_by_socket(url: str, tenant: Tenant, total: int, cuts: int, heard: list[int]) -> None:
     position = str(Position(0, 0))
-    base = f"{url.replace('http', 'ws')}/ws/memory-logs/events?user_id={tenant.user_id}&project_id={tenant.project_id}"
     while len(heard) < total:
-        with connect(f"{base}&last_event_id={position}") as socket:
+        with attend(url, last_event_id=position, **tenant._asdict()) as socket:
             for _ in range(total // cuts):
-                message = json.loads(socket.recv(timeout=20))
-                position = message["id"]
-                if message["type"] != "heartbeat":
-                    heard.append(message["memory_id"])
+                heard.append(socket.next()["memory_id"])
+                position = socket.position
                 if len(heard) == total:
                     break
-            socket.socket.shutdown(SHUT_RDWR)  # cut off, without a word
+            socket.cut_off()
 
 
 def test_where_inserts_pay_no_notify_updates_come_by_polling(server: str, settings: Settings) -> None:
@@ -308,7 +323,7 @@ def test_where_inserts_pay_no_notify_updates_come_by_polling(server: str, settin
     try:
         with listen(server) as stream:
             store(ALICE, 7)
-            told = wait_until(stream.next)
+            told = stream.next()
     finally:
         settings.OUTBOX_WAKEUP = "listen"
         sync_triggers()
