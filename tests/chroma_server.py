@@ -10,6 +10,7 @@ from pathlib import Path
 from pytest_django.fixtures import Settings
 
 from semantix.embedded import chroma
+from tests.free_port import free_port
 
 
 class ChromaServer:
@@ -17,7 +18,7 @@ class ChromaServer:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = chroma.free_port()
+        self.port = free_port()
         self.start()
 
     @property

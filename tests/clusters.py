@@ -41,7 +41,7 @@ class Cluster:
     def ask_to_stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 
-    def wait_for_end(self, seconds: float = 30) -> int:
+    def wait_for_end(self, seconds: float = 60) -> int:
         return self.process.wait(seconds)
 
     def kill(self) -> None:

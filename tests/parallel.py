@@ -17,7 +17,7 @@ def in_parallel(number: int, work: Callable[[int], T]) -> list[T]:
     def alone(n: int) -> T:
         try:
             connection.ensure_connection()
-            barrier.wait(20)
+            barrier.wait(60)
             return work(n)
         finally:
             connection.close()

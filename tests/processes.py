@@ -25,6 +25,6 @@ def manage(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str
         env=environment() | variables,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )

@@ -25,7 +25,7 @@ class RedisServer:
 
     def start(self) -> None:
         self.process = Child("Redis", self._argv, log=Path(self._argv[6]) / "redis.log")
-        self.process.wait_until(self.answers, timeout=20)
+        self.process.wait_until(self.answers, timeout=60)
 
     def stop(self) -> None:
         self.process.stop()

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from semantix.embedded import chroma, postgres
+from tests.free_port import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -64,6 +65,6 @@ def start_postgres(stack: ExitStack) -> None:
 
 def start_chroma(stack: ExitStack, folder: str) -> None:
     data = Path(os.environ["DATA_DIR"])
-    index = chroma.start(data / folder, log=data / f"{folder}.log")
+    index = chroma.start(data / folder, log=data / f"{folder}.log", port=free_port())
     stack.callback(index.stop)
     os.environ["CHROMA_URL"] = index.url

@@ -28,7 +28,8 @@ class WebServer:
         )
 
     def __enter__(self) -> Self:
-        wait_until(self._answers)
+        wait_until(lambda: self._answers() or not self._child.is_alive())
+        assert self._child.is_alive(), "the web server ended at its start"
         return self
 
     def __exit__(self, *_exc: object) -> None:
@@ -36,6 +37,6 @@ class WebServer:
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/health/live").is_success
+            return httpx.get(f"{self.url}/health/live", timeout=60).is_success
         except httpx.TransportError:
             return False

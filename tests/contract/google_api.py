@@ -72,7 +72,7 @@ class Handler(BaseHTTPRequestHandler):
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.api.requests.append({"path": self.path, **request})
         self.api.keys.append(self.headers["x-goog-api-key"])
-        self.api.may_answer.wait(timeout=30)
+        self.api.may_answer.wait(timeout=60)
         status, body, headers = self.api.answer_to(request)
         content = json.dumps(body).encode()
         with suppress(ConnectionError):  # a test lets the client give up first

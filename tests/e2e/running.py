@@ -79,9 +79,9 @@ class Up:
         return self.process.wait(seconds)
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> int:
-        """Ask it to end, in the time a person has patience for. Returns the exit code."""
+        """Ask it to end. Returns the exit code."""
         self.process.send_signal(number)
-        return self.wait_for_end(20)
+        return self.wait_for_end()
 
     def cut_power(self) -> None:
         """Kill everything, the workers first: none gets to say anything."""
@@ -113,7 +113,7 @@ class Up:
         ).stdout.strip()
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
-        response = httpx.post(self.url + path, json=body, timeout=10)
+        response = httpx.post(self.url + path, json=body, timeout=60)
         assert response.is_success, response.text
         return response.json()
 

@@ -23,18 +23,20 @@ def server() -> Iterator[WebServer]:
 def test_a_body_that_is_too_large_is_answered_not_cut_off(server: WebServer) -> None:
     for size in (200_000, 5_000_000):
         answer = httpx.post(
-            f"{server.url}/memory-logs", json=memory("alice", "web", task="x" * size), timeout=30
+            f"{server.url}/memory-logs", json=memory("alice", "web", task="x" * size), timeout=60
         )
         assert answer.status_code == 413
         assert answer.headers["Content-Type"] == "application/problem+json"
-    assert httpx.post(f"{server.url}/memory-logs", json=memory("alice", "web")).status_code == 201
+    assert httpx.post(f"{server.url}/memory-logs", json=memory("alice", "web"), timeout=60).status_code == 201
 
 
 def test_so_is_one_that_comes_in_chunks(server: WebServer) -> None:
     headers = {"Content-Type": "application/json"}
     large = iter([b'"', *[b"x" * 50_000] * 100, b'"'])
 
-    assert httpx.post(f"{server.url}/memory-logs", content=large, headers=headers).status_code == 413
+    assert (
+        httpx.post(f"{server.url}/memory-logs", content=large, headers=headers, timeout=60).status_code == 413
+    )
 
 
 def test_a_body_that_ends_early_stores_nothing_and_stops_nobody(server: WebServer) -> None:
@@ -43,5 +45,5 @@ def test_a_body_that_ends_early_stores_nothing_and_stops_nobody(server: WebServe
             b"POST /memory-logs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b'Content-Length: 500\r\n\r\n{"user_id": "alice", '
         )
-    assert httpx.post(f"{server.url}/memory-logs", json=memory("alice", "web")).status_code == 201
+    assert httpx.post(f"{server.url}/memory-logs", json=memory("alice", "web"), timeout=60).status_code == 201
     assert MemoryLog.objects.count() == 1

@@ -59,7 +59,7 @@ class Composed:
             test[1:1] = ["-p", self.ports[name]]
         check = [word.replace(f"127.0.0.1:{PORTS[name]}/", f"127.0.0.1:{self.ports[name]}/") for word in test]
         done = subprocess.run(
-            self.here(check), env=self.environment(name), capture_output=True, check=False, timeout=20
+            self.here(check), env=self.environment(name), capture_output=True, check=False, timeout=60
         )
         return done.returncode == 0
 
@@ -131,10 +131,15 @@ def test_every_service_starts_in_order_is_healthy_and_together_they_work(
         composed.start("web")
         composed.start("cluster")
 
-        wait_until(lambda: httpx.get(f"{composed.url}/health/ready").json()["status"] == "ok")
+        wait_until(lambda: httpx.get(f"{composed.url}/health/ready", timeout=60).json()["status"] == "ok")
         key = composed.run("web", "python", "manage.py", "create_api_key", "--user-id", "ada")
-        with httpx.Client(base_url=composed.url, headers={"Authorization": f"Bearer {key}"}) as ada:
-            assert httpx.post(f"{composed.url}/memory-logs", json=MEMORY).status_code in (401, 403)
+        with httpx.Client(
+            base_url=composed.url, headers={"Authorization": f"Bearer {key}"}, timeout=60
+        ) as ada:
+            assert httpx.post(f"{composed.url}/memory-logs", json=MEMORY, timeout=60).status_code in (
+                401,
+                403,
+            )
             stored = ada.post("/memory-logs", json=MEMORY).raise_for_status().json()
             query = {"user_id": "ada", "project_id": "demo", "query": "timeouts at login"}
             found = wait_until(lambda: ada.post("/memory-logs/search", json=query).raise_for_status().json())
@@ -142,4 +147,4 @@ def test_every_service_starts_in_order_is_healthy_and_together_they_work(
         # It is found by its words before its event is settled.
         delivered = 'semantix_outbox_attempts_total{event_type="memory_log.stored",outcome="delivered"} 1.0'
         metrics = f"http://127.0.0.1:{composed.ports['cluster']}/metrics"
-        wait_until(lambda: delivered in httpx.get(metrics).text)
+        wait_until(lambda: delivered in httpx.get(metrics, timeout=60).text)

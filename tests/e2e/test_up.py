@@ -59,7 +59,7 @@ def found(up: Up) -> list[Any]:
 def backend(up: Up) -> str | None:
     """Who compared the vectors of a search."""
     asked = TENANT | {"query": "login timeout"}
-    return httpx.post(f"{up.url}/memory-logs/search", json=asked).headers.get("X-Search-Backend")
+    return httpx.post(f"{up.url}/memory-logs/search", json=asked, timeout=60).headers.get("X-Search-Backend")
 
 
 def is_equal(up: Up) -> bool:
@@ -150,6 +150,8 @@ def test_where_keys_are_required_a_key_opens_its_tenant_alone(known: Path) -> No
         assert "by key only" in up.output
         key = up.manage("create_api_key", "--user-id", "alice")
         url, headers = f"{up.url}/memory-logs", {"Authorization": f"Bearer {key}"}
-        assert httpx.post(url, json=MEMORY).status_code == 401
-        assert httpx.post(url, json=MEMORY, headers=headers).status_code == 201
-        assert httpx.post(url, json=MEMORY | {"user_id": "bob"}, headers=headers).status_code == 403
+        assert httpx.post(url, json=MEMORY, timeout=60).status_code == 401
+        assert httpx.post(url, json=MEMORY, headers=headers, timeout=60).status_code == 201
+        assert (
+            httpx.post(url, json=MEMORY | {"user_id": "bob"}, headers=headers, timeout=60).status_code == 403
+        )

@@ -52,7 +52,7 @@ def pooled_url(tmp_path: Path) -> Iterator[str]:
     name = connection.settings_dict["NAME"]
     url = f"postgresql://postgres@/{quote(name)}?host={quote(str(folder), safe='')}&port=6432"
     try:
-        child.wait_until(lambda: _answers(url), timeout=20)
+        child.wait_until(lambda: _answers(url), timeout=60)
         yield url
     finally:
         child.stop()

@@ -16,7 +16,7 @@ from tests.processes import manage
 from tests.web_server import WebServer
 
 # Seconds until a client gives up; far above the time to connect, far below a hang.
-PATIENCE = 15
+PATIENCE = 60
 KEY = {"Authorization": f"Bearer {'a' * 8}.{'b' * 32}"}
 REQUESTS: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "/memory-logs", {"json": memory("alice", "web")}),
@@ -57,14 +57,16 @@ def test_a_server_that_is_stopped_is_503_at_once_and_served_again_when_it_is_bac
     try:
         assert manage("migrate", DATABASE_URL=store.url).returncode == 0
         with WebServer(DATABASE_URL=store.url) as server:
-            created = httpx.post(f"{server.url}/memory-logs", json=memory("alice", "web"))
+            created = httpx.post(f"{server.url}/memory-logs", json=memory("alice", "web"), timeout=60)
             assert created.status_code == 201
 
             store.stop()
             assert_unavailable(server)
 
             store = own_postgres(tmp_path / "postgres")
-            assert httpx.get(f"{server.url}/memory-logs/{created.json()['id']}").status_code == 200
+            assert (
+                httpx.get(f"{server.url}/memory-logs/{created.json()['id']}", timeout=60).status_code == 200
+            )
     finally:
         store.stop()
 
@@ -76,7 +78,7 @@ def test_a_server_that_does_not_answer_is_503_within_the_time_to_connect(mute_se
 
 def test_the_admin_says_so_on_a_page() -> None:
     with WebServer(DATABASE_URL="postgresql://postgres@127.0.0.1:1/semantix") as server:
-        answer = httpx.get(f"{server.url}/admin/login/", cookies={"sessionid": "x" * 32})
+        answer = httpx.get(f"{server.url}/admin/login/", cookies={"sessionid": "x" * 32}, timeout=60)
 
     assert answer.status_code == 503
     assert answer.headers["Content-Type"].startswith("text/html")

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def server(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisServer]:
     """A Redis to be ill-treated, which writes everything down at once; turns go back to it soon."""
     monkeypatch.setattr(switch, "PAUSE_SECONDS", 0.3)
+    settings.CONVERSATION_REDIS_TIMEOUT_SECONDS = 3.0  # a busy machine is not to look like a frozen Redis
     with RedisServer(tmp_path, "--appendonly", "yes", "--appendfsync", "always") as server:
         settings.CONVERSATION_REDIS_URL = server.url
         switch.end_pause()

@@ -9,7 +9,7 @@ from django.db import connection
 
 from memories.index.client import get_client
 
-PATIENCE = 30.0  # seconds until a test is told that a worker hangs
+PATIENCE = 100.0  # seconds until a test is told that a worker hangs
 
 _current = threading.local()
 

@@ -16,7 +16,7 @@ from tests.waiting import wait_until
 def test_a_child_that_ignores_its_signal_is_killed_with_all_it_started(tmp_path: Path) -> None:
     log = tmp_path / "log"
     child = Child("Stubborn", ["sh", "-c", "trap '' TERM; sleep 60 & echo deaf; wait"], log=log)
-    child.wait_until(lambda: "deaf" in log.read_text(), timeout=10)
+    child.wait_until(lambda: "deaf" in log.read_text(), timeout=60)
     child.stop(timeout=0.1)
     assert child.exit_code == -signal.SIGKILL
     wait_until(lambda: not session_members(child.pid))

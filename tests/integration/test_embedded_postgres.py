@@ -110,7 +110,7 @@ def leftover(start: Start, tmp_path: Path) -> Leftover:
 
 def test_one_that_a_killed_start_left_over_is_taken_over(start: Start, leftover: Leftover) -> None:
     assert ask(start(), "SELECT 1") == 1
-    assert leftover.postmaster.wait(5) == 0
+    assert leftover.postmaster.wait(60) == 0
 
 
 def test_the_zombie_of_a_killed_one_is_no_hindrance(start: Start, leftover: Leftover) -> None:

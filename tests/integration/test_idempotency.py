@@ -97,7 +97,10 @@ def test_while_the_first_is_being_worked_on_the_second_is_told_to_come_back(cast
 
 def test_a_hundred_at_once_store_one(cast: Cast) -> None:
     headers = {"Idempotency-Key": "one", "Authorization": cast.alice.client.defaults["HTTP_AUTHORIZATION"]}
-    with WebServer(**environment() | {"SEMANTIX_AUTH": "required"}) as server, httpx.Client() as client:
+    with (
+        WebServer(**environment() | {"SEMANTIX_AUTH": "required"}) as server,
+        httpx.Client(timeout=60) as client,
+    ):
 
         def send(_number: int) -> httpx.Response:
             url, body = f"{server.url}/memory-logs", cast.alice.memory()

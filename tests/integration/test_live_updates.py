@@ -206,7 +206,7 @@ def test_a_websocket_is_told_the_same(server: str) -> None:
 
 
 def test_an_unknown_position_is_refused_and_said(server: str) -> None:
-    answer = httpx.get(f"{server}/memory-logs/events", headers={"Last-Event-ID": "yesterday"})
+    answer = httpx.get(f"{server}/memory-logs/events", headers={"Last-Event-ID": "yesterday"}, timeout=60)
 
     assert answer.status_code == 400
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -235,7 +235,7 @@ class TestKeys:
             store(BOB, 2)
             assert stream.next()["memory_id"] == 2
 
-        answer = httpx.get(f"{guarded}/memory-logs/events?user_id=alice", headers=bob)
+        answer = httpx.get(f"{guarded}/memory-logs/events?user_id=alice", headers=bob, timeout=60)
         assert answer.status_code == 403
 
         with attend(guarded, headers=bob) as socket:
@@ -244,7 +244,7 @@ class TestKeys:
             assert socket.next()["memory_id"] == 4
 
     def test_nobody_hears_anything_without_a_key(self, guarded: str) -> None:
-        answer = httpx.get(f"{guarded}/memory-logs/events")
+        answer = httpx.get(f"{guarded}/memory-logs/events", timeout=60)
 
         assert answer.status_code == 401
         assert "WWW-Authenticate" in answer.headers

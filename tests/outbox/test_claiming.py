@@ -133,14 +133,14 @@ def test_of_two_clusters_that_take_the_same_aggregate_at_once_one_gets_nothing()
             with transaction.atomic():
                 claimed = claim_all()
                 has_claimed.set()
-                may_commit.wait(10)
+                may_commit.wait(60)
             return ids(claimed)
         finally:
             connection.close()
 
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(other_cluster)
-        assert has_claimed.wait(10)
+        assert has_claimed.wait(60)
         Event.objects.filter(id=first.id).update(status="pending")
         mine = ThreadPoolExecutor(1).submit(_claim_and_close)
         _wait_for_a_blocked_backend()
