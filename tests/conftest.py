@@ -7,6 +7,7 @@ import pytest
 from django.test import TransactionTestCase
 
 from memories.conversations import switch
+from memories.index import presence
 from outbox.listening import Listener
 from tests.emptying import empty_the_tables
 from tests.redis_server import RedisServer
@@ -29,6 +30,12 @@ with suppress(ModuleNotFoundError):  # where only what runs the service is insta
     )
     hypothesis.settings.register_profile("long", deadline=None)
     hypothesis.settings.load_profile("long" if "FUZZ_CASES" in os.environ else "short")
+
+
+@pytest.fixture(autouse=True)
+def _chroma_is_asked_afresh() -> None:
+    """A search leaves Chroma alone for a while after it was away, as in some test before."""
+    presence.forget()
 
 
 @pytest.fixture(scope="session")

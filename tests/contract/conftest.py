@@ -12,6 +12,6 @@ def google(settings: Settings) -> Iterator[GoogleAPI]:
     with google_api() as api:
         settings.GOOGLE_API_KEY = "a-key"
         settings.GOOGLE_API_ENDPOINT = api.url
-        settings.EMBEDDING_TIMEOUT_SECONDS = 20
+        settings.EMBEDDING_TIMEOUT_SECONDS = 60
         settings.EMBEDDING_CACHE_ENABLED = False
         yield api

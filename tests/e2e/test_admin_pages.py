@@ -26,6 +26,9 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-ne
 PASSWORD = "a-password-for-tests"
 # `make screenshots` sets it; the pages below are then kept as pictures.
 PICTURES = os.environ.get("SCREENSHOTS")
+# Milliseconds; how long a busy machine may take to show something.
+PATIENCE = 60_000
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +43,14 @@ def page(server: str, transactional_db: None) -> Iterator[Page]:
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
     User.objects.create_superuser("olga", password=PASSWORD)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=PATIENCE)
         page = browser.new_page(base_url=server, viewport={"width": 1400, "height": 1000})
+        page.set_default_timeout(PATIENCE)
         page.goto("/admin/")
         page.fill("input[name=username]", "olga")
         page.fill("input[name=password]", PASSWORD)
         page.press("input[name=password]", "Enter")
         expect(page.get_by_text("Dead letters")).to_be_visible()
-        page.set_default_timeout(15_000)
         yield page
         connections.close_all()  # those opened while the browser's event loop ran
         browser.close()

@@ -56,13 +56,13 @@ def test_a_batch_that_killed_its_worker_is_delivered_one_by_one(tmp_path: Path, 
 
 
 def test_a_worker_that_takes_too_long_is_ended_and_the_reason_recorded(tmp_path: Path) -> None:
-    with cluster(tmp_path, CLUSTER_TIMEOUT_SECONDS="2", OUTBOX_MAX_ATTEMPTS="1") as running:
+    with cluster(tmp_path, CLUSTER_TIMEOUT_SECONDS="5", OUTBOX_MAX_ATTEMPTS="1") as running:
         event = publish("test.waited_for", file=str(tmp_path / "never"))
 
         wait_until(lambda: status_of(event) == ["dead"], seconds=60)
 
         failure = Failure.objects.get(event=event)
-        assert failure.error == "TimeoutException: Task exceeded maximum timeout value (2 seconds)"
+        assert failure.error == "TimeoutException: Task exceeded maximum timeout value (5 seconds)"
         assert "in wait" in failure.traceback
         wait_until(lambda: "after timeout" in running.output, seconds=60)
 

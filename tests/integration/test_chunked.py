@@ -23,7 +23,7 @@ def send_in_chunks(server: WebServer, body: dict[str, object]) -> httpx.Response
     text = json.dumps(body).encode()
     chunks = (text[start : start + 10] for start in range(0, len(text), 10))
     headers = {"Content-Type": "application/json"}
-    return httpx.post(f"{server.url}/memory-logs", content=chunks, headers=headers, timeout=20)
+    return httpx.post(f"{server.url}/memory-logs", content=chunks, headers=headers, timeout=60)
 
 
 def test_a_memory_sent_in_chunks_is_stored(server: WebServer) -> None:

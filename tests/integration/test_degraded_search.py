@@ -44,13 +44,6 @@ FILTERS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def asked_afresh() -> Iterator[None]:
-    presence.forget()
-    yield
-    presence.forget()
-
-
 @pytest.fixture
 def tenant() -> Tenant:
     tenant = new_tenant()
@@ -104,7 +97,10 @@ def test_both_backends_give_the_same_answers_and_scores(
 
 
 @pytest.mark.usefixtures("no_chroma")
-def test_an_unreachable_chroma_is_not_asked_again_and_again(tenant: Tenant) -> None:
+def test_an_unreachable_chroma_is_not_asked_again_and_again(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence, "PAUSE_SECONDS", 1000.0)
     assert by_meaning(tenant).backend == "pgvector"
     assert presence.seems_there() is False
 

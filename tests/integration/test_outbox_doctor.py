@@ -236,9 +236,8 @@ def test_a_cluster_must_have_been_heard_of_within_a_timeout_and_a_beat(seconds: 
     finding = examine("cluster")
 
     assert finding.ok is alive
-    assert (
-        "host-1:4242, wakeup by listen, seen 60 s ago" if alive else "none was heard of"
-    ) in finding.actual
+    # A busy machine may come to look some seconds later.
+    assert ("host-1:4242, wakeup by listen, seen 6" if alive else "none was heard of") in finding.actual
 
 
 def test_without_a_timeout_a_beat_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:

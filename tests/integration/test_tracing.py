@@ -42,7 +42,7 @@ def sending_to(collector: OtlpReceiver) -> dict[str, str]:
 def remember(server: WebServer, trace_id: str = TRACE) -> None:
     headers = {"traceparent": f"00-{trace_id}-{CALLER}-01"}
     body = memory("alice", "web", raw_data={"solution": SECRET})
-    assert httpx.post(f"{server.url}/memory-logs", json=body, headers=headers, timeout=20).status_code == 201
+    assert httpx.post(f"{server.url}/memory-logs", json=body, headers=headers, timeout=60).status_code == 201
 
 
 def of_trace(collector: OtlpReceiver, trace_id: str) -> dict[str, ReceivedSpan]:
@@ -52,13 +52,13 @@ def of_trace(collector: OtlpReceiver, trace_id: str) -> dict[str, ReceivedSpan]:
 def test_one_trace_leads_from_the_callers_request_to_chroma(
     collector: OtlpReceiver, server: WebServer, tmp_path: Path
 ) -> None:
+    line = ["POST /memory-logs", "deliver memory_log.stored", "deliver embedding.generated", "index upsert"]
     with cluster(tmp_path, **sending_to(collector)):
         remember(server)
-        wait_until(lambda: {"index upsert", "POST /memory-logs"} <= of_trace(collector, TRACE).keys())
-        wait_until(lambda: "deliver embedding.generated" in of_trace(collector, TRACE))
+        # Each process sends its spans by itself, so they come in any order.
+        wait_until(lambda: {*line, "embed"} <= of_trace(collector, TRACE).keys())
 
     spans = of_trace(collector, TRACE)
-    line = ["POST /memory-logs", "deliver memory_log.stored", "deliver embedding.generated", "index upsert"]
     assert [spans[name].parent_id for name in line] == [CALLER, *(spans[name].span_id for name in line[:-1])]
     assert spans["embed"].parent_id == spans["deliver memory_log.stored"].span_id
     assert {span.service for span in collector.spans} == {"semantix"}
@@ -92,7 +92,7 @@ def test_a_search_is_traced_to_chroma_and_a_health_check_is_not(
         wait_until(lambda: Event.objects.filter(type="vector.stored").exists())
     query = {"user_id": "alice", "project_id": "web", "query": "login"}
 
-    httpx.post(f"{server.url}/memory-logs/search", json=query, timeout=20).raise_for_status()
+    httpx.post(f"{server.url}/memory-logs/search", json=query, timeout=60).raise_for_status()
     wait_until(lambda: collector.named("POST /memory-logs/search"))
 
     [request] = collector.named("POST /memory-logs/search")

@@ -20,6 +20,7 @@ def mute_server() -> Iterator[str]:
 
 def test_a_worker_is_connected_before_its_first_event(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "_clients", {})
+    monkeypatch.setattr(client, "HEARTBEAT_SECONDS", 60.0)
 
     warm_up()
 
