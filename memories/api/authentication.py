@@ -53,8 +53,19 @@ class FormsCarryToken(BasePermission):
 
     def has_permission(self, request: Request, view: Any) -> bool:
         if is_form_media_type(request.content_type):
-            AdminSession().enforce_csrf(request)
+            self._require_token(request)
         return True
+
+    @staticmethod
+    def _require_token(request: Request) -> None:
+        try:
+            AdminSession().enforce_csrf(request)
+        except PermissionDenied as error:
+            # Most who read this forgot the header: curl and others call a body a form unless told otherwise.
+            raise PermissionDenied(
+                f"A form needs the token of its page ({error.detail}). "
+                "A program sends JSON, with the header Content-Type: application/json."
+            ) from error
 
 
 def is_open() -> bool:

@@ -1,5 +1,6 @@
 """Whatever goes wrong is told in one form: application/problem+json."""
 
+import json
 from typing import Any
 
 import pytest
@@ -89,6 +90,16 @@ def test_what_is_only_read_says_so_rather_than_miss_a_token(path: str, method: s
 def test_what_cannot_be_answered_or_read(client: Client) -> None:
     the_problem(client.get("/memory-logs", headers={"Accept": "application/xml"}), 406)
     the_problem(post(client, "a: 1", content_type="application/yaml"), 415)
+
+
+def test_json_that_is_called_a_form_is_told_the_header_it_lacks() -> None:
+    client = Client(enforce_csrf_checks=True)
+
+    answer = client.generic(
+        "POST", "/memory-logs", json.dumps(ONE), content_type="application/x-www-form-urlencoded"
+    )
+
+    assert "Content-Type: application/json" in the_problem(answer, 403)["detail"]
 
 
 def test_a_body_above_the_limit_is_413(client: Client, settings: Any) -> None:
