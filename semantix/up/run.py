@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from django.conf import settings
+from django.core.checks import run_checks
 
 from semantix.embedded import chroma, postgres, probe
-from semantix.embedded.errors import StartInterrupted
+from semantix.embedded.errors import StartError, StartInterrupted
 from semantix.embedded.lock import Lock
 from semantix.embedded.process import Child
 from semantix.up import database, web
@@ -50,6 +51,7 @@ def _start(group: ServiceGroup, interruption: Interruption, say: Say) -> None:
         database.migrate(say)
         if "DATABASE_URL" not in settings.GIVEN:
             database.forget_lost_workers(say)
+        _refuse_wrong_settings()
     write_services(settings.SERVICES_ENV, services)
     environment = {**os.environ, **services, "SEMANTIX_AUTH": auth, **_measurements()}
     url = _start_django(group, environment, interruption, say)
@@ -85,6 +87,13 @@ def _tend(index: chroma.ChromaServer, say: Say) -> None:
         say(
             "Chroma is back. The index is filled again from Postgres; searches are answered from there meanwhile."
         )
+
+
+def _refuse_wrong_settings() -> None:
+    """Before the cluster does, which would end when all else is up."""
+    for message in run_checks():
+        if message.is_serious():
+            raise StartError(f"{message.msg} {message.hint or ''} ({message.id})")
 
 
 def _start_django(

@@ -68,3 +68,9 @@ def test_an_embedding_backend_that_cannot_be_made_is_said(tmp_path: Path) -> Non
     line = refused(Up(tmp_path / "data", EMBEDDING_BACKEND="google"))
     assert "GOOGLE_API_KEY is empty: set it" in line
     assert not (tmp_path / "data").exists()
+
+
+def test_a_setting_that_the_cluster_would_refuse_is_said_before_anything_is_announced(tmp_path: Path) -> None:
+    up = Up(tmp_path / "data", OUTBOX_BATCH_SIZE="-5")
+    assert "OUTBOX_BATCH_SIZE is -5" in refused(up)
+    assert "Semantix is up" not in up.output
