@@ -8,19 +8,19 @@ import os
 from pathlib import Path
 
 import django_stubs_ext
-import environ
 
 from semantix import logs
 from semantix.console.menu import unfold_settings
+from semantix.environment import Environment
 
 # Django's classes take type arguments (admin.ModelAdmin[Event]) at run time too.
 django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-env = environ.Env()
+env = Environment()
 # First wins: the process environment, then .env, then what a running `manage.py up` says of its services.
-environ.Env.read_env(env.str("ENV_FILE", default=str(BASE_DIR / ".env")))
+Environment.read_env(env.str("ENV_FILE", default=str(BASE_DIR / ".env")))
 # All that the all-in-one keeps. A relative path is meant from the project's folder, wherever one stands.
 DATA_DIR = BASE_DIR / Path(env.str("DATA_DIR", default="data")).expanduser()
 # What a person gave; `manage.py up` makes the others. Empty is not given.
@@ -30,7 +30,7 @@ GIVEN = {
 for _name in {"DATABASE_URL", "CHROMA_URL", "SECRET_KEY", "SEMANTIX_AUTH"} - GIVEN:
     os.environ.pop(_name, None)
 SERVICES_ENV = DATA_DIR / "services.env"
-environ.Env.read_env(SERVICES_ENV)
+Environment.read_env(SERVICES_ENV)
 
 # --- The web -----------------------------------------------------------------------------------------
 
@@ -38,7 +38,7 @@ DEBUG = env.bool("DEBUG", default=False)
 # The default keeps commands like `makemigrations` usable; `check --deploy` refuses it.
 SECRET_KEY = env.str("SECRET_KEY", default="django-insecure-set-SECRET_KEY-before-you-deploy")
 HOST = env.str("HOST", default="127.0.0.1")
-PORT = env.int("PORT", default=8000)
+PORT = env.port("PORT", default=8000)
 # Requests handled at the same time; each of these threads keeps a database connection.
 WEB_THREADS = env.int("WEB_THREADS", default=8)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
@@ -59,7 +59,7 @@ ASGI_APPLICATION = "semantix.asgi.application"
 APPEND_SLASH = False
 # required: a request needs an API key (manage.py create_api_key). open: whoever reaches the port reads and writes
 # all; `manage.py up` sets it on loopback, where nothing else is said, and `check --deploy` refuses it.
-SEMANTIX_AUTH = env.str("SEMANTIX_AUTH", default="required", choices=("required", "open"))
+SEMANTIX_AUTH = env.one_of("SEMANTIX_AUTH", ("required", "open"), default="required")
 # Seconds a process remembers that a key is good: a revoked one is refused after so long, at the latest.
 API_KEY_CACHE_SECONDS = env.float("API_KEY_CACHE_SECONDS", default=5.0)
 # Requests that a key may make: 600/min, 20/sec. Empty: any number. Counted in each process; with REDIS_URL in all.
@@ -189,7 +189,7 @@ SPECTACULAR_SETTINGS = {
 
 # --- PostgreSQL, the source of truth -------------------------------------------------------------------
 
-DATABASES = {"default": env.db_url("DATABASE_URL", default="postgresql://postgres@127.0.0.1:5432/semantix")}
+DATABASES = {"default": env.postgres("DATABASE_URL", default="postgresql://postgres@127.0.0.1:5432/semantix")}
 DATABASES["default"] |= {
     "CONN_MAX_AGE": env.int("DATABASE_CONN_MAX_AGE", default=600),
     "CONN_HEALTH_CHECKS": True,
@@ -357,5 +357,5 @@ OTEL_SERVICE_NAME = env.str("OTEL_SERVICE_NAME", default="semantix")
 # --- Logs --------------------------------------------------------------------------------------------------
 
 # JSON lines, unless a person reads along on a terminal.
-LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
+LOG_LEVEL = env.one_of("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), default="INFO")
 LOGGING = logs.configuration(LOG_LEVEL)

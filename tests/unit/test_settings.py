@@ -73,3 +73,33 @@ def test_commands_reach_the_services_of_a_running_up(tmp_path: Path) -> None:
 
 def test_a_relative_data_folder_is_meant_from_the_project() -> None:
     assert setting("settings.DATA_DIR", {"DATA_DIR": "somewhere/else"}) == str(ROOT / "somewhere/else")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("PORT", "abc", "invalid literal"),
+        ("PORT", "99999", "1 to 65535"),
+        ("SEMANTIX_AUTH", "maybe", "none of required, open"),
+        ("LOG_LEVEL", "LOUD", "none of DEBUG, INFO, WARNING, ERROR"),
+        ("API_KEY_CACHE_SECONDS", "soon", "could not convert"),
+        ("DATABASE_URL", "nonsense", "postgresql://user:password@host:5432/name"),
+        ("DATABASE_URL", "mysql://root@db/semantix", "postgresql://user:password@host:5432/name"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_in_one_line_that_names_its_setting(
+    name: str, value: str, why: str
+) -> None:
+    run = subprocess.run(
+        [sys.executable, "manage.py", "up"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "ENV_FILE": os.devnull, "DATA_DIR": os.devnull, name: value},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert run.returncode == 1
+    assert run.stderr.startswith(f"Wrong setting: {name}: ")
+    assert why in run.stderr
+    assert len(run.stderr.splitlines()) == 1
