@@ -42,7 +42,10 @@ class ServiceGroup:
                 tend()
             for part in self._parts:
                 if (code := part.exit_code) is not None:
-                    raise StartError(f"{part.name} ended by itself ({_how(code)}), so all was stopped.")
+                    raise StartError(
+                        f"{part.name} ended by itself ({_how(code)}), so all was stopped. What is stored is safe: "
+                        "start again. The lines above, and the logs in DATA_DIR, may say why."
+                    )
             time.sleep(0.2)
 
     def stop(self, say: Callable[[str], None]) -> None:
