@@ -23,7 +23,9 @@ def leases() -> Finding:
         name="leases",
         ok=not stuck,
         expected="none ran out and was left",
-        actual=f"{stuck} events are in the hands of workers that are gone" if stuck else "none is",
+        actual=f"{stuck} events are in the hands of workers that are gone"
+        if stuck
+        else "none ran out and was left",
         repair="A running cluster frees them: python manage.py qcluster. Or outbox_doctor --fix.",
         fix=_rescue_all,
     )
@@ -42,7 +44,7 @@ def handlers() -> Finding:
         ok=not orphans,
         expected="every type that waits has a handler",
         actual="; ".join(f"{count} of {type} have none" for type, count in sorted(orphans.items()))
-        or "every one has",
+        or "every type that waits has one",
         repair="Register one with @outbox.handler in the handlers.py of an installed app and restart the cluster, "
         "or discard the events in the admin.",
     )
@@ -54,7 +56,7 @@ def circuits() -> Finding:
         name="circuits",
         ok=not found,
         expected="none is open",
-        actual="; ".join(f"{c.dependency}: {c.reason}" for c in found) or "none is",
+        actual="; ".join(f"{c.dependency}: {c.reason}" for c in found) or "none is open",
         repair="Mend the dependency; its events go on by themselves. Close the circuit in the admin to try at once.",
     )
 
@@ -65,7 +67,7 @@ def retention() -> Finding:
         name="retention",
         ok=not late,
         expected=f"delivered events older than OUTBOX_RETENTION_DAYS ({conf.RETENTION_DAYS}) are deleted",
-        actual=f"{late} are a day over it" if late else "they are",
+        actual=f"{late} are a day over it" if late else "none is kept longer",
         repair="python manage.py outbox_prune. Does a cluster run, and is the schedule outbox_prune on?",
         fix=pruning.prune,
     )

@@ -23,7 +23,7 @@ def migrations() -> Finding:
         name="migrations",
         ok=not missing,
         expected="all of outbox's migrations are applied",
-        actual=f"missing: {', '.join(missing)}" if missing else "all are",
+        actual=f"missing: {', '.join(missing)}" if missing else "all are applied",
         repair="python manage.py migrate",
         fix=lambda: call_command("migrate", "outbox", verbosity=0),
     )
@@ -52,7 +52,7 @@ def indexes() -> Finding:
         name="indexes",
         ok=not broken,
         expected="all are there and valid",
-        actual="; ".join(f"{index.name} is {state}" for index, state in broken) or "all are",
+        actual="; ".join(f"{index.name} is {state}" for index, state in broken) or "all are there and valid",
         repair="python manage.py outbox_doctor --fix builds them, without blocking anybody",
         fix=lambda: _build(broken),
     )
@@ -105,7 +105,7 @@ def vacuum() -> Finding:
         name="autovacuum",
         ok=not differing and not off,
         expected="on, with the settings in outbox/autovacuum.py",
-        actual="; ".join([*off, *differing]) or "it is",
+        actual="; ".join([*off, *differing]) or "on, with the settings it needs",
         repair="python manage.py outbox_doctor --fix sets them",
         fix=_set_autovacuum,
     )

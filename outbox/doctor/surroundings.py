@@ -37,7 +37,7 @@ def settings() -> Finding:
         name="settings",
         ok=not messages,
         expected="the system checks of the outbox pass",
-        actual="; ".join(messages) or "they do",
+        actual="; ".join(messages) or "the system checks pass",
         repair="python manage.py check says what to set instead",
     )
 
@@ -77,7 +77,7 @@ def listen() -> Finding:
         name="LISTEN",
         ok=hears == wanted,
         expected="a NOTIFY arrives" if wanted else f"not used (OUTBOX_WAKEUP={conf.WAKEUP})",
-        actual="it does" if hears else "none arrived" if wanted else "not used",
+        actual="a NOTIFY arrives" if hears else "none arrived" if wanted else "not used",
         repair="Give the cluster a direct connection instead of one through a transaction-mode pooler, or set "
         "OUTBOX_WAKEUP=poll to save the NOTIFYs. Until then it polls.",
     )
@@ -102,7 +102,9 @@ def clocks() -> Finding:
         name="clocks",
         ok=abs(seconds) <= CLOCK_SECONDS,
         expected=f"this machine's and the database's are at most {CLOCK_SECONDS:g} s apart",
-        actual=f"the database's is {seconds:+.1f} s off" if seconds else "they agree",
+        actual=f"the database's is {seconds:+.1f} s off"
+        if seconds
+        else "this machine's and the database's agree",
         repair="Have both machines' clocks set by NTP (timedatectl set-ntp true).",
     )
 
@@ -122,7 +124,7 @@ def transactions() -> Finding:
         name="old transactions",
         ok=not old,
         expected=f"none is older than {OLDEST_TRANSACTION_MINUTES} min: it would hold back every vacuum",
-        actual="; ".join(old) or "none is",
+        actual="; ".join(old) or f"none is older than {OLDEST_TRANSACTION_MINUTES} min",
         repair="End it: SELECT pg_terminate_backend(process). "
         "idle_in_transaction_session_timeout keeps it from coming back.",
     )
