@@ -77,7 +77,9 @@ def cluster() -> Iterator[Child]:
     from outbox.models import Relay
 
     before = set(Relay.objects.values_list("id", flat=True))
-    child = Child("Cluster", [sys.executable, "manage.py", "qcluster"], env=dict(os.environ), cwd=ROOT)
+    child = Child(
+        "Cluster", [sys.executable, "manage.py", "qcluster"], env=dict(os.environ), cwd=ROOT, background=True
+    )
     try:
         child.wait_until(lambda: Relay.objects.exclude(id__in=before).exists(), timeout=60)
         yield child

@@ -17,6 +17,10 @@ from semantix.embedded.account import Account
 from semantix.embedded.errors import StartError, StartInterrupted
 
 PR_SET_PDEATHSIG = 1
+# How much the work behind gives way: as nice(1) counts.
+BACKGROUND_NICENESS = 5
+# Where Linux shares the processor between sessions first, and looks at niceness only within each.
+AUTOGROUP = Path("/proc/self/autogroup")
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
@@ -25,7 +29,7 @@ class Child:
 
     `stop_signals` are sent one after the other, each given its share of the time; the first is also what
     the kernel sends should we die without a word (Linux). Start it from the main thread: to the kernel the
-    thread that started it is its parent.
+    thread that started it is its parent. One in the `background` gives way where the processor is short.
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class Child:
         cwd: Path = Path("/"),
         account: Account | None = None,
         stop_signals: Sequence[signal.Signals] = (signal.SIGTERM,),
+        background: bool = False,
     ) -> None:
         self.name = name
         self.log = log
@@ -53,7 +58,7 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT if output else None,
                 start_new_session=True,
-                preexec_fn=_before_exec(stop_signals[0]),
+                preexec_fn=_before_exec(stop_signals[0], background),
                 user=account.uid if account else None,
                 group=account.gid if account else None,
                 extra_groups=[] if account else None,
@@ -140,7 +145,7 @@ def _holds(is_one: Callable[[psutil.Process], bool], process: psutil.Process) ->
         return False
 
 
-def _before_exec(death_signal: signal.Signals) -> Callable[[], None]:
+def _before_exec(death_signal: signal.Signals, background: bool) -> Callable[[], None]:
     parent = os.getpid()
 
     def in_the_child() -> None:
@@ -152,5 +157,15 @@ def _before_exec(death_signal: signal.Signals) -> Callable[[], None]:
         _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         with suppress(ValueError, OSError):  # macOS says "unlimited" and refuses it
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        if background:
+            _give_way()
 
     return in_the_child
+
+
+def _give_way() -> None:
+    """Wherever that is refused, it runs like any other."""
+    with suppress(OSError):
+        os.nice(BACKGROUND_NICENESS)
+    with suppress(OSError):
+        AUTOGROUP.write_text(str(BACKGROUND_NICENESS))

@@ -102,7 +102,8 @@ def _start_django(
     """The cluster and the web server. Returns the address once it answers there."""
     say("Starting the cluster and the web server ...")
     qcluster = [sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster"]
-    group.add(Child("Cluster", qcluster, env=environment, cwd=settings.BASE_DIR))
+    # Who waits for an answer comes first: what is stored is embedded and indexed with what is left.
+    group.add(Child("Cluster", qcluster, env=environment, cwd=settings.BASE_DIR, background=True))
     server = Child(
         "Web server", web.command(settings.HOST, settings.PORT), env=environment, cwd=settings.BASE_DIR
     )

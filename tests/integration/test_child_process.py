@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from semantix.embedded.errors import StartError
-from semantix.embedded.process import Child
+from semantix.embedded.process import BACKGROUND_NICENESS, Child
 from tests.waiting import wait_until
 
 
@@ -43,3 +43,11 @@ def test_one_that_is_never_ready_is_stopped_and_said(tmp_path: Path) -> None:
     with pytest.raises(StartError, match="Sleeper was not ready after 0 s: it wrote nothing"):
         child.wait_until(lambda: False, timeout=0.1)
     assert not child.is_alive()
+
+
+def test_one_in_the_background_gives_way_to_the_others(tmp_path: Path) -> None:
+    child = Child("Sleeper", ["sleep", "60"], log=tmp_path / "log", background=True)
+    try:
+        assert psutil.Process(child.pid).nice() == min(19, psutil.Process().nice() + BACKGROUND_NICENESS)
+    finally:
+        child.stop()
