@@ -53,7 +53,7 @@ def searchable_text(task: str, agent: str, raw_data: object) -> str:
     attempts: 3
     error status code: 401
     """
-    data = raw_data if isinstance(raw_data, Mapping) else {"": raw_data}
+    data = raw_data if isinstance(raw_data, dict) else {"": raw_data}
     known = {field: data[field] for field in FIRST_FIELDS if field in data}
     rest = {key: value for key, value in data.items() if key not in known}
 
@@ -72,7 +72,7 @@ def is_dialogue(value: object) -> TypeGuard[list[Mapping[str, object]]]:
         isinstance(value, list)
         and bool(value)
         and all(
-            isinstance(message, Mapping)
+            isinstance(message, dict)
             and isinstance(message.get("role"), str)
             and isinstance(message.get("content"), str)
             for message in value
@@ -102,7 +102,7 @@ def _joined(lines: Iterable[str]) -> str:
     return _cut("\n".join(taken), MAX_CHARACTERS)
 
 
-def _fields(tree: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+def _fields(tree: dict[str, object]) -> Iterator[tuple[str, str]]:
     """(label, text) of every value, level by level: what lies deep says less and comes last.
 
     A queue and no recursion: JSON may be nested deeper than Python's stack.
@@ -110,16 +110,16 @@ def _fields(tree: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     queue: deque[tuple[tuple[str, ...], object]] = deque([((), tree)])
     while queue:
         keys, value = queue.popleft()
-        if isinstance(value, Mapping):
-            for key in sorted(value, key=_order):
+        if isinstance(value, dict):
+            for key in sorted(value, key=_order) if len(value) > 1 else value:
                 queue.append(((*keys, _spoken(key))[-MAX_KEYS:], value[key]))
+        elif not isinstance(value, list):
+            yield " ".join(filter(None, keys)), _scalar(value)
         elif is_dialogue(value):
             yield from (("", spoken_line(message)) for message in value)
-        elif isinstance(value, list):
-            yield " ".join(filter(None, keys)), _listed(value)
-            queue.extend((keys, item) for item in value if isinstance(item, Mapping | list))
         else:
-            yield " ".join(filter(None, keys)), _scalar(value)
+            yield " ".join(filter(None, keys)), _listed(value)
+            queue.extend((keys, item) for item in value if isinstance(item, dict | list))
 
 
 def _order(key: str) -> tuple[int, str]:
@@ -135,7 +135,7 @@ def _spoken(key: str) -> str:
 def _listed(values: list[object]) -> str:
     numbers = sum(isinstance(value, int | float) for value in values)
     words = (value for value in values if numbers <= MAX_NUMBERS or not isinstance(value, int | float))
-    texts = (_scalar(value) for value in words if not isinstance(value, Mapping | list))
+    texts = (_scalar(value) for value in words if not isinstance(value, dict | list))
     return _cut(", ".join(filter(None, texts)), MAX_VALUE_CHARACTERS)
 
 
