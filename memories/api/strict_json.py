@@ -48,6 +48,8 @@ def refusals(body: Any) -> Iterator[Refusal]:
             yield Refusal(pointer, f"Nested deeper than {limits.DEPTH} levels.")
             continue
         for key, value in items:
+            if isinstance(value, str) and len(value) <= limits.STRING_LENGTH and value.isprintable():
+                continue  # nearly all that comes
             if isinstance(value, dict | list):
                 waiting.append((f"{pointer}/{escaped(key)}", value, depth + 1))
             elif value is not None and (detail := _wrong_value(value)):
@@ -97,6 +99,9 @@ def _wrong_object(found: dict[str, Any]) -> str | None:
         return f"The key {_shown(found.key)} stands here twice."
     if len(found) > limits.KEYS:
         return f"An object may have {limits.KEYS:,} keys; this has {len(found):,}."
+    together = "".join(found)
+    if len(together) <= limits.KEY_LENGTH and together.isprintable():
+        return None  # as nearly always: so is each of them
     for key in found:
         if len(key) > limits.KEY_LENGTH:
             return f"A key may have {limits.KEY_LENGTH} characters; {_shown(key)} has {len(key):,}."
