@@ -7,6 +7,7 @@ from rest_framework import serializers
 
 from memories.api.fields import Identifier, JSONObject, Text
 from memories.api.limits import ID_LENGTH, TEXT_LENGTH
+from memories.api.serializers.plain import plain_memory
 from memories.models import MemoryLog, MemoryVersion
 from memories.progress import SyncStatus
 from memories.services import NewMemory
@@ -96,6 +97,8 @@ _OUTPUT = MemoryLogOutput()
 
 def checked(given: Any) -> dict[str, Any]:
     """The fields of a memory to store. Raises ValidationError."""
+    if plain := plain_memory(given):
+        return plain
     if given is None or isinstance(given, QueryDict):  # the fields of a form look at the serializer's data
         own = MemoryLogInput(data=given)
         own.is_valid(raise_exception=True)
