@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Thread
 
 import psycopg
 import pytest
@@ -132,18 +131,13 @@ def test_killed_after_the_commit_and_before_redis_is_trimmed(redis_server: Redis
 def test_killed_after_redis_is_trimmed_and_before_the_block_is_given_back(redis_server: RedisServer) -> None:
     chats = talk()
 
-    def lock_rows(other: psycopg.Connection) -> None:
-        other.execute("SELECT FROM conversations FOR UPDATE")
-
     with memories_locked() as lock, another_connection() as rows, flusher(redis_server.url) as process:
         wait_until(lambda: waits_for_a_lock("INSERT INTO"))
-        thread = Thread(
-            target=lock_rows, args=[rows]
-        )  # in line behind the flusher, before its next statement
-        thread.start()
-        wait_until(lambda: waits_for_a_lock("SELECT FROM conversations"))
+        redis_server.client.client_pause(60_000, all=False)
         lock.rollback()
-        thread.join()
+        wait_until(lambda: int(redis_server.client.info("clients")["blocked_clients"]) > 0)
+        rows.execute("SELECT FROM conversations FOR UPDATE")
+        redis_server.client.client_unpause()
         wait_until(lambda: waits_for_a_lock("SET in_redis = false"))
         killed(process)
         rows.rollback()
