@@ -15,6 +15,7 @@ from django_q.conf import Conf as Cluster
 from outbox import circuits, heartbeat
 from outbox.doctor import Finding, diagnose
 from outbox.exceptions import Unavailable
+from outbox.listening import Listener
 from outbox.models import Event, Relay, Status
 from outbox.testing import handled
 from outbox.wakeup import make_triggers
@@ -189,7 +190,8 @@ def test_no_timeout_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "which there is none of" in finding.expected
 
 
-def test_a_listen_that_does_not_arrive_is_found() -> None:
+def test_a_listen_that_does_not_arrive_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Listener, "ECHO_SECONDS", 0.1)
     with transaction.atomic():  # a NOTIFY is held back until the commit
         finding = examine("LISTEN")
 
