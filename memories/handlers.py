@@ -41,18 +41,18 @@ def embed(events: Sequence[ClaimedEvent]) -> None:
     started = perf_counter()
     stale = [row for row in rows.values() if not sync.is_embedded(row, targets[row.tenant])]
     truncated: set[int] = set()
-    unstored = None
-    for piece in _embedded(stale, targets):
-        # Kept piece by piece: when the task runs out of time, the next attempt has so much less to do.
-        if unstored is not None:
+    pieces = _pieces(stale, targets)
+    for number, (target, part) in enumerate(pieces, 1):
+        embedded = sync.embed(part, target)
+        truncated |= embedded.truncated
+        # Kept piece by piece: whatever ends this attempt, the next one has so much less to do.
+        if number < len(pieces):
             with sync.derived_write():
-                sync.store(unstored)
-        unstored = piece
-        truncated |= piece.truncated
+                sync.store(embedded)
     duration = perf_counter() - started
     with sync.derived_write():
-        if unstored is not None:
-            sync.store(unstored)
+        if pieces:
+            sync.store(embedded)
         outbox.publish_many(
             _generated(event, row, targets[row.tenant], duration / max(1, len(stale)), row.id in truncated)
             for event in events
@@ -60,10 +60,15 @@ def embed(events: Sequence[ClaimedEvent]) -> None:
         )
 
 
-def _embedded(rows: Sequence[MemoryLog], targets: dict[Tenant, Generation]) -> Iterator[sync.Embedded]:
-    for target, part in _by_model(rows, targets):
-        for start in range(0, len(part), EMBEDDED_AT_ONCE):
-            yield sync.embed(part[start : start + EMBEDDED_AT_ONCE], target)
+def _pieces(
+    rows: Sequence[MemoryLog], targets: dict[Tenant, Generation]
+) -> list[tuple[Generation, list[MemoryLog]]]:
+    """What goes to the provider in one call each."""
+    return [
+        (target, part[start : start + EMBEDDED_AT_ONCE])
+        for target, part in _by_model(rows, targets)
+        for start in range(0, len(part), EMBEDDED_AT_ONCE)
+    ]
 
 
 @outbox.handler("embedding.generated", "vector.outdated", needs=[CHROMA], batch=True)

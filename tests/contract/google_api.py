@@ -17,7 +17,7 @@ class GoogleAPI:
         self.requests: list[dict[str, Any]] = []
         self.keys: list[str] = []
         self._answer: tuple[int, object, Mapping[str, str]] | None = None
-        self._refused = ""
+        self._refused = ("", 400)
         self.may_answer = Event()
         self.may_answer.set()
         self.url = ""
@@ -41,17 +41,18 @@ class GoogleAPI:
     def recovers(self) -> None:
         self._answer = None
 
-    def refuses(self, word: str) -> None:
+    def refuses(self, word: str, *, status: int = 400) -> None:
         """Any batch with this word in one of its texts."""
-        self._refused = word
+        self._refused = (word, status)
 
     @property
     def texts(self) -> list[str]:
         return [text_of(one) for request in self.requests for one in request["requests"]]
 
     def answer_to(self, request: dict[str, Any]) -> tuple[int, object, Mapping[str, str]]:
-        if self._refused and any(self._refused in text_of(one) for one in request["requests"]):
-            return 400, {"error": {"code": 400, "message": "Unable to process the input"}}, {}
+        word, status = self._refused
+        if word and any(word in text_of(one) for one in request["requests"]):
+            return status, {"error": {"code": status, "message": "Unable to process the input"}}, {}
         return self._answer or (200, {"embeddings": [embedding(one) for one in request["requests"]]}, {})
 
 

@@ -41,7 +41,7 @@ def remember(count: int = 1) -> list[MemoryLog]:
 
 
 def deliver_once() -> None:
-    claimed = claim(handled_types(), batch=100, retries=0)
+    claimed = claim(handled_types(), batch=200, retries=0)
     deliver(claimed.token, claimed.events)
 
 
@@ -89,6 +89,17 @@ def test_events_go_on_when_google_answers_again(google: GoogleAPI) -> None:
     row.refresh_from_db()
     assert outcome(row) == ("delivered", 1)
     assert row.embedding_model == "gemini-embedding-2"
+
+
+def test_what_was_embedded_before_it_went_away_is_kept(google: GoogleAPI) -> None:
+    rows = remember(101)  # one more than a call takes
+    google.refuses("Task 0", status=503)  # the oldest, which is in the second call
+
+    deliver_once()
+
+    assert len(google.requests) == 2
+    assert MemoryLog.objects.filter(embedding=None).get() == rows[0]
+    assert {outcome(row) for row in rows} == {("pending", 0)}
 
 
 @pytest.mark.parametrize(
