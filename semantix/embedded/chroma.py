@@ -140,8 +140,9 @@ def _require_files(open_collections: int) -> None:
 
 
 def _program() -> list[str]:
-    # By the interpreter, not the script beside it: that one breaks in a moved environment.
-    return [sys.executable, "-c", "from chromadb.cli.cli import app; app()"]
+    # What the script `chroma` runs in the end, without importing the client first: that takes most of a second, and
+    # twice the server's memory. By the interpreter, not that script: it breaks in a moved environment.
+    return [sys.executable, "-c", "import sys; from chromadb_rust_bindings import cli; cli(sys.argv)"]
 
 
 def free_port() -> int:
