@@ -4,7 +4,6 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
-from redis.connection import parse_url
 
 from memories.conversations import redis_client
 
@@ -36,9 +35,12 @@ def minutes_make_sense(**_: Any) -> list[CheckMessage]:
 @register()
 def redis_url_is_one(**_: Any) -> list[CheckMessage]:
     """memories.E003: nothing can be reached at CONVERSATION_REDIS_URL."""
+    if not redis_client.is_configured():
+        return []
+    from redis.connection import parse_url
+
     try:
-        if redis_client.is_configured():
-            parse_url(settings.CONVERSATION_REDIS_URL)  # type: ignore[no-untyped-call]
+        parse_url(settings.CONVERSATION_REDIS_URL)  # type: ignore[no-untyped-call]
     except ValueError as error:
         return [Error(f"CONVERSATION_REDIS_URL (or REDIS_URL): {error}.", id="memories.E003")]
     return []

@@ -5,14 +5,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import redis
 from django.conf import settings
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 import outbox
+
+# Where it is used it is imported inside: a tenth of a start's time, and most have no Redis.
+if TYPE_CHECKING:
+    import redis
 
 DEPENDENCY = "redis"
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -33,6 +34,10 @@ def is_configured() -> bool:
 
 def get_client() -> "redis.Redis":
     """The process's client (a pool, safe between threads), made after the fork."""
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
     which = os.getpid(), str(settings.CONVERSATION_REDIS_URL)
     if which not in _clients:
         seconds = settings.CONVERSATION_REDIS_TIMEOUT_SECONDS
@@ -59,6 +64,8 @@ def keep_ms() -> int:
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
+    import redis
+
     try:
         yield
     except redis.RedisError as error:
