@@ -123,6 +123,10 @@ class Up:
         with psycopg.connect(url) as connection:
             return connection.execute(query).fetchall()
 
+    def is_idle(self) -> bool:
+        """Whether it has done all that was asked of it."""
+        return not self.ask("SELECT FROM outbox_event WHERE status IN ('pending', 'claimed')")
+
     def _is_ours(self, process: psutil.Process) -> bool:
         with suppress(psutil.Error):
             if process.status() == psutil.STATUS_ZOMBIE:
@@ -134,6 +138,25 @@ class Up:
                 or process.cwd().startswith(folder)
             )
         return False
+
+
+class Home:
+    """A data folder whose `up` goes on from test to test: it starts again only where one has ended it."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self._up: Up | None = None
+
+    def up(self, **environment: str) -> Up:
+        """The running one; started, where none is, in `environment`."""
+        if self._up is None or self._up.process.poll() is not None:
+            self._up = Up(self.data, **environment)
+            self._up.wait_until_up()
+        return self._up
+
+    def leave(self) -> None:
+        if self._up:
+            self._up.__exit__()
 
 
 def _without_the_tests_services() -> dict[str, str]:

@@ -1,29 +1,49 @@
 """`manage.py up`, as a person meets it."""
 
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
-from tests.e2e.running import ORDINARY_USER, Up
+from tests.e2e.running import ORDINARY_USER, ROOT, Home, Up
 from tests.free_port import free_port
+from tests.tenants import new_tenant
 from tests.waiting import wait_until
-
-TENANT = {"user_id": "alice", "project_id": "demo"}
-MEMORY = TENANT | {
-    "task": "Fix the login timeout",
-    "agent": "coder",
-    "raw_data": {"solution": "refresh first"},
-}
 
 # A claim does not wait for the disk, but who commits after it does.
 FLUSHED = "SELECT pg_logical_emit_message(true, '', '')"
 IN_HAND = "SELECT id FROM outbox_event WHERE type = 'embedding.generated' AND status = 'claimed'"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """For all tests here that need no folder of their own: each start takes a while."""
+    home = Home(tmp_path_factory.mktemp("home") / "data")
+    try:
+        yield home
+    finally:
+        home.leave()
+
+
+@pytest.fixture(scope="module")
+def first_words(home: Home) -> str:
+    """What it said at its first start."""
+    return home.up().output
+
+
+@pytest.fixture
+def up(home: Home, first_words: str) -> Up:
+    return home.up()
 
 
 @pytest.fixture
@@ -36,30 +56,33 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a first start makes, which takes a while."""
-    folder = tmp_path_factory.mktemp("made") / "data"
-    with Up(folder).wait_until_up() as up:
-        assert up.stop() == 0
-    return folder
+class Asker:
+    """A tenant of the test's own, and its questions."""
+
+    def __init__(self) -> None:
+        self.tenant = new_tenant()._asdict()
+        self.memory = self.tenant | {
+            "task": "Fix the login timeout",
+            "agent": "coder",
+            "raw_data": {"solution": "refresh first"},
+        }
+
+    def found(self, up: Up) -> list[Any]:
+        return list(
+            up.post("/memory-logs/search", self.tenant | {"query": "login timeout", "mode": "vector"})
+        )
+
+    def backend(self, up: Up) -> str | None:
+        """Who compared the vectors of a search."""
+        asked = self.tenant | {"query": "login timeout"}
+        return httpx.post(f"{up.url}/memory-logs/search", json=asked, timeout=60).headers.get(
+            "X-Search-Backend"
+        )
 
 
 @pytest.fixture
-def known(made: Path, tmp_path: Path) -> Path:
-    """A folder of the test's own that was started over before."""
-    subprocess.run(["cp", "-a", made, tmp_path / "data"], check=True)
-    return tmp_path / "data"
-
-
-def found(up: Up) -> list[Any]:
-    return list(up.post("/memory-logs/search", TENANT | {"query": "login timeout", "mode": "vector"}))
-
-
-def backend(up: Up) -> str | None:
-    """Who compared the vectors of a search."""
-    asked = TENANT | {"query": "login timeout"}
-    return httpx.post(f"{up.url}/memory-logs/search", json=asked, timeout=60).headers.get("X-Search-Backend")
+def alice() -> Asker:
+    return Asker()
 
 
 def is_equal(up: Up) -> bool:
@@ -71,87 +94,130 @@ def is_equal(up: Up) -> bool:
     return True
 
 
-def test_a_memory_is_found_and_still_there_after_a_restart(tmp_path: Path) -> None:
-    with Up(tmp_path / "data").wait_until_up() as up:
-        stored = up.post("/memory-logs", MEMORY)
-        assert stored["embedding"] is None
-        assert "open, no key asked" in up.output
-        wait_until(lambda: found(up))
-        assert up.stop() == 0
-        assert up.processes() == []
-        assert not (up.data / "services.env").exists()
-    with Up(tmp_path / "data").wait_until_up() as up:
-        assert [result["memory_log_id"] for result in found(up)] == [stored["id"]]
-        assert "shown this once" not in up.output
+def test_it_says_where_the_admin_is_and_what_the_embedder_is_not(first_words: str) -> None:
+    for text in ("/admin/ (user admin, password ", "lexical", "GOOGLE_API_KEY", "open, no key asked"):
+        assert text in first_words
 
 
-def test_events_pending_at_the_stop_are_delivered_after_the_next_start(data: Path) -> None:
+def test_the_first_requests_it_prints_work_as_they_stand(up: Up) -> None:
+    requests = re.findall(
+        r"curl -s (\S+) -H 'Content-Type: application/json' -d '(.+?)'\n", up.output, re.DOTALL
+    )
+    (store, memory), (search, query) = [
+        (url.removeprefix(up.url), json.loads(body)) for url, body in requests
+    ]
+    stored = up.post(store, memory)
+    found = wait_until(lambda: up.post(search, query))
+    assert [result["memory_log_id"] for result in found] == [stored["id"]]
+
+
+def test_a_second_one_on_the_same_data_is_refused(up: Up) -> None:
+    second = subprocess.run(
+        [sys.executable, str(ROOT / "manage.py"), "up"],
+        env=psutil.Process(up.process.pid).environ() | {"PORT": str(free_port())},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert second.returncode == 1
+    assert f"is in use by process {up.process.pid}" in second.stderr
+
+
+def test_other_commands_reach_its_services(up: Up, alice: Asker) -> None:
+    up.post("/memory-logs", alice.memory)
+    user_id = alice.tenant["user_id"]
+    program = (
+        f"from memories.models import MemoryLog;print(MemoryLog.objects.filter(user_id='{user_id}').count())"
+    )
+    assert up.manage("shell", "--no-imports", "-c", program) == "1"
+
+
+def test_what_it_writes_of_secrets_is_private(up: Up) -> None:
+    modes = {name: (up.data / name).stat().st_mode & 0o777 for name in ("services.env", "secret_key")}
+    assert modes == {"services.env": 0o600, "secret_key": 0o600}
+
+
+def test_searches_go_on_while_a_deleted_index_folder_comes_back(up: Up, alice: Asker) -> None:
+    stored = up.post("/memory-logs", alice.memory)
+    wait_until(lambda: alice.found(up))
+
+    shutil.rmtree(up.data / "chromadb", ignore_errors=True)
+
+    def is_back() -> bool:
+        assert [result["memory_log_id"] for result in alice.found(up)] == [stored["id"]]
+        return "Chroma is back." in up.output
+
+    wait_until(is_back, seconds=60)
+    wait_until(lambda: alice.backend(up) == "chroma", seconds=60)
+    up.manage("rebuild_index", "--recreate")
+    wait_until(lambda: is_equal(up), seconds=60)
+    wait_until(lambda: alice.backend(up) == "chroma", seconds=60)
+
+
+def test_a_memory_is_found_and_still_there_after_a_restart(home: Home, up: Up, alice: Asker) -> None:
+    stored = up.post("/memory-logs", alice.memory)
+    assert stored["embedding"] is None
+    wait_until(lambda: alice.found(up))
+    assert up.stop() == 0
+    assert up.processes() == []
+    assert not (up.data / "services.env").exists()
+
+    again = home.up()
+    assert [result["memory_log_id"] for result in alice.found(again)] == [stored["id"]]
+    assert "shown this once" not in again.output
+
+
+def test_after_a_power_cut_it_goes_on_at_once_with_what_was_in_hand(home: Home, up: Up, alice: Asker) -> None:
+    up.post("/memory-logs", alice.memory)
+    wait_until(lambda: len(alice.found(up)) == 1)
+    wait_until(up.is_idle)
+    up.child("chromadb").suspend()
+    up.post("/memory-logs", alice.memory)
+    wait_until(lambda: up.ask(IN_HAND))
+    up.ask(FLUSHED)
+    up.cut_power()
+
+    again = home.up()
+    assert "Taking up again 1 events" in again.output
+    wait_until(lambda: len(alice.found(again)) == 2)
+    assert again.stop(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("command", ["qcluster", "postgres"])
+def test_when_a_part_dies_all_end_with_one_line(up: Up, command: str) -> None:
+    up.child(command).kill()
+    assert up.wait_for_end() == 1
+    assert "ended by itself (killed by signal 9)" in up.output
+    assert up.processes() == []
+
+
+def test_killed_itself_it_leaves_nothing(up: Up) -> None:
+    up.process.kill()
+    up.wait_for_end()
+    wait_until(lambda: not up.processes())
+
+
+def test_where_keys_are_required_a_key_opens_its_tenant_alone(
+    home: Home, first_words: str, alice: Asker
+) -> None:
+    home.leave()
+    with home.up(SEMANTIX_AUTH="required") as up:
+        assert "by key only" in up.output
+        key = up.manage("create_api_key", "--user-id", alice.tenant["user_id"])
+        url, headers = f"{up.url}/memory-logs", {"Authorization": f"Bearer {key}"}
+        of_another = alice.memory | new_tenant()._asdict()
+        assert httpx.post(url, json=alice.memory, timeout=60).status_code == 401
+        assert httpx.post(url, json=alice.memory, headers=headers, timeout=60).status_code == 201
+        assert httpx.post(url, json=of_another, headers=headers, timeout=60).status_code == 403
+
+
+def test_events_pending_at_the_stop_are_delivered_after_the_next_start(data: Path, alice: Asker) -> None:
     nobody_there = f"http://127.0.0.1:{free_port()}"
     with Up(data, ordinary_user=True, CHROMA_URL=nobody_there).wait_until_up() as up:
         assert {process.uids().effective for process in up.processes()} == {data.stat().st_uid}
         assert f"Chroma at {nobody_there} does not answer" in up.output
-        up.post("/memory-logs", MEMORY)
+        up.post("/memory-logs", alice.memory)
         assert up.stop() == 0
         assert up.processes() == []
     with Up(data, ordinary_user=True).wait_until_up() as up:
-        wait_until(lambda: found(up))
-
-
-@pytest.mark.parametrize("command", ["qcluster", "postgres"])
-def test_when_a_part_dies_all_end_with_one_line(known: Path, command: str) -> None:
-    with Up(known).wait_until_up() as up:
-        up.child(command).kill()
-        assert up.wait_for_end() == 1
-        assert "ended by itself (killed by signal 9)" in up.output
-        assert up.processes() == []
-
-
-def test_searches_go_on_while_a_deleted_index_folder_comes_back(known: Path) -> None:
-    with Up(known).wait_until_up() as up:
-        stored = up.post("/memory-logs", MEMORY)
-        wait_until(lambda: found(up))
-
-        shutil.rmtree(up.data / "chromadb", ignore_errors=True)
-
-        def is_back() -> bool:
-            assert [result["memory_log_id"] for result in found(up)] == [stored["id"]]
-            return "Chroma is back." in up.output
-
-        wait_until(is_back, seconds=60)
-        wait_until(lambda: backend(up) == "chroma", seconds=60)
-        up.manage("rebuild_index", "--recreate")
-        wait_until(lambda: is_equal(up), seconds=60)
-        wait_until(lambda: backend(up) == "chroma", seconds=60)
-
-
-def test_killed_itself_it_leaves_nothing(known: Path) -> None:
-    with Up(known).wait_until_up() as up:
-        up.process.kill()
-        wait_until(lambda: not up.processes())
-
-
-def test_after_a_power_cut_it_goes_on_at_once_with_what_was_in_hand(known: Path) -> None:
-    with Up(known).wait_until_up() as up:
-        up.post("/memory-logs", MEMORY)
-        wait_until(lambda: len(found(up)) == 1)
-        up.child("chromadb").suspend()
-        up.post("/memory-logs", MEMORY)
-        wait_until(lambda: up.ask(IN_HAND))
-        up.ask(FLUSHED)
-        up.cut_power()
-    with Up(known).wait_until_up() as up:
-        assert "Taking up again 1 events" in up.output
-        wait_until(lambda: len(found(up)) == 2)
-        assert up.stop(signal.SIGTERM) == 0
-
-
-def test_where_keys_are_required_a_key_opens_its_tenant_alone(known: Path) -> None:
-    with Up(known, SEMANTIX_AUTH="required").wait_until_up() as up:
-        assert "by key only" in up.output
-        key = up.manage("create_api_key", "--user-id", "alice")
-        url, headers = f"{up.url}/memory-logs", {"Authorization": f"Bearer {key}"}
-        assert httpx.post(url, json=MEMORY, timeout=60).status_code == 401
-        assert httpx.post(url, json=MEMORY, headers=headers, timeout=60).status_code == 201
-        assert (
-            httpx.post(url, json=MEMORY | {"user_id": "bob"}, headers=headers, timeout=60).status_code == 403
-        )
+        wait_until(lambda: alice.found(up))
