@@ -16,8 +16,9 @@ from tests.free_port import free_port
 class ChromaServer:
     """Restarts on the same port, so that clients may reconnect."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, open_collections: int = chroma.OPEN_COLLECTIONS) -> None:
         self.folder = folder
+        self.open_collections = open_collections
         self.port = free_port()
         self.start()
 
@@ -27,7 +28,9 @@ class ChromaServer:
 
     def start(self) -> None:
         log = self.folder.with_suffix(".log")
-        self.service = chroma.start(self.folder, log=log, port=self.port)
+        self.service = chroma.start(
+            self.folder, log=log, port=self.port, open_collections=self.open_collections
+        )
 
     def stop(self) -> None:
         self.service.stop()
@@ -49,9 +52,11 @@ class ChromaServer:
 
 
 @contextmanager
-def own_chroma(folder: Path, settings: Settings) -> Iterator[ChromaServer]:
+def own_chroma(
+    folder: Path, settings: Settings, open_collections: int = chroma.OPEN_COLLECTIONS
+) -> Iterator[ChromaServer]:
     """A server that the settings name inside the block."""
-    server = ChromaServer(folder / "chromadb")
+    server = ChromaServer(folder / "chromadb", open_collections)
     before = settings.CHROMA_URL
     settings.CHROMA_URL = server.url
     try:

@@ -23,6 +23,11 @@ Result = TypeVar("Result")
 # restart it says nothing and finds nothing.
 DAMAGED = ("hnsw segment reader", "hnsw segment writer", "Nothing found on disk")
 
+# Chroma writes a collection's vectors to its folder once so many changed, and reads the folder alone when it opens
+# anew what it had closed to keep its memory bounded: with the 1,000 it takes by itself, up to 999 changes are not
+# found then, and a small collection fails every query. Only what changed is written: it costs next to nothing.
+CHANGES_UNWRITTEN = 1
+
 PAGE = 1_000
 # Enough for every tenant a process is likely to serve; each takes some kilobytes.
 MOST_HANDLES = 10_000
@@ -153,7 +158,7 @@ def _made(generation: Generation) -> "Collection":
     handle = get_client().get_or_create_collection(
         generation.collection,
         metadata=identity(generation),
-        configuration={"hnsw": {"space": "cosine"}},
+        configuration={"hnsw": {"space": "cosine", "sync_threshold": CHANGES_UNWRITTEN}},
         embedding_function=None,  # the default one downloads a model
     )
     _check(handle, generation)

@@ -208,6 +208,28 @@ def test_a_folder_deleted_under_the_running_server_is_an_outage_and_no_fault_of_
             writing.upsert(generation, memories(generation.tenant, 2), vectors(2))
 
 
+def test_what_the_server_closed_to_keep_its_memory_bounded_is_whole_when_it_opens_it_again(
+    settings: Settings, tmp_path: Path
+) -> None:
+    with own_chroma(tmp_path, settings, open_collections=2):
+        several = [generation_of(new_tenant()) for _ in range(4)]
+        for generation in several:
+            writing.upsert(generation, memories(generation.tenant, 3), vectors(3))
+
+        for _ in range(3):  # each search closes what was open for the ones before
+            assert [len(nearest_of(generation)) for generation in several] == [3, 3, 3, 3]
+
+        for generation in several:
+            writing.upsert(generation, memories(generation.tenant, 4), vectors(4))
+        for _ in range(2):
+            assert [len(nearest_of(generation)) for generation in several] == [4, 4, 4, 4]
+
+
+def nearest_of(generation: Generation) -> list[str]:
+    found = with_collection(generation, lambda c: c.query(query_embeddings=vectors(), n_results=10))
+    return list(found["ids"][0])
+
+
 def test_a_forked_child_does_not_speak_on_its_parents_connection() -> None:
     parent = get_client()
     reader, writer = os.pipe()

@@ -1,14 +1,13 @@
 """Search while Chroma is away: from PostgreSQL, with the same answers and scores, and back by itself."""
 
+import os
 import shutil
 import sqlite3
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from django.test import Client
 
@@ -21,7 +20,6 @@ from outbox import Unavailable, circuits
 from outbox.models import Event
 from outbox.testing import drain
 from tests.chroma_server import ChromaServer, own_chroma
-from tests.indexed import collection_of
 from tests.tenants import new_tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -186,32 +184,29 @@ def test_a_tenant_whose_collection_is_not_filled_yet_keeps_no_other_from_chroma(
     assert by_meaning(tenant).backend == "chroma"
 
 
-def damage(server: ChromaServer, tenant: Tenant) -> None:
-    """Take away the files of its vectors, and nothing else; Chroma writes them once there are some changes."""
-    active = generations.of_tenant(tenant).active
-    assert active is not None
-    vectors = np.random.default_rng(1).standard_normal((20, active.dimensions)).astype(np.float32)
-    collection = collection_of(tenant)
-    with warnings.catch_warnings(action="ignore"):
-        collection.modify(configuration={"hnsw": {"sync_threshold": 10, "batch_size": 5}})
-    for _ in range(3):
-        collection.upsert(ids=[f"number-{number}" for number in range(20)], embeddings=vectors)
+def lose_the_vectors(segment: Path) -> None:
+    shutil.rmtree(segment)
+
+
+def tear_the_names(segment: Path) -> None:
+    """As a kill leaves the file that is being written."""
+    names = segment / "index_metadata.pickle"
+    os.truncate(names, names.stat().st_size // 2)
+
+
+@pytest.mark.parametrize("damage", [lose_the_vectors, tear_the_names])
+def test_a_damaged_collection_is_answered_for_by_postgres_and_replaced(
+    server: ChromaServer, tenant: Tenant, damage: Callable[[Path], None]
+) -> None:
+    before = by_meaning(tenant)
+    damaged = generations.of_tenant(tenant).active
     server.stop()
-    for folder in server.folder.iterdir():
-        if folder.is_dir():
-            shutil.rmtree(folder)
+    for segment in filter(Path.is_dir, server.folder.iterdir()):
+        damage(segment)
     with sqlite3.connect(server.folder / "chroma.sqlite3") as store:
         store.execute("DELETE FROM embeddings_queue")  # or it makes them again
     store.close()
     server.start()
-
-
-def test_a_damaged_collection_is_answered_for_by_postgres_and_replaced(
-    server: ChromaServer, tenant: Tenant
-) -> None:
-    before = by_meaning(tenant)
-    damaged = generations.of_tenant(tenant).active
-    damage(server, tenant)
 
     after = by_meaning(tenant)
     assert (after.backend, ids(after)) == ("pgvector", ids(before))
