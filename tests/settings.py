@@ -4,3 +4,5 @@ from semantix.settings import *  # noqa: F403
 from semantix.settings import INSTALLED_APPS
 
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.outbox_app"]
+# A good one takes a third of a second for each password.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
