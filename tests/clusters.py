@@ -15,6 +15,8 @@ from django.db import connection
 
 from tests.waiting import wait_until
 
+# One worker, where a test is not about several: each reads in all that it needs, which takes a while.
+GIVEN = {"LOG_LEVEL": "DEBUG", "CLUSTER_WORKERS": "1"}
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -28,7 +30,7 @@ class Cluster:
             self.process = subprocess.Popen(
                 [sys.executable, "manage.py", "qcluster"],
                 cwd=ROOT,
-                env=os.environ | {"DATABASE_URL": database_url, "LOG_LEVEL": "DEBUG"} | environment,
+                env=os.environ | GIVEN | {"DATABASE_URL": database_url} | environment,
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

@@ -21,7 +21,7 @@ def test_an_event_that_kills_its_worker_is_dead_after_max_attempts_and_its_neigh
     tmp_path: Path, settings: Settings
 ) -> None:
     settings.OUTBOX_MAX_ATTEMPTS = 3
-    with cluster(tmp_path, OUTBOX_MAX_ATTEMPTS="3", CLUSTER_WORKERS="1") as running:
+    with cluster(tmp_path, OUTBOX_MAX_ATTEMPTS="3") as running:
         (poison,) = publish_all("test.deadly", ["poison"], kill=True)
         wait_until(lambda: Event.objects.get(id=poison.id).attempts == 1)
         for attempt in (1, 2, 3):
@@ -40,7 +40,7 @@ def test_a_batch_that_killed_its_worker_is_delivered_one_by_one(tmp_path: Path, 
     settings.OUTBOX_MAX_ATTEMPTS = 2
     neighbours = publish_all("test.deadly", range(4))
     (poison,) = publish_all("test.deadly", ["poison"], kill=True)
-    with cluster(tmp_path, OUTBOX_MAX_ATTEMPTS="2", CLUSTER_WORKERS="1") as running:
+    with cluster(tmp_path, OUTBOX_MAX_ATTEMPTS="2") as running:
         wait_until(lambda: "after death" in running.output, seconds=60)
         assert not Effect.objects.exists()
         expire_leases()

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def test_stopping_finishes_what_is_in_hand_and_gives_back_what_was_prefetched(tmp_path: Path) -> None:
     done = tmp_path / "done"
-    with cluster(tmp_path, CLUSTER_WORKERS="1") as running:
+    with cluster(tmp_path) as running:
         in_hand = publish("test.waited_for", file=str(done))
         wait_until(lambda: Effect.objects.filter(event=in_hand.id).exists())
         prefetched = publish_all(NOTED, range(5))
@@ -50,9 +50,9 @@ def test_a_rolling_restart_loses_and_doubles_nothing(tmp_path: Path) -> None:
         while Effect.objects.count() < count:
             publish_some()
 
-    with cluster(tmp_path) as old:
+    with cluster(tmp_path, CLUSTER_WORKERS="2") as old:
         publish_until(50)
-        with cluster(tmp_path) as new:
+        with cluster(tmp_path, CLUSTER_WORKERS="2") as new:
             publish_until(150)
             old.ask_to_stop()
             while old.process.poll() is None:

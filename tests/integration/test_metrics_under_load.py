@@ -41,6 +41,7 @@ def server(tmp_path: Path) -> Iterator[WebServer]:
     folder.mkdir()
     counting = {
         "PROMETHEUS_MULTIPROC_DIR": str(folder),
+        "CLUSTER_WORKERS": "2",
         "OUTBOX_MAX_ATTEMPTS": "2",
         "OUTBOX_BACKOFF_BASE_SECONDS": "0.05",
     }
