@@ -1,4 +1,4 @@
-"""manage.py in a process of its own, over the tests' database."""
+"""manage.py, most of it in a process of its own, over the tests' database."""
 
 import os
 import subprocess
@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from django.core.management import ManagementUtility
 from django.db import connection
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -15,6 +16,15 @@ def environment() -> dict[str, str]:
     """This process's, with the database that the tests run in."""
     url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}")
     return {**os.environ, "DATABASE_URL": url.geturl()}
+
+
+def exit_code(name: str, *arguments: str) -> int:
+    """Of a command run to its end in this process, as manage.py runs it."""
+    try:
+        ManagementUtility().fetch_command(name).run_from_argv(["manage.py", name, *arguments])
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
 
 
 def manage(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

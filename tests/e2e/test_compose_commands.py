@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from socket import socket
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -41,7 +42,7 @@ class Composed:
     def start(self, name: str) -> None:
         child = Child(name, self.command(name), env=self.environment(name), cwd=self.cwd(name))
         self.stack.callback(child.stop)
-        child.wait_until(lambda: self.is_healthy(name), timeout=60)
+        child.wait_until(lambda: self.listens(name) and self.is_healthy(name), timeout=60)
 
     def run(self, name: str, *command: str) -> str:
         """To its end, the service's own command or another in its place; what it printed."""
@@ -51,6 +52,11 @@ class Composed:
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
+
+    def listens(self, name: str) -> bool:
+        """Before that, asking whether it is healthy only takes time from it."""
+        with socket() as client:
+            return client.connect_ex(("127.0.0.1", int(self.ports[name]))) == 0
 
     def is_healthy(self, name: str) -> bool:
         kind, *test = SERVICES[name].get("healthcheck", {"test": ["CMD", *IMAGES_CHECK]})["test"]

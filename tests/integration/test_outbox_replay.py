@@ -12,7 +12,7 @@ from outbox.models import Event, Status
 from outbox.replaying import replay
 from outbox.testing import drain, handled
 from tests.events import answer, run, stored
-from tests.processes import manage
+from tests.processes import exit_code
 
 pytestmark = pytest.mark.django_db
 
@@ -215,6 +215,6 @@ def test_an_interrupted_replay_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.django_db(transaction=True)
 def test_exit_codes() -> None:
-    assert manage("outbox_replay", "--all", "--dry-run").returncode == 0
-    assert manage("outbox_replay").returncode == 2
-    assert manage("outbox_replay", "--since", "yesterday").returncode == 2
+    assert exit_code("outbox_replay", "--all", "--dry-run") == 0
+    assert exit_code("outbox_replay") == 2
+    assert exit_code("outbox_replay", "--since", "yesterday") == 2

@@ -10,7 +10,7 @@ from outbox.management.command import operator
 from outbox.models import Event, Failure, Intervention, Status
 from outbox.testing import drain, handled
 from tests.events import answer, run, stored
-from tests.processes import manage
+from tests.processes import exit_code, manage
 
 pytestmark = pytest.mark.django_db
 
@@ -244,6 +244,6 @@ def test_the_operator_of_a_container_may_have_no_name(monkeypatch: pytest.Monkey
 def test_exit_codes() -> None:
     dead()
 
-    assert manage("outbox_retry", "--all").returncode == 0
-    assert manage("outbox_retry").returncode == 2
-    assert manage("outbox_retry", "--id", "seven").returncode == 2
+    assert exit_code("outbox_retry", "--all") == 0
+    assert exit_code("outbox_retry") == 2
+    assert exit_code("outbox_retry", "--id", "seven") == 2
