@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.contrib.auth.models import User
 from django.db import connections, transaction
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
 import outbox
 from memories.models import Tenant
@@ -37,24 +37,33 @@ def server(django_db_setup: None) -> Iterator[str]:
         yield running.url
 
 
-@pytest.fixture
-def page(server: str, transactional_db: None) -> Iterator[Page]:
-    """A browser's page, signed in. The ORM is used beside Playwright's event loop, from this thread alone."""
+@pytest.fixture(scope="module")
+def browser(server: str) -> Iterator[BrowserContext]:
+    """The ORM is used beside Playwright's event loop, from this thread alone."""
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
-    User.objects.create_superuser("olga", password=PASSWORD)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=PATIENCE)
-        page = browser.new_page(base_url=server, viewport={"width": 1400, "height": 1000})
-        page.set_default_timeout(PATIENCE)
-        page.goto("/admin/")
-        page.fill("input[name=username]", "olga")
-        page.fill("input[name=password]", PASSWORD)
-        page.press("input[name=password]", "Enter")
-        expect(page.get_by_text("Dead letters")).to_be_visible()
-        yield page
+        context = browser.new_context(base_url=server, viewport={"width": 1400, "height": 1000})
+        context.set_default_timeout(PATIENCE)
+        yield context
         connections.close_all()  # those opened while the browser's event loop ran
         browser.close()
     del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+
+
+@pytest.fixture
+def page(browser: BrowserContext, transactional_db: None) -> Iterator[Page]:
+    """Of the browser, signed in."""
+    User.objects.create_superuser("olga", password=PASSWORD)
+    browser.clear_cookies()
+    page = browser.new_page()
+    page.goto("/admin/")
+    page.fill("input[name=username]", "olga")
+    page.fill("input[name=password]", PASSWORD)
+    page.press("input[name=password]", "Enter")
+    expect(page.get_by_text("Dead letters")).to_be_visible()
+    yield page
+    page.close()
 
 
 def picture(page: Page, name: str) -> None:

@@ -1,5 +1,6 @@
 """Bodies as they arrive over a real connection: too large, in chunks, cut off."""
 
+import json
 import socket
 from collections.abc import Iterator
 
@@ -14,8 +15,8 @@ from tests.web_server import WebServer
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture
-def server() -> Iterator[WebServer]:
+@pytest.fixture(scope="module")
+def server(django_db_setup: None) -> Iterator[WebServer]:
     with WebServer(**environment() | {"MAX_BODY_BYTES": "100000"}) as server:
         yield server
 
@@ -37,6 +38,17 @@ def test_so_is_one_that_comes_in_chunks(server: WebServer) -> None:
     assert (
         httpx.post(f"{server.url}/memory-logs", content=large, headers=headers, timeout=60).status_code == 413
     )
+
+
+def test_a_memory_sent_in_chunks_is_stored(server: WebServer) -> None:
+    text = json.dumps(memory("alice", "web")).encode()
+    chunks = (text[start : start + 10] for start in range(0, len(text), 10))
+    headers = {"Content-Type": "application/json"}
+
+    answer = httpx.post(f"{server.url}/memory-logs", content=chunks, headers=headers, timeout=60)
+
+    assert answer.request.headers["Transfer-Encoding"] == "chunked"
+    assert answer.status_code == 201, answer.text
 
 
 def test_a_body_that_ends_early_stores_nothing_and_stops_nobody(server: WebServer) -> None:

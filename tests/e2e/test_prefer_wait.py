@@ -21,8 +21,8 @@ from tests.web_server import WebServer
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture
-def api() -> Iterator[httpx.Client]:
+@pytest.fixture(scope="module")
+def api(django_db_setup: None) -> Iterator[httpx.Client]:
     with (
         WebServer(**environment(), WEB_THREADS="4") as server,
         httpx.Client(base_url=server.url, timeout=60) as client,

@@ -46,8 +46,8 @@ QUESTIONS = [
 ]
 
 
-@pytest.fixture
-def client(transactional_db: None) -> Iterator[httpx.Client]:
+@pytest.fixture(scope="module")
+def client(django_db_setup: None) -> Iterator[httpx.Client]:
     with (
         WebServer(**environment() | {"SEMANTIX_AUTH": "open"}) as server,
         httpx.Client(base_url=server.url, timeout=60) as client,
