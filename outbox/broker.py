@@ -38,7 +38,7 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
         self.id = uuid4()
         self.listener = Listener()
         self._pace = Pace()
-        # What the last look did not see the end of.
+        # What is to be looked at without waiting: what the last look did not see the end of, or left for now.
         self._more = EVERYTHING
         self._poll = Chore(conf.POLL_SECONDS)
         self._probe = Chore(0.25)
@@ -81,17 +81,20 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
         return tasks
 
     def _fill(self, tasks: list[Task]) -> None:
-        # Before the wait, not after it: an event that wakes the relay does not wait for them.
+        # All else before the wait, not after it: an event that wakes the relay is claimed and handed out at once.
         for run, chore in self._chores.items():
             if chore.is_due():
                 run()
-        topics = self._listen()
         if self._probe.is_due():
             self._hand_out_probes(tasks)
+        if TASK in self._more:
+            self._hand_out_queued(tasks)
+        if tasks:
+            return
+        topics = self._listen()
         if EVENT in topics:
             self._hand_out_events(tasks)
-        if TASK in topics:
-            self._hand_out_queued(tasks)
+        self._more |= topics & {TASK}
 
     def _listen(self) -> frozenset[str]:
         """Wait for something to look at, unless there is something already."""
@@ -128,6 +131,7 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
                 circuits.close_circuit(dependency)
 
     def _hand_out_queued(self, tasks: list[Task]) -> None:
+        self._more -= {TASK}
         # The parent's dequeue() sleeps when there is nothing.
         if self.get_connection().filter(key=self.list_key, lock__lt=timezone.now()).exists():
             tasks.extend(super().dequeue() or [])

@@ -60,7 +60,7 @@ def run(tasks: list[tuple[Any, str]]) -> None:
 
 
 def events_in(tasks: list[tuple[Any, str]]) -> list[list[int]]:
-    return [[event.id for event in package["args"][1]] for package in packages(tasks)]
+    return [[event.id for event in pickle.loads(package["args"][1])] for package in packages(tasks)]
 
 
 def until_handed_out(broker: OutboxBroker) -> list[tuple[Any, str]]:
@@ -333,10 +333,12 @@ def test_a_database_that_went_away_is_waited_for(warm: OutboxBroker) -> None:
 
 
 def test_what_was_claimed_before_it_went_away_is_handed_out(broker: OutboxBroker) -> None:
-    event = publish()
+    event = publish("test.baked")
+    open_oven()
+    end_pause()
     _execute("ALTER TABLE django_q_ormq RENAME TO gone")
     try:
-        assert events_in(broker.dequeue()) == [[event.id]]
+        assert events_in(until_handed_out(broker)) == [[event.id]]
     finally:
         _execute("ALTER TABLE gone RENAME TO django_q_ormq")
 
