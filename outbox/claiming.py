@@ -170,8 +170,8 @@ def _order(event: ClaimedEvent) -> tuple[int, int]:
 
 
 def _event(row: tuple[Any, ...]) -> ClaimedEvent:
-    event = ClaimedEvent(*row)
-    return event._replace(payload=json.loads(row[4]), headers=json.loads(row[5]))
+    id, aggregatetype, aggregateid, type, payload, headers, *rest = row
+    return ClaimedEvent(id, aggregatetype, aggregateid, type, json.loads(payload), json.loads(headers), *rest)
 
 
 def end_leases() -> int:

@@ -1,8 +1,10 @@
 """How claimed events travel to a worker: as tasks of django-q2."""
 
+import pickle
 import time
 from collections.abc import Iterator
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
 from django.utils import timezone
 from django_q.conf import Conf as ClusterConf
@@ -31,8 +33,8 @@ def _task(claim: Claim, events: list[ClaimedEvent], probing: str) -> tuple[None,
     package = {
         "id": uuid4().hex,
         "name": f"{events[0].type} #{events[0].id}{more}",
-        "func": deliver,
-        "args": (claim.token, events),
+        "func": unpack,
+        "args": (claim.token, pickle.dumps(events, pickle.HIGHEST_PROTOCOL)),
         "kwargs": {"begin_before": begin_before, "probing": probing},
         "started": timezone.now(),
         # The outbox' own rows tell more.
@@ -40,3 +42,9 @@ def _task(claim: Claim, events: list[ClaimedEvent], probing: str) -> tuple[None,
     }
     # No id to acknowledge: the outbox settles by itself.
     return None, SignedPackage.dumps(package)
+
+
+def unpack(token: UUID, events: bytes, **options: Any) -> None:
+    """What a worker runs. The events are written once and read once, here: django-q2 writes and reads a task's
+    arguments three times on their way (its signature, the workers' queue, that of the results)."""
+    deliver(token, pickle.loads(events), **options)
