@@ -1,6 +1,7 @@
 """POST turns, GET a conversation or a tenant's list of them, POST close."""
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -51,6 +52,17 @@ def test_a_turn_is_taken_in_and_read_back_at_once(cast: Cast, buffer: str) -> No
     assert (shown["state"], shown["turn_count"], shown["saved"], shown["buffered"]) == ("buffered", 1, 0, 1)
     assert (shown["complete"], shown["gaps"], shown["memory_ids"]) == (True, [], [])
     assert not MemoryLog.objects.exists()
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "\x1b[1m", "\u65e5\u672c ?#%"])
+def test_the_location_is_an_address_whatever_the_conversation_is_called(cast: Cast, name: str) -> None:
+    answer = say(cast.alice, to=quote(name))
+
+    assert answer.status_code == 202
+    assert answer.headers["Location"].isascii()
+    assert answer.headers["Location"].isprintable()
+    found = cast.alice.get(answer.headers["Location"], **cast.alice.tenant._asdict())
+    assert found.json()["conversation_id"] == name
 
 
 def test_many_turns_come_in_one_request_each_with_what_belongs_to_it(cast: Cast) -> None:

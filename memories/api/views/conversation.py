@@ -1,6 +1,7 @@
 """`/conversations/{conversation_id}`: take turns in, show all of them, save them now."""
 
 from typing import Any
+from urllib.parse import quote
 
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema
@@ -64,7 +65,7 @@ class ConversationTurns(GenericAPIView[Any]):
             },
             status=status.HTTP_202_ACCEPTED,
             headers={
-                "Location": f"/conversations/{conversation_id}",
+                "Location": f"/conversations/{quote(conversation_id)}",
                 **({"Idempotency-Replayed": "true"} if taken.receipt.replayed else {}),
             },
         )
