@@ -12,6 +12,7 @@ GRACE_SECONDS = 2
 
 def command(host: str, port: int) -> list[str]:
     options = ["--host", host, "--port", str(port), "--lifespan", "off", "--log-level", "warning"]
+    options += ["--http", "semantix.protocol:Protocol"]
     grace = ["--timeout-graceful-shutdown", str(GRACE_SECONDS)]
     return [sys.executable, "-m", "uvicorn", "semantix.asgi:application", *options, *grace]
 

@@ -1,5 +1,6 @@
 """Bodies as they arrive over a real connection: too large, in chunks, cut off."""
 
+import http.client
 import json
 import socket
 from collections.abc import Iterator
@@ -59,3 +60,14 @@ def test_a_body_that_ends_early_stores_nothing_and_stops_nobody(server: WebServe
         )
     assert httpx.post(f"{server.url}/memory-logs", json=memory("alice", "web"), timeout=60).status_code == 201
     assert MemoryLog.objects.count() == 1
+
+
+@pytest.mark.parametrize("sent", [b"GET /?" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n", b"Hello\r\n\r\n"])
+def test_what_cannot_be_read_as_http_is_refused_with_a_problem(server: WebServer, sent: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        client.sendall(sent)
+        answer = http.client.HTTPResponse(client)
+        answer.begin()
+        assert answer.status == 400
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert json.load(answer)["type"] == "urn:semantix:problem:bad-request"
