@@ -13,7 +13,7 @@ test: $(VENV)/.dev  ## Run the tests on real Postgres and Chroma, in a throw-awa
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 fuzz: $(VENV)/.dev  ## Send 10,000 generated requests to the real server: no crash, nothing the schema does not say
-	FUZZ_CASES=10000 $(BIN)/python -m pytest tests/e2e/test_fuzz.py $(ARGS)
+	FUZZ_CASES=10000 $(BIN)/python -m pytest -s tests/e2e/test_fuzz.py $(ARGS)
 
 screenshots: $(VENV)/.dev  ## Take the pictures of docs/images anew, from a real browser
 	SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest tests/e2e/test_admin_pages.py
