@@ -14,9 +14,12 @@ from memories.api.problems import CONTENT_TYPE
 
 Schema = dict[str, Any]
 
+# As Python's str.strip() has it; what \s means differs from one kind of regular expression to the next.
+WHITE_SPACE = r"\u0009-\u000d\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+INK = rf"[^\u0000{WHITE_SPACE}]"
 # Text that is more than white space, without U+0000; an id has no white space around it either.
-TEXT: Schema = {"type": "string", "minLength": 1, "pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$"}
-IDENTIFIER: Schema = {"type": "string", "minLength": 1, "pattern": r"^[^\s\u0000]([^\u0000]*[^\s\u0000])?$"}
+TEXT: Schema = {"type": "string", "minLength": 1, "pattern": rf"^[^\u0000]*{INK}[^\u0000]*$"}
+IDENTIFIER: Schema = {"type": "string", "minLength": 1, "pattern": rf"^{INK}([^\u0000]*{INK})?$"}
 STORED_TEXT = {"type": "string", "pattern": r"^[^\u0000]*$"}
 # Of integers beyond 64 bits only those that are a double's own digits: a schema cannot say that.
 NUMBERS: list[Schema] = [

@@ -11,6 +11,7 @@ from django.contrib.staticfiles import finders
 from django.core.management import call_command
 from django.test import Client
 
+from memories.api import openapi
 from tests.integration.test_tenants_apart import endpoints
 from tests.keys import memory
 
@@ -116,3 +117,9 @@ def test_the_page_comes_whatever_is_accepted(client: Client) -> None:
 
     assert answer.status_code == 200
     assert answer["Content-Type"].startswith("text/html")
+
+
+def test_white_space_is_to_the_schema_what_it_is_to_the_service() -> None:
+    ink = re.compile(openapi.INK)
+    white = {chr(code) for code in range(1, 0x110000) if not ink.match(chr(code))}
+    assert white == {chr(code) for code in range(0x110000) if chr(code).isspace()}
