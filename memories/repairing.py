@@ -7,7 +7,7 @@ from django.db import transaction
 import outbox
 from memories import filling, sync
 from memories.index import generations
-from memories.index.collections import CollectionLost
+from memories.index.collections import CollectionLost, look_for
 from memories.models import Generation, MemoryLog
 from memories.services import AGGREGATE, VECTOR_AGGREGATE
 from outbox import NewEvent
@@ -67,6 +67,20 @@ def lost(found: CollectionLost) -> int:
     """Have a collection that Chroma lost filled anew, or a damaged one replaced."""
     filling.refill(found)
     return 1
+
+
+def all_lost() -> int:
+    """Look for the collection of every tenant, and have those filled anew that are gone; returns how many.
+
+    Raises Unavailable.
+    """
+    count = 0
+    for generation in Generation.objects.exclude(state=Generation.State.RETIRED).exclude(chroma_id=None):
+        try:
+            look_for(generation)
+        except CollectionLost as found:
+            count += lost(found)
+    return count
 
 
 def outdated(row: MemoryLog) -> NewEvent:

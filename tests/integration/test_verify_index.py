@@ -13,7 +13,7 @@ from memories.index.client import get_client
 from memories.index.collections import drop, names
 from memories.index.names import document_id
 from memories.models import MemoryLog, Tenant
-from memories.schedules import EVERY, ensure_schedules
+from memories.schedules import EVERY, ensure_schedules, fill_what_is_lost
 from memories.services import NewMemory, create_memories, delete_memory, update_memory
 from memories.verifying import verify_next
 from outbox.testing import drain
@@ -162,6 +162,22 @@ def unknown() -> Iterator[str]:
     get_client().create_collection(name, embedding_function=None)
     yield name
     drop(name)
+
+
+def test_an_index_that_came_back_empty_is_filled_for_every_tenant(verify: Verify) -> None:
+    tenants = [new_tenant(), new_tenant()]
+    for tenant in tenants:
+        remember(tenant)
+    drain()
+    for tenant in tenants:
+        drop(collection_of(tenant).name)
+
+    assert fill_what_is_lost() == 2
+
+    drain()
+    assert fill_what_is_lost() == 0
+    for tenant in tenants:
+        assert counts(verify(tenant)) == EQUAL | {"memories": 3, "indexed": 3}
 
 
 def test_a_collection_nobody_knows_of_is_named_and_stays_for_it_may_be_another_installations(
