@@ -24,8 +24,6 @@ STOP_SIGNALS = (signal.SIGTERM,)
 COLLECTIONS = "/api/v2/tenants/default_tenant/databases/default_database/collections"
 # What it keeps everything in but the vectors.
 STORE = "chroma.sqlite3"
-# A folder may still be going while the server is started again over it.
-STARTS = 3
 
 
 @dataclass(kw_only=True)
@@ -34,7 +32,6 @@ class ChromaServer(Service):
     at what it had not opened yet and refuses every write, until it is started again."""
 
     folder: Path
-    launch: Callable[[], Child]
     # Which file it has open; None where it was gone before anybody looked.
     store: tuple[int, int] | None
 
@@ -42,19 +39,14 @@ class ChromaServer(Service):
         """Whether the folder was deleted, emptied or replaced under it."""
         return self.store is None or _identity(self.folder) != self.store
 
-    def restart(self) -> None:
-        """End it and start it at the same address over what is there now, or an empty folder.
+    def trouble(self) -> str | None:
+        if self.has_lost_its_folder():
+            return f"{self.folder} was deleted or replaced while Chroma ran over it"
+        return super().trouble()
 
-        Raises StartError, and StartInterrupted when somebody asks to stop.
-        """
-        self.child.stop()
-        for left in reversed(range(STARTS)):
-            try:
-                self.child = self.launch()
-                break
-            except StartError:
-                if not left:
-                    raise
+    def restart(self) -> None:
+        """Over what is there now, or an empty folder."""
+        super().restart()
         self.store = _identity(self.folder)
 
 
@@ -98,7 +90,9 @@ def start(
     except BaseException:
         lock.release()
         raise
-    return ChromaServer(url, child, lock, folder=folder, launch=launch, store=_identity(folder))
+    return ChromaServer(
+        url=url, child=child, launch=launch, lock=lock, folder=folder, store=_identity(folder)
+    )
 
 
 def server_config(folder: Path, port: int, open_collections: int) -> dict[str, object]:

@@ -11,7 +11,7 @@ import signal
 import stat
 import tempfile
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
@@ -72,25 +72,39 @@ def start(
     """
     folder = folder.resolve()
     lock = Lock(folder.with_name(f"{folder.name}.lock"), f"The database folder {folder}")
+    launch = partial(_launch, folder, log, settings or {}, timeout, stopping)
+    try:
+        child, sockets = launch()
+    except BaseException:
+        lock.release()
+        raise
+    url = _url(sockets, DATABASE)
+    return Service(url=url, child=child, launch=lambda: launch()[0], lock=lock, scratch=sockets)
+
+
+def _launch(
+    folder: Path, log: Path, settings: Mapping[str, str], timeout: float, stopping: Callable[[], bool]
+) -> tuple[Child, Path]:
+    """The running server and the folder of its socket, which is the same at each start."""
     try:
         _end_leftovers(folder)
         account = server_account(folder)
         _prepare_folder(folder, log, account, timeout, stopping)
         sockets = _socket_folder(folder, account)
-        _write_settings(folder, {**SETTINGS, **(settings or {}), "unix_socket_directories": str(sockets)})
-        url = f"postgresql://postgres@/{{}}?host={quote(str(sockets), safe='')}&port={PORT}"
+        _write_settings(folder, {**SETTINGS, **settings, "unix_socket_directories": str(sockets)})
         argv = [str(programs() / "postgres"), "-D", str(folder)]
         child = Child(
             "Postgres", argv, log=log, env=_environment(), account=account, stop_signals=STOP_SIGNALS
         )
-        child.wait_until(lambda: _has_database(url.format("postgres")), timeout=timeout, stopping=stopping)
     except OSError as error:
-        lock.release()
         raise StartError(f"Cannot keep a database in {folder}: {error.strerror} ({error.filename})") from None
-    except BaseException:
-        lock.release()
-        raise
-    return Service(url.format(DATABASE), child, lock, scratch=sockets)
+    url = _url(sockets, "postgres")
+    child.wait_until(lambda: _has_database(url), timeout=timeout, stopping=stopping)
+    return child, sockets
+
+
+def _url(sockets: Path, database: str) -> str:
+    return f"postgresql://postgres@/{database}?host={quote(str(sockets), safe='')}&port={PORT}"
 
 
 @cache

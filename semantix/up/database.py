@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 
 import environ
 from django.contrib.auth import get_user_model
@@ -37,10 +38,11 @@ def migrate(say: Callable[[str], None]) -> None:
 
 
 def forget_lost_workers(say: Callable[[str], None]) -> None:
-    """Free what workers of a killed `up` had in hand, minutes before its lease runs out. Only for a database
+    """Free what workers of a killed cluster had in hand, minutes before its lease runs out. Only for a database
     that nobody else's cluster works on."""
-    if freed := end_leases():
-        say(f"Taking up again {freed} events that the last run had in hand when it was killed.")
+    with suppress(DatabaseError):  # it is away: the leases run out by themselves
+        if freed := end_leases():
+            say(f"Taking up again {freed} events that the last cluster had in hand when it was killed.")
     connections.close_all()
 
 

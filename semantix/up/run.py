@@ -4,15 +4,19 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from django.conf import settings
 from django.core.checks import run_checks
+from django.db import DatabaseError, connections
+from django_q.tasks import async_task
 
 from semantix.embedded import chroma, postgres, probe
 from semantix.embedded.errors import StartError, StartInterrupted
 from semantix.embedded.lock import Lock
 from semantix.embedded.process import Child
+from semantix.embedded.service import Program
 from semantix.up import database, web
 from semantix.up.access import access
 from semantix.up.announcement import announcement
@@ -26,18 +30,18 @@ Say = Callable[[str], None]
 def run(say: Say) -> None:
     """Start everything, say where it is, keep watch until interrupted, stop everything.
 
-    Raises StartError when something does not start, or ends by itself; all is stopped then, too.
+    Raises StartError when something does not start, or ends by itself again and again; all is stopped then, too.
     """
     interruption = Interruption()
     lock = Lock(settings.DATA_DIR / "up.lock", f"The data folder {settings.DATA_DIR}")
-    group = ServiceGroup()
+    group = ServiceGroup(say)
     try:
         _start(group, interruption, say)
         group.watch(interruption)
     except StartInterrupted:
         pass
     finally:
-        group.stop(say)
+        group.stop()
         settings.SERVICES_ENV.unlink(missing_ok=True)
         lock.release()
     say("Stopped.")
@@ -49,12 +53,11 @@ def _start(group: ServiceGroup, interruption: Interruption, say: Say) -> None:
     services = _start_stores(group, interruption, say)
     with interruption.at_once():
         database.migrate(say)
-        if "DATABASE_URL" not in settings.GIVEN:
-            database.forget_lost_workers(say)
         _refuse_wrong_settings()
     write_services(settings.SERVICES_ENV, services)
     environment = {**os.environ, **services, "SEMANTIX_AUTH": auth, **_measurements()}
     url = _start_django(group, environment, interruption, say)
+    group.require_all()
     with interruption.at_once():
         say(announcement(url, auth, database.first_admin_password()))
 
@@ -71,7 +74,7 @@ def _start_stores(group: ServiceGroup, interruption: Interruption, say: Say) -> 
     if "CHROMA_URL" not in settings.GIVEN:
         say(f"Starting Chroma over {settings.CHROMADB_PATH} ...")
         index = chroma.start(settings.CHROMADB_PATH, log=_log("chroma"), stopping=interruption)
-        group.add(index, tend=lambda: _tend(index, say))
+        group.add(index, restarted=lambda: _refill(say))
         services["CHROMA_URL"] = index.url
     elif not chroma.answers(settings.CHROMA_URL):
         say(f"Chroma at {settings.CHROMA_URL} does not answer: memories will wait for it, searches fail.")
@@ -80,13 +83,12 @@ def _start_stores(group: ServiceGroup, interruption: Interruption, say: Say) -> 
     return services
 
 
-def _tend(index: chroma.ChromaServer, say: Say) -> None:
-    if index.has_lost_its_folder():
-        say(f"{index.folder} was deleted or replaced while Chroma ran over it: starting Chroma again ...")
-        index.restart()
-        say(
-            "Chroma is back. The index is filled again from Postgres; searches are answered from there meanwhile."
-        )
+def _refill(say: Say) -> None:
+    """Have the cluster look for what Chroma has lost; where it cannot be told now, the schedule finds it."""
+    with suppress(DatabaseError):
+        async_task("memories.schedules.fill_what_is_lost")
+        say("What its index lost is filled again from Postgres; searches are answered from there meanwhile.")
+    connections.close_all()
 
 
 def _refuse_wrong_settings() -> None:
@@ -101,16 +103,33 @@ def _start_django(
 ) -> str:
     """The cluster and the web server. Returns the address once it answers there."""
     say("Starting the cluster and the web server ...")
-    qcluster = [sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster"]
-    # Who waits for an answer comes first: what is stored is embedded and indexed with what is left.
-    group.add(Child("Cluster", qcluster, env=environment, cwd=settings.BASE_DIR, background=True))
-    server = Child(
-        "Web server", web.command(settings.HOST, settings.PORT), env=environment, cwd=settings.BASE_DIR
-    )
-    group.add(server)
-    url = web.base_url(settings.HOST, settings.PORT)
-    server.wait_until(lambda: probe.answers(f"{url}/health/live"), timeout=60, stopping=interruption)
-    return url
+    group.add(_cluster(environment, say))
+    group.add(_web_server(environment, interruption))
+    return web.base_url(settings.HOST, settings.PORT)
+
+
+def _cluster(environment: dict[str, str], say: Say) -> Program:
+    argv = [sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster"]
+
+    def launch() -> Child:
+        if "DATABASE_URL" not in settings.GIVEN:
+            database.forget_lost_workers(say)
+        # Who waits for an answer comes first: what is stored is embedded and indexed with what is left.
+        return Child("Cluster", argv, env=environment, cwd=settings.BASE_DIR, background=True)
+
+    return Program(child=launch(), launch=launch)
+
+
+def _web_server(environment: dict[str, str], interruption: Interruption) -> Program:
+    argv = web.command(settings.HOST, settings.PORT)
+    alive = f"{web.base_url(settings.HOST, settings.PORT)}/health/live"
+
+    def launch() -> Child:
+        child = Child("Web server", argv, env=environment, cwd=settings.BASE_DIR)
+        child.wait_until(lambda: probe.answers(alive), timeout=60, stopping=interruption)
+        return child
+
+    return Program(child=launch(), launch=launch)
 
 
 def _measurements() -> dict[str, str]:

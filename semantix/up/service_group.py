@@ -2,9 +2,12 @@
 
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 from semantix.embedded.errors import StartError
+from semantix.embedded.service import Program
+from semantix.up.restarting import Restarting
+
+Say = Callable[[str], None]
 
 # The patience of a person, or of a service manager that kills after ten seconds.
 STOP_WITHIN = 9.5
@@ -12,49 +15,35 @@ STOP_WITHIN = 9.5
 STOP_SECONDS = {"Web server": 2.5, "Cluster": 3.5, "Chroma": 1.0}
 
 
-class Part(Protocol):
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def exit_code(self) -> int | None: ...
-
-    def stop(self, timeout: float) -> None: ...
-
-
 class ServiceGroup:
     """Watched together, stopped in reverse order: first who takes requests, last who keeps the data."""
 
-    def __init__(self) -> None:
-        self._parts: list[Part] = []
-        self._tended: list[Callable[[], object]] = []
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._parts: list[Restarting] = []
 
-    def add(self, part: Part, tend: Callable[[], object] | None = None) -> None:
-        """`tend` mends what can be mended of it, and is called all the time while it is watched."""
-        self._parts.append(part)
-        if tend:
-            self._tended.append(tend)
+    def add(self, part: Program, restarted: Callable[[], object] = lambda: None) -> None:
+        """`restarted` is called each time the part was started again."""
+        self._parts.append(Restarting(part, self._say, restarted))
+
+    def require_all(self) -> None:
+        """Raise StartError when a part has ended by itself: for the start, where that is no accident."""
+        for restarting in self._parts:
+            if trouble := restarting.part.trouble():
+                raise StartError(
+                    f"{trouble} while starting. The lines above, or the logs in DATA_DIR, say why."
+                )
 
     def watch(self, stopping: Callable[[], bool]) -> None:
-        """Return when `stopping()`; raise StartError as soon as a part ends by itself."""
+        """Return when `stopping()`; start again what ends by itself. Raise StartError when that does not help."""
         while not stopping():
-            for tend in self._tended:
-                tend()
-            for part in self._parts:
-                if (code := part.exit_code) is not None:
-                    raise StartError(
-                        f"{part.name} ended by itself ({_how(code)}), so all was stopped. What is stored is safe: "
-                        "start again. The lines above, and the logs in DATA_DIR, may say why."
-                    )
+            for restarting in self._parts:
+                restarting.tend()
             time.sleep(0.2)
 
-    def stop(self, say: Callable[[str], None]) -> None:
+    def stop(self) -> None:
         deadline = time.monotonic() + STOP_WITHIN
         while self._parts:
-            part = self._parts.pop()
-            say(f"Stopping {part.name} ...")
+            part = self._parts.pop().part
+            self._say(f"Stopping {part.name} ...")
             part.stop(STOP_SECONDS.get(part.name, deadline - time.monotonic()))
-
-
-def _how(exit_code: int) -> str:
-    return f"killed by signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
