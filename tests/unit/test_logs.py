@@ -59,6 +59,18 @@ def test_a_level_quiets_what_is_below_it_whoever_says_it(
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("name", ["django-q", "httpx", "uvicorn.access", "outbox"])
+def test_at_debug_everything_is_said(written: StringIO, name: str) -> None:
+    dictConfig(logs.configuration("DEBUG"))
+    [handler] = logging.getLogger().handlers
+    assert isinstance(handler, logging.StreamHandler)
+    handler.setStream(written)
+
+    logging.getLogger(name).debug("a detail")
+
+    assert last_line(written)["event"] == "a detail"
+
+
 def last_line(written: StringIO) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(written.getvalue().splitlines()[-1])
     return found
