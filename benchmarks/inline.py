@@ -10,9 +10,7 @@ import django
 
 django.setup()
 
-from a2wsgi import WSGIMiddleware  # noqa: E402
 from django.conf import settings  # noqa: E402
-from django.core.wsgi import get_wsgi_application  # noqa: E402
 from rest_framework.response import Response  # noqa: E402
 
 from memories import storing  # noqa: E402
@@ -23,6 +21,7 @@ from memories.index.client import get_client  # noqa: E402
 from memories.models import MemoryLog  # noqa: E402
 from memories.services import NewMemory, _fields  # noqa: E402
 from memories.text import searchable_text  # noqa: E402
+from semantix.threads import ThreadedHandler  # noqa: E402
 
 PROVIDER_SECONDS = 0.3
 
@@ -51,4 +50,4 @@ def post(self: Any, request: Any) -> Response:
 
 
 memory_logs.MemoryLogs.post = post  # type: ignore[method-assign]
-application = WSGIMiddleware(get_wsgi_application(), workers=settings.WEB_THREADS)  # type: ignore[arg-type]
+application = ThreadedHandler(settings.WEB_THREADS)

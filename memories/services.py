@@ -1,17 +1,21 @@
 """Writes: each changes the row and records its event in one transaction."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date as Date
-from typing import Any
+from functools import partial
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
-from django.db import transaction
+from django.db import connection, transaction
 
 import outbox
 from memories import storing
+from memories.gathering import Gathering
 from memories.models import MemoryLog, StatementTime
 from memories.text import searchable_text, text_hash
+from outbox import headers
 
 AGGREGATE = "memory_log"
 # An aggregate type of its own: index events that wait out a Chroma outage must not hold back the embedding of
@@ -45,16 +49,36 @@ class VersionConflict(Exception):
 
 
 def create_memory(new: NewMemory) -> MemoryLog:
-    """Store a memory and its `memory_log.stored` event, or neither."""
-    return create_memories([new], priority=outbox.INTERACTIVE)[0]
+    """Store a memory and its `memory_log.stored` event, or neither; together with those that come at the same time."""
+    given = Given(new, headers.current())
+    if connection.in_atomic_block:
+        return _store([given], outbox.INTERACTIVE)[0]
+    return store_together(given)
 
 
 def create_memories(new: Iterable[NewMemory], *, priority: int = outbox.BULK) -> list[MemoryLog]:
     """Store many memories, an event each, in two statements; all or nothing."""
+    return _store([Given(memory, headers.current()) for memory in new], priority)
+
+
+class Given(NamedTuple):
+    """A memory, and what its event is to carry of the request that brings it."""
+
+    new: NewMemory
+    headers: Mapping[str, str]
+
+
+def _store(given: Sequence[Given], priority: int) -> list[MemoryLog]:
     with transaction.atomic():
-        rows = storing.insert(_fields(memory) for memory in new)
-        outbox.publish_many(_event("memory_log.stored", row, priority) for row in rows)
+        rows = storing.insert(_fields(each.new) for each in given)
+        outbox.publish_many(
+            _event("memory_log.stored", row, priority, each.headers)
+            for row, each in zip(rows, given, strict=True)
+        )
     return rows
+
+
+store_together = Gathering[Given, MemoryLog](partial(_store, priority=outbox.INTERACTIVE))
 
 
 def update_memory(
@@ -135,7 +159,9 @@ def _content_hash(row: MemoryLog) -> str:
     return text_hash(searchable_text(task=row.task, agent=row.agent, raw_data=row.raw_data))
 
 
-def _event(type: str, row: MemoryLog, priority: int) -> outbox.NewEvent:
+def _event(
+    type: str, row: MemoryLog, priority: int, carried: Mapping[str, str] = MappingProxyType({})
+) -> outbox.NewEvent:
     payload = {
         "memory_log_id": row.id,
         "version": row.version,
@@ -150,5 +176,10 @@ def _event(type: str, row: MemoryLog, priority: int) -> outbox.NewEvent:
             "raw_data": row.raw_data,
         }
     return outbox.NewEvent(
-        type=type, aggregatetype=AGGREGATE, aggregateid=row.id, payload=payload, priority=priority
+        type=type,
+        aggregatetype=AGGREGATE,
+        aggregateid=row.id,
+        payload=payload,
+        headers=carried,
+        priority=priority,
     )

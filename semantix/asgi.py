@@ -1,13 +1,11 @@
 """The ASGI application: one port for everything.
 
-Requests and answers go to Django's views on a pool of threads that live as long as the server: they keep their
-database connections between requests, where Django's own ASGI handler makes a thread, and a connection, for each.
-What stays open (server-sent events, WebSockets) runs on the event loop and holds no thread.
+Requests go to Django's views on threads; what stays open (server-sent events, WebSockets) runs on the event loop and
+holds no thread.
 """
 
 from typing import Any
 
-from a2wsgi import WSGIMiddleware
 from channels.auth import AuthMiddlewareStack
 from channels.routing import URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
@@ -15,14 +13,10 @@ from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.urls import path
 
-from semantix.chunked import with_length_told
-from semantix.wsgi import application as django_application
+from semantix.threads import ThreadedHandler
 
-threads = WSGIMiddleware(
-    with_length_told(django_application),  # type: ignore[arg-type]  # the stubs call a response no iterable of bytes; it is
-    workers=settings.WEB_THREADS,
-)
 event_loop = get_asgi_application()
+threads = ThreadedHandler(settings.WEB_THREADS)
 
 # Imported only now: they need the apps loaded.
 from memories.api.prefer_wait import PreferWait  # noqa: E402

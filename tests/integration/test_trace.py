@@ -5,9 +5,11 @@ import re
 import pytest
 from django.test import Client
 
+from memories.models import MemoryVersion
 from outbox import traceparent
 from outbox.models import Event
 from outbox.testing import drain
+from tests.parallel import in_parallel
 from tests.tenants import new_tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -67,6 +69,17 @@ def test_memories_that_are_embedded_together_keep_their_own_traces(client: Clien
     requests = {(event.aggregateid, event.headers["request_id"]) for event in events}
     assert len(events) == 6
     assert sorted(request_id for _, request_id in requests) == ["req-1", "req-2"]
+
+
+def test_memories_that_are_stored_together_keep_their_own_requests() -> None:
+    in_parallel(8, lambda n: [remember(Client(), **{"X-Request-ID": f"req-{n}-{m}"}) for m in range(5)])
+
+    stored = Event.objects.filter(type="memory_log.stored")
+    expected = {f"req-{n}-{m}" for n in range(8) for m in range(5)}
+    assert len(stored) == 40
+    assert {event.headers["request_id"] for event in stored} == expected
+    for event in stored:
+        assert MemoryVersion.objects.get(pgh_obj=int(event.aggregateid)).user_id == event.payload["user_id"]
 
 
 @pytest.mark.parametrize("sent", ["", "two words", "x" * 129, "a\nb"])
