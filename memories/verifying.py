@@ -6,11 +6,13 @@ not stop, whatever looks wrong is looked at a second time, in an order that tell
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from django.utils import timezone
 
-from memories import repairing
+from memories import repairing, sync
 from memories.index import generations, orphans
 from memories.index.collections import CollectionLost, look_for, names, with_collection
 from memories.index.metadata import metadata_of
@@ -37,9 +39,11 @@ class Report:
     # What an event on its way will see to: memories not in the index as they are, documents to be removed.
     pending: int = 0
     missing: int = 0
-    # In the index, but of another version or with other metadata (`wrong_metadata`: the version is right).
+    # In the index, but not as they are. `wrong_metadata`: the version is right, some of the metadata is not.
     stale: int = 0
     wrong_metadata: int = 0
+    # Of the stale: those whose metadata is right and whose vector is not there, or is another.
+    wrong_vector: int = 0
     # Documents of no memory of the tenant in whose collection they are (`wrong_tenant`: they name another).
     orphaned: int = 0
     wrong_tenant: int = 0
@@ -63,18 +67,21 @@ class Report:
 class Verifier:
     """Compares what it is told to, and counts in its report; with `repair`, has the cluster mend what is wrong.
 
-    Unknown collections may be another installation's: they stay, unless `remove_unknown` says otherwise.
+    With `vectors` also the vectors, which Chroma keeps apart: ten times as slow. Unknown collections may be another
+    installation's: they stay, unless `remove_unknown` says otherwise.
     """
 
     def __init__(
         self,
         *,
         repair: bool = False,
+        vectors: bool = False,
         remove_unknown: bool = False,
         advance: Callable[[int], object] = lambda count: None,
     ) -> None:
         self.report = Report()
         self._repair = repair
+        self._vectors = vectors
         self._remove_unknown = remove_unknown
         self._advance = advance
 
@@ -92,7 +99,7 @@ class Verifier:
         """
         generation = self._generation(tenant)
         compared = 0
-        while rows := _rows(tenant, after, BATCH if most is None else min(BATCH, most - compared)):
+        while rows := self._rows(tenant, after, BATCH if most is None else min(BATCH, most - compared)):
             self._memories(generation, rows)
             after, compared = rows[-1].id, compared + len(rows)
             if compared == most:
@@ -118,8 +125,24 @@ class Verifier:
             return generations.of_tenant(tenant).building
         return generation
 
+    def _rows(self, tenant: Tenant, after: int, most: int) -> list[MemoryLog]:
+        rows = MemoryLog.objects.filter(**tenant._asdict(), id__gt=after)
+        return list((rows if self._vectors else rows.defer("embedding")).order_by("id")[:most])
+
+    def _differing(
+        self, generation: Generation | None, rows: Sequence[MemoryLog]
+    ) -> dict[int, Metadata | None]:
+        """The memories that the index does not hold as they are, with what it holds; None: nothing."""
+        held = _held(generation, [document_id(row.id, row.tenant) for row in rows])
+        found = {row.id: held.get(document_id(row.id, row.tenant)) for row in rows}
+        differing = {row.id: found[row.id] for row in rows if found[row.id] != metadata_of(row)}
+        if self._vectors and generation is not None:
+            same = [row for row in rows if row.id not in differing and sync.is_embedded(row, generation)]
+            differing |= {row.id: found[row.id] for row in _with_another_vector(generation, same)}
+        return differing
+
     def _memories(self, generation: Generation | None, rows: Sequence[MemoryLog]) -> None:
-        differing = _differing(generation, rows)
+        differing = self._differing(generation, rows)
         self.report.memories += len(rows)
         self.report.indexed += len(rows) - len(differing)
         if differing:
@@ -129,7 +152,7 @@ class Verifier:
     def _judge(self, generation: Generation | None, rows: Sequence[MemoryLog]) -> None:
         """A fault is what has no event, then still differs, and then still is of the version first seen."""
         on_their_way = _on_their_way(row.id for row in rows)
-        differing = _differing(generation, rows)
+        differing = self._differing(generation, rows)
         versions = dict(MemoryLog.objects.filter(id__in=[r.id for r in rows]).values_list("id", "version"))
         wrong = []
         for row in rows:
@@ -150,7 +173,9 @@ class Verifier:
             self.report.missing += 1
             return
         self.report.stale += 1
-        if (held.get("version"), held.get("content_hash")) == (row.version, row.content_hash):
+        if held == metadata_of(row):
+            self.report.wrong_vector += 1
+        elif (held.get("version"), held.get("content_hash")) == (row.version, row.content_hash):
             self.report.wrong_metadata += 1
 
     def _orphans(self, generation: Generation) -> None:
@@ -183,7 +208,7 @@ def verify_next(memories: int = 1_000, *, repair: bool = True) -> dict[str, Any]
 
     Run by a schedule. Raises Unavailable.
     """
-    verifier = Verifier(repair=repair)
+    verifier = Verifier(repair=repair, vectors=True)
     state, _ = Verification.objects.get_or_create(id=1)
     while verifier.report.memories < memories:
         live = Generation.objects.exclude(state=Generation.State.RETIRED).order_by("id")
@@ -202,22 +227,40 @@ def verify_next(memories: int = 1_000, *, repair: bool = True) -> dict[str, Any]
     return report
 
 
-def _rows(tenant: Tenant, after: int, most: int) -> list[MemoryLog]:
-    rows = MemoryLog.objects.filter(**tenant._asdict(), id__gt=after).defer("embedding")
-    return list(rows.order_by("id")[:most])
+def _with_another_vector(generation: Generation, rows: Sequence[MemoryLog]) -> list[MemoryLog]:
+    """Those whose vector the index does not have. Where it lacks one, Chroma fails the whole call."""
+    from chromadb.errors import InternalError
+
+    if not rows:
+        return []
+    try:
+        held = with_collection(generation, partial(_vectors, ids=[document_id(r.id, r.tenant) for r in rows]))
+    except InternalError:
+        if len(rows) == 1:
+            return list(rows)
+        half = len(rows) // 2
+        return [
+            *_with_another_vector(generation, rows[:half]),
+            *_with_another_vector(generation, rows[half:]),
+        ]
+    return [row for row in rows if not _is_same(held.get(document_id(row.id, row.tenant)), row.embedding)]
 
 
-def _differing(generation: Generation | None, rows: Sequence[MemoryLog]) -> dict[int, Metadata | None]:
-    """The memories that the index does not hold as they are, with what it holds; None: nothing."""
-    wanted = [document_id(row.id, row.tenant) for row in rows]
-    held = _held(generation, wanted) if generation is not None else {}
-    found = {row.id: held.get(document_id(row.id, row.tenant)) for row in rows}
-    return {row.id: found[row.id] for row in rows if found[row.id] != metadata_of(row)}
+def _vectors(collection: "ChromaCollection", ids: list[str]) -> dict[str, Any]:
+    found = collection.get(ids=ids, include=["embeddings"])
+    return dict(zip(found["ids"], found["embeddings"], strict=True))  # type: ignore[arg-type]  # they were asked for
 
 
-def _held(generation: Generation, documents: Sequence[str]) -> dict[str, Metadata]:
+def _is_same(held: Any, vector: Any) -> bool:
+    """Chroma keeps what points the same way: it divides by the length."""
+    return held is not None and np.allclose(
+        held / np.linalg.norm(held), vector / np.linalg.norm(vector), atol=1e-4
+    )
+
+
+def _held(generation: Generation | None, documents: Sequence[str]) -> dict[str, Metadata]:
     """The metadata of these documents, as far as they are there."""
-    if generation.chroma_id is None or not documents:
+    if generation is None or generation.chroma_id is None or not documents:
         return {}
 
     def read(collection: "ChromaCollection") -> dict[str, Metadata]:

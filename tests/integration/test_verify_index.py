@@ -1,12 +1,15 @@
 """`manage.py verify_index` on real stores: each kind of difference is told from the others, and mended."""
 
 import json
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 from django_q.models import Schedule
+from pytest_django.fixtures import Settings
 
 from memories.index import generations
 from memories.index.client import get_client
@@ -17,6 +20,7 @@ from memories.schedules import EVERY, ensure_schedules, fill_what_is_lost
 from memories.services import NewMemory, create_memories, delete_memory, update_memory
 from memories.verifying import verify_next
 from outbox.testing import drain
+from tests.chroma_server import own_chroma
 from tests.indexed import collection_of
 from tests.tenants import new_tenant
 
@@ -110,6 +114,47 @@ def test_missing_stale_and_orphaned_are_told_apart_and_mended(verify: Verify) ->
     drain()
     assert counts(verify(tenant)) == {"memories": 4, "indexed": 4, **EQUAL}
     assert verify.exit_code == 0
+
+
+def test_vectors_that_went_back_while_all_else_stayed_are_noticed_and_mended(
+    verify: Verify, settings: Settings, tmp_path: Path
+) -> None:
+    with own_chroma(tmp_path, settings) as server:
+        tenant = new_tenant()
+        before = remember(tenant)
+        drain()
+        server.stop()
+        [segment] = filter(Path.is_dir, server.folder.iterdir())
+        shutil.copytree(segment, tmp_path / "backup")
+        server.start()
+        after = remember(tenant, 2)
+        drain()
+        server.stop()
+        shutil.rmtree(segment)
+        shutil.copytree(tmp_path / "backup", segment)
+        server.start()
+
+        assert counts(verify(tenant)) == {"memories": 5, "indexed": 5, **EQUAL}
+        answer = verify(tenant, "--vectors", "--repair")
+        assert (answer["stale"], answer["wrong_vector"], answer["repairs"]) == (2, 2, 2)
+        drain()
+
+        assert counts(verify(tenant, "--vectors")) == {"memories": 5, "indexed": 5, **EQUAL}
+        held = collection_of(tenant).get(include=["embeddings"])
+        assert set(held["ids"]) == {document_id(row.id, tenant) for row in [*before, *after]}
+
+
+def test_a_vector_of_something_else_is_noticed_and_mended_by_the_sample() -> None:
+    tenant = new_tenant()
+    rows = remember(tenant)
+    drain()
+    collection = collection_of(tenant)
+    collection.update(ids=[document_id(rows[0].id, tenant)], embeddings=[[0.5] * 768])
+
+    assert verify_next(100)["wrong_vector"] == 1
+    drain()
+
+    assert verify_next(100)["wrong_vector"] == 0
 
 
 def test_a_document_of_another_tenant_is_orphaned_and_removed(verify: Verify) -> None:
