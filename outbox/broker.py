@@ -111,11 +111,10 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
 
     def _hand_out_events(self, tasks: list[Task]) -> None:
         batch = conf.BATCH_SIZE * ClusterConf.WORKERS
-        # While events come one by one; see claim().
-        session = None if self._pace.window else self.listener.session
+        session = self.listener.session
         claimed = claim(handled_types(), batch=batch, retries=conf.RETRY_BATCH_SIZE, session=session)
         tasks.extend(packing.tasks(claimed))
-        self._pace.claimed(len(claimed.events))
+        self._pace.claimed(len(claimed.rows))
         if len(claimed.fresh) == batch or len(claimed.again) == conf.RETRY_BATCH_SIZE:
             self._more |= {EVENT}
 
@@ -123,10 +122,10 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
         """One event for each dependency whose pause is over; not two, for it may still be away."""
         for dependency, types in circuits.win_probes():
             claimed = claim(types, batch=1, retries=0, probing=dependency)
-            if not claimed.events:
+            if not claimed.rows:
                 claimed = claim(types, batch=0, retries=1, probing=dependency)
             tasks.extend(packing.tasks(claimed, probing=dependency))
-            if not claimed.events:
+            if not claimed.rows:
                 # Nothing waits for it: the next event that does will find out.
                 circuits.close_circuit(dependency)
 

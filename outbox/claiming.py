@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from operator import itemgetter
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
@@ -100,21 +101,31 @@ LEASE_EXPIRED = (
 )
 
 
+# What the claim returns of an event: the fields of ClaimedEvent, but payload and headers as text. The relay hands
+# them on as they are; a worker reads them.
+Row = tuple[Any, ...]
+ID, TYPE, PRIORITY, ATTEMPTS = map(ClaimedEvent._fields.index, ("id", "type", "priority", "attempts"))
+
+
 class Claim(NamedTuple):
     """Events taken together; the token is what settling them must name."""
 
     token: UUID
-    events: list[ClaimedEvent]
+    rows: list[Row]
 
     @property
-    def fresh(self) -> list[ClaimedEvent]:
+    def fresh(self) -> list[Row]:
         """Those not tried before."""
-        return [event for event in self.events if event.attempts == 1]
+        return [row for row in self.rows if row[ATTEMPTS] == 1]
 
     @property
-    def again(self) -> list[ClaimedEvent]:
+    def again(self) -> list[Row]:
         """Those that failed before, or were lost with their worker. Each is to be delivered alone."""
-        return [event for event in self.events if event.attempts > 1]
+        return [row for row in self.rows if row[ATTEMPTS] > 1]
+
+    @property
+    def events(self) -> list[ClaimedEvent]:
+        return events_of(self.rows)
 
 
 def claim(
@@ -129,7 +140,7 @@ def claim(
 
     Types that need a dependency whose circuit is open are left alone, but for the one being `probed`.
     `session`: a connection that autocommits and keeps the statement prepared. Of one event it takes Postgres longer
-    to plan the claim than to run it; for many it is better planned anew, by what the table holds now.
+    to plan the claim than to run it, and of many Django's connection longer to read their times than all else.
     """
     token = uuid4()
     if not types:
@@ -153,7 +164,7 @@ def claim(
         seconds = time.perf_counter() - started
         signals.claimed.send_robust(sender=None, count=len(rows), seconds=seconds)
     # RETURNING promises no order.
-    return Claim(token, sorted((_event(row) for row in rows), key=_order))
+    return Claim(token, sorted(rows, key=itemgetter(PRIORITY, ID)))
 
 
 def _run(parameters: dict[str, Any], session: psycopg.Connection[Any] | None) -> list[tuple[Any, ...]]:
@@ -165,12 +176,13 @@ def _run(parameters: dict[str, Any], session: psycopg.Connection[Any] | None) ->
         return list(cursor.fetchall())
 
 
-def _order(event: ClaimedEvent) -> tuple[int, int]:
-    return event.priority, event.id
+def events_of(rows: Iterable[Row]) -> list[ClaimedEvent]:
+    return [_event(*row) for row in rows]
 
 
-def _event(row: tuple[Any, ...]) -> ClaimedEvent:
-    id, aggregatetype, aggregateid, type, payload, headers, *rest = row
+def _event(
+    id: int, aggregatetype: str, aggregateid: str, type: str, payload: str, headers: str, *rest: Any
+) -> ClaimedEvent:
     return ClaimedEvent(id, aggregatetype, aggregateid, type, json.loads(payload), json.loads(headers), *rest)
 
 

@@ -10,10 +10,9 @@ from django.utils import timezone
 from django_q.conf import Conf as ClusterConf
 from django_q.signing import SignedPackage
 
-from outbox.claiming import Claim
+from outbox.claiming import ID, TYPE, Claim, Row, events_of
 from outbox.conf import conf
 from outbox.delivery import deliver
-from outbox.events import ClaimedEvent
 
 
 def tasks(claim: Claim, *, probing: str = "") -> Iterator[tuple[None, str]]:
@@ -23,18 +22,18 @@ def tasks(claim: Claim, *, probing: str = "") -> Iterator[tuple[None, str]]:
     size = min(conf.BATCH_SIZE, -(-len(fresh) // ClusterConf.WORKERS)) or 1
     for start in range(0, len(fresh), size):
         yield _task(claim, fresh[start : start + size], probing)
-    for event in claim.again:
-        yield _task(claim, [event], probing)
+    for row in claim.again:
+        yield _task(claim, [row], probing)
 
 
-def _task(claim: Claim, events: list[ClaimedEvent], probing: str) -> tuple[None, str]:
-    more = f" and {len(events) - 1} more" if len(events) > 1 else ""
+def _task(claim: Claim, rows: list[Row], probing: str) -> tuple[None, str]:
+    more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
     begin_before = time.monotonic() + conf.LEASE_SECONDS - (ClusterConf.TIMEOUT or 0)
     package = {
         "id": uuid4().hex,
-        "name": f"{events[0].type} #{events[0].id}{more}",
+        "name": f"{rows[0][TYPE]} #{rows[0][ID]}{more}",
         "func": unpack,
-        "args": (claim.token, pickle.dumps(events, pickle.HIGHEST_PROTOCOL)),
+        "args": (claim.token, pickle.dumps(rows, pickle.HIGHEST_PROTOCOL)),
         "kwargs": {"begin_before": begin_before, "probing": probing},
         "started": timezone.now(),
         # The outbox' own rows tell more.
@@ -44,7 +43,7 @@ def _task(claim: Claim, events: list[ClaimedEvent], probing: str) -> tuple[None,
     return None, SignedPackage.dumps(package)
 
 
-def unpack(token: UUID, events: bytes, **options: Any) -> None:
-    """What a worker runs. The events are written once and read once, here: django-q2 writes and reads a task's
+def unpack(token: UUID, rows: bytes, **options: Any) -> None:
+    """What a worker runs. The rows are written once and read once, here: django-q2 writes and reads a task's
     arguments three times on their way (its signature, the workers' queue, that of the results)."""
-    deliver(token, pickle.loads(events), **options)
+    deliver(token, events_of(pickle.loads(rows)), **options)

@@ -11,7 +11,7 @@ from typing import Any
 from django.db.models.functions import Now
 
 from outbox import registry
-from outbox.claiming import claim
+from outbox.claiming import claim, events_of
 from outbox.delivery import deliver
 from outbox.models import Event, Status
 
@@ -31,11 +31,11 @@ def drain(*, rounds: int = 100, through_backoff: bool = False) -> int:
         # What failed in an earlier round is not tried again because its pause happens to be short.
         retries = 100 if through_backoff or round == 0 else 0
         claimed = claim(registry.handled_types(), batch=100, retries=retries)
-        if not claimed.events:
+        if not claimed.rows:
             return count
-        for events in [claimed.fresh, *([event] for event in claimed.again)]:
-            deliver(claimed.token, events)
-        count += len(claimed.events)
+        for rows in [claimed.fresh, *([row] for row in claimed.again)]:
+            deliver(claimed.token, events_of(rows))
+        count += len(claimed.rows)
     raise AssertionError(f"Events still come after {rounds} rounds; does a handler publish what it handles?")
 
 

@@ -7,7 +7,7 @@ from django.db import connection
 
 from memories.models import MemoryLog, Tenant
 from memories.services import NewMemory, create_memories, delete_memory, update_memory
-from outbox.claiming import claim, rescue
+from outbox.claiming import claim, events_of, rescue
 from outbox.delivery import deliver
 from outbox.registry import handled_types
 from outbox.testing import drain
@@ -47,8 +47,8 @@ def deleted(tenant: Tenant) -> None:
 
 def deliver_once() -> None:
     claimed = claim(handled_types(), batch=100, retries=100)
-    for events in [claimed.fresh, *([event] for event in claimed.again)]:
-        deliver(claimed.token, events)
+    for rows in [claimed.fresh, *([row] for row in claimed.again)]:
+        deliver(claimed.token, events_of(rows))
 
 
 def let_leases_run_out() -> None:

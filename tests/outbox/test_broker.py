@@ -16,6 +16,7 @@ from pytest_django.fixtures import Settings
 import outbox
 from outbox import circuits, ordering, registry, settling
 from outbox.broker import OutboxBroker
+from outbox.claiming import ID
 from outbox.models import Circuit, Event, Relay
 from outbox.testing import handled
 from tests.outbox.published import (
@@ -60,7 +61,7 @@ def run(tasks: list[tuple[Any, str]]) -> None:
 
 
 def events_in(tasks: list[tuple[Any, str]]) -> list[list[int]]:
-    return [[event.id for event in pickle.loads(package["args"][1])] for package in packages(tasks)]
+    return [[row[ID] for row in pickle.loads(package["args"][1])] for package in packages(tasks)]
 
 
 def until_handed_out(broker: OutboxBroker) -> list[tuple[Any, str]]:

@@ -13,7 +13,7 @@ from pytest_django.fixtures import Settings
 
 import outbox
 from outbox import settling
-from outbox.claiming import Claim, claim, end_leases, rescue
+from outbox.claiming import ID, Claim, claim, end_leases, rescue
 from outbox.models import Event, Failure
 from tests.outbox.published import (
     NOTED,
@@ -193,8 +193,8 @@ def test_a_claim_takes_so_many_fresh_and_so_many_that_failed() -> None:
 
     claimed = claim([NOTED], batch=3, retries=2)
 
-    assert [event.id for event in claimed.fresh] == [event.id for event in fresh[:3]]
-    assert [event.id for event in claimed.again] == [event.id for event in failed[:2]]
+    assert [row[ID] for row in claimed.fresh] == [event.id for event in fresh[:3]]
+    assert [row[ID] for row in claimed.again] == [event.id for event in failed[:2]]
 
 
 def test_an_event_whose_lease_ran_out_is_claimable_again_and_that_is_on_record() -> None:

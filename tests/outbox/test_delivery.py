@@ -13,7 +13,7 @@ from pytest_django.fixtures import Settings
 
 import outbox
 from outbox import ClaimedEvent, circuits, delivery, headers, outages, registry, stopping
-from outbox.claiming import claim, rescue
+from outbox.claiming import ID, claim, rescue
 from outbox.delivery import deliver
 from outbox.models import Circuit, Event, Failure
 from outbox.testing import drain, handled
@@ -122,7 +122,7 @@ def test_a_batch_that_runs_out_of_time_goes_alone_next_time() -> None:
     let_due()
     claimed = claim_all(TOGETHER)
     assert claimed.fresh == []
-    assert [event.id for event in claimed.again] == [event.id for event in events]
+    assert [row[ID] for row in claimed.again] == [event.id for event in events]
 
 
 def test_an_unavailable_dependency_counts_nothing_and_is_left_alone() -> None:
