@@ -97,14 +97,17 @@ class Child:
         StartError when it ends or `timeout` seconds pass, StartInterrupted when `stopping()`."""
         try:
             deadline = time.monotonic() + timeout
+            alive = True
             while not ready():
                 if stopping():
                     raise StartInterrupted(self.name)
-                if not self.is_alive():
+                if not alive:
                     raise StartError(f"{self.name} ended while starting{self._last_words()}")
                 if time.monotonic() > deadline:
                     raise StartError(f"{self.name} was not ready after {timeout:.0f} s{self._last_words()}")
                 time.sleep(0.02)
+                # Then ready() once more: one that is to end may have done so since it was asked.
+                alive = self.is_alive()
         except BaseException:
             self.stop()
             raise

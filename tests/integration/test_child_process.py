@@ -45,6 +45,17 @@ def test_one_that_is_never_ready_is_stopped_and_said(tmp_path: Path) -> None:
     assert not child.is_alive()
 
 
+def test_one_that_ends_as_it_should_between_two_looks_is_ready() -> None:
+    child = Child("Sleeper", ["sleep", "60"])
+
+    def ready() -> bool:
+        ended = not child.is_alive()
+        child.stop()
+        return ended
+
+    child.wait_until(ready, timeout=60)
+
+
 def test_one_in_the_background_gives_way_to_the_others(tmp_path: Path) -> None:
     child = Child("Sleeper", ["sleep", "60"], log=tmp_path / "log", background=True)
     try:
