@@ -9,6 +9,7 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "semantix.settings")
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
+    from django.db import OperationalError
 
     try:
         execute_from_command_line(sys.argv)
@@ -16,6 +17,12 @@ def main() -> None:
         sys.exit(130)
     except ImproperlyConfigured as error:
         sys.exit(f"Wrong setting: {error}")
+    except OperationalError as error:
+        if "--traceback" in sys.argv:
+            raise
+        from django.conf import settings
+
+        sys.exit(f"The database failed: {str(error).strip()}\n{settings.OUTBOX_DATABASE_HINT}")
 
 
 if __name__ == "__main__":

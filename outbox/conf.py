@@ -27,6 +27,8 @@ class Defaults:
     RETENTION_DAYS: int = 30
     # Above so many events that wait, `backlog.refuse_if_too_deep()` refuses. 0: never.
     MAX_BACKLOG: int = 50_000
+    # What a command says below the error when the database does not answer.
+    DATABASE_HINT: str = "Does the server run, and is DATABASES right?"
 
 
 class Conf:

@@ -1,22 +1,61 @@
-"""The environment, read so that a value that cannot be is refused under the name of its setting."""
+"""The environment, read so that a value that cannot be is refused under the name of its setting, and a name that
+is none is noticed."""
 
+import os
+import re
 from collections.abc import Sequence
-from typing import Any
+from contextlib import suppress
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+YES = environ.Env.BOOLEAN_TRUE_STRINGS
+NO = ("false", "off", "n", "no", "0")
+# What no other program's variables begin with.
+OURS = ("SEMANTIX_", "OUTBOX_", "EMBEDDING_", "CHROMA")
+# How alike two names are of which one is the other's misspelling; 1 is the same.
+NEAR = 0.85
 POSTGRES = ("postgresql", "postgres", "pgsql", "psql")
 
 
 class Environment(environ.Env):  # type: ignore[misc]  # the library has no types
     """`environ.Env`, whose own complaints say what was wrong, but not where."""
 
+    # The names that were asked for.
+    known: ClassVar[set[str]] = set()
+
     def get_value(self, var: str, *args: Any, **kwargs: Any) -> Any:
+        self.known.add(var)
+        given = self.ENVIRON.get(var, "")
+        if given.startswith("$") and given.lstrip("$") not in self.ENVIRON:
+            raise wrong(
+                var, "a value that begins with $ stands for another variable, and there is none of that name"
+            )
         try:
             return super().get_value(var, *args, **kwargs)
         except ValueError as error:
             raise wrong(var, str(error)) from error
+
+    def bool(self, var: str, default: bool) -> bool:
+        """Anything that is no yes would be a no to the library."""
+        given = self.ENVIRON.get(var, "").strip().lower()
+        if given not in ("", *YES, *NO):
+            raise wrong(var, f"{given!r} is neither true nor false")
+        value: bool = super().bool(var, default=default)
+        return value
+
+    def address(self, var: str, example: str, *, default: str) -> str:
+        """Of a server, with a scheme like the example's (or its secure one) and a host."""
+        value: str = self.get_value(var, default=default)
+        scheme = urlsplit(example).scheme
+        found = urlsplit(value)
+        if value and (found.scheme not in (scheme, f"{scheme}s") or not found.hostname):
+            raise wrong(var, f"{value!r} is no address like {example}")
+        return value
 
     def one_of(self, var: str, choices: Sequence[str], *, default: str) -> str:
         value: str = self.get_value(var, default=default)
@@ -36,6 +75,20 @@ class Environment(environ.Env):  # type: ignore[misc]  # the library has no type
             raise wrong(var, "this is no address like postgresql://user:password@host:5432/name")
         found: dict[str, Any] = self.db_url(var, default=default)
         return found
+
+
+def misspelt(env_file: Path) -> dict[str, str]:
+    """Names that nobody asked for and that are nearly a setting's, and the setting's: of the file, which may hold
+    others' variables, too, and of those in the environment that are clearly meant for us."""
+    named = set(_names_in(env_file)) | {name for name in os.environ if name.startswith(OURS)}
+    near = {name: get_close_matches(name, Environment.known, n=1, cutoff=NEAR) for name in named}
+    return {name: found[0] for name, found in sorted(near.items()) if found and found[0] != name}
+
+
+def _names_in(env_file: Path) -> list[str]:
+    with suppress(OSError):
+        return re.findall(r"^(?:export )?([A-Za-z_0-9]+)=", env_file.read_text(), re.MULTILINE)
+    return []
 
 
 def wrong(var: str, why: str) -> ImproperlyConfigured:

@@ -20,7 +20,8 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = Environment()
 # First wins: the process environment, then .env, then what a running `manage.py up` says of its services.
-Environment.read_env(env.str("ENV_FILE", default=str(BASE_DIR / ".env")))
+ENV_FILE = Path(env.str("ENV_FILE", default=str(BASE_DIR / ".env")))
+Environment.read_env(ENV_FILE)
 # All that the all-in-one keeps. A relative path is meant from the project's folder, wherever one stands.
 DATA_DIR = BASE_DIR / Path(env.str("DATA_DIR", default="data")).expanduser()
 # What a person gave; `manage.py up` makes the others. Empty is not given.
@@ -31,6 +32,12 @@ for _name in {"DATABASE_URL", "CHROMA_URL", "SECRET_KEY", "SEMANTIX_AUTH"} - GIV
     os.environ.pop(_name, None)
 SERVICES_ENV = DATA_DIR / "services.env"
 Environment.read_env(SERVICES_ENV)
+# What commands say when no database answers.
+OUTBOX_DATABASE_HINT = (
+    "Does the server of DATABASE_URL run?"
+    if os.environ.get("DATABASE_URL")
+    else "Semantix is not running: `make run` starts it. Or set DATABASE_URL to a PostgreSQL of yours."
+)
 
 # --- The web -----------------------------------------------------------------------------------------
 
@@ -212,7 +219,7 @@ PGHISTORY_CREATED_AT_FUNCTION = "statement_timestamp()"
 
 # --- Chroma, the search index -----------------------------------------------------------------------------
 
-CHROMA_URL = env.str("CHROMA_URL", default="http://127.0.0.1:8001")
+CHROMA_URL = env.address("CHROMA_URL", "http://host:8000", default="http://127.0.0.1:8001")
 # Where the embedded Chroma server keeps its files; unused when CHROMA_URL names a server.
 CHROMADB_PATH = BASE_DIR / Path(env.str("CHROMADB_PATH", default=str(DATA_DIR / "chromadb"))).expanduser()
 # Seconds one call to Chroma may take.
@@ -244,7 +251,7 @@ SEARCH_EVENTS = env.bool("SEARCH_EVENTS", default=True)
 # --- The outbox -------------------------------------------------------------------------------------------
 
 # listen: a trigger NOTIFYs and the relay LISTENs, polling beneath. poll: only polling; inserts pay no NOTIFY.
-OUTBOX_WAKEUP = env.str("OUTBOX_WAKEUP", default="listen")
+OUTBOX_WAKEUP = env.one_of("OUTBOX_WAKEUP", ("listen", "poll"), default="listen")
 # Seconds between two looks at the table when nothing wakes the relay.
 OUTBOX_POLL_SECONDS = env.float("OUTBOX_POLL_SECONDS", default=1.0)
 # Events claimed at once, delivered as one task.
@@ -286,7 +293,7 @@ Q_CLUSTER = {
 
 # --- Caches ------------------------------------------------------------------------------------------------
 
-REDIS_URL = env.str("REDIS_URL", default="")
+REDIS_URL = env.address("REDIS_URL", "redis://host:6379/0", default="")
 CACHES = {
     # Shared by the processes of this machine (or all, with Redis): the cluster's heartbeat for qmonitor.
     "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
@@ -334,7 +341,7 @@ CLUSTER_METRICS_PORT = env.int("CLUSTER_METRICS_PORT", default=0)
 
 # Where turns wait until their conversation is saved: a Redis server (one, not a Redis Cluster); empty: PostgreSQL.
 # Another one than REDIS_URL where that one is for caches and evicts.
-CONVERSATION_REDIS_URL = env.str("CONVERSATION_REDIS_URL", default=REDIS_URL)
+CONVERSATION_REDIS_URL = env.address("CONVERSATION_REDIS_URL", "redis://host:6379/0", default=REDIS_URL)
 # Seconds one call to it may take; then turns go to PostgreSQL, and Redis is asked again after a pause.
 CONVERSATION_REDIS_TIMEOUT_SECONDS = env.float("CONVERSATION_REDIS_TIMEOUT_SECONDS", default=0.5)
 # Redis forgets a conversation so long after its last turn, saved or not: longer than any standstill of the cluster.
@@ -351,7 +358,7 @@ CONVERSATION_PART_CHARACTERS = env.int("CONVERSATION_PART_CHARACTERS", default=2
 
 # A collector of OpenTelemetry that takes OTLP over HTTP, as http://collector:4318; empty: no traces. Read by the
 # SDK from the environment, like its other OTEL_* variables.
-OTEL_EXPORTER_OTLP_ENDPOINT = env.str("OTEL_EXPORTER_OTLP_ENDPOINT", default="")
+OTEL_EXPORTER_OTLP_ENDPOINT = env.address("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318", default="")
 OTEL_SERVICE_NAME = env.str("OTEL_SERVICE_NAME", default="semantix")
 
 # --- Logs --------------------------------------------------------------------------------------------------

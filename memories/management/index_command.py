@@ -56,3 +56,13 @@ class IndexCommand(OutboxCommand):
         if options["project_id"] is not None and options["user_id"] is None:
             raise WrongUse("--project-id needs --user-id: projects of two users may bear the same name.")
         return Scope(options["user_id"], options["project_id"])
+
+    def require_somebody(self, scope: Scope) -> None:
+        """Raises CommandError where a name was misspelt, most likely."""
+        if not scope.is_everything and not scope.tenants():
+            raise CommandError(f"There are no memories of {_whose(scope)}: nothing was done.")
+
+
+def _whose(scope: Scope) -> str:
+    user = f"user {scope.user_id!r}"
+    return user if scope.project_id is None else f"project {scope.project_id!r} of {user}"

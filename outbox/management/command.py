@@ -11,6 +11,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError, ProgrammingError
 
+from outbox.conf import conf
+
 
 class WrongUse(CommandError):
     """The arguments do not go together."""
@@ -29,9 +31,7 @@ class OutboxCommand(BaseCommand):
         try:
             return super().execute(*args, **options)
         except OperationalError as error:
-            raise CommandError(
-                f"The database failed: {str(error).strip()}\nDoes the server run, and is DATABASES right?"
-            ) from error
+            raise CommandError(f"The database failed: {str(error).strip()}\n{conf.DATABASE_HINT}") from error
         except ProgrammingError as error:
             raise CommandError(
                 f"The outbox's tables are not those of this version: {str(error).strip()}\n"

@@ -53,7 +53,7 @@ def _start(group: ServiceGroup, interruption: Interruption, say: Say) -> None:
     services = _start_stores(group, interruption, say)
     with interruption.at_once():
         database.migrate(say)
-        _refuse_wrong_settings()
+        _refuse_wrong_settings(say)
     write_services(settings.SERVICES_ENV, services)
     environment = {**os.environ, **services, "SEMANTIX_AUTH": auth, **_measurements()}
     url = _start_django(group, environment, interruption, say)
@@ -91,11 +91,13 @@ def _refill(say: Say) -> None:
     connections.close_all()
 
 
-def _refuse_wrong_settings() -> None:
+def _refuse_wrong_settings(say: Say) -> None:
     """Before the cluster does, which would end when all else is up."""
     for message in run_checks():
+        words = f"{message.msg} {message.hint or ''} ({message.id})"
         if message.is_serious():
-            raise StartError(f"{message.msg} {message.hint or ''} ({message.id})")
+            raise StartError(words)
+        say(f"Warning: {words}")
 
 
 def _start_django(
@@ -109,7 +111,12 @@ def _start_django(
 
 
 def _cluster(environment: dict[str, str], say: Say) -> Program:
-    argv = [sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster"]
+    argv = [
+        sys.executable,
+        str(settings.BASE_DIR / "manage.py"),
+        "qcluster",
+        "--skip-checks",
+    ]  # they were run
 
     def launch() -> Child:
         if "DATABASE_URL" not in settings.GIVEN:

@@ -227,7 +227,7 @@ def test_a_database_that_is_away_is_exit_code_1() -> None:
 
     assert away.returncode == 1
     assert away.stderr.startswith("CommandError: The database failed: ")
-    assert "Does the server run, and is DATABASES right?" in away.stderr
+    assert "Does the server of DATABASE_URL run?" in away.stderr
     assert "Traceback" not in away.stderr
 
 

@@ -100,6 +100,13 @@ def test_a_project_without_its_user_is_wrong_use() -> None:
     assert error.value.returncode == 2
 
 
+@pytest.mark.parametrize("command", ["rebuild_index", "verify_index", "backfill_embeddings"])
+def test_one_who_has_no_memories_is_not_passed_over_in_silence(command: str) -> None:
+    with pytest.raises(CommandError, match="There are no memories of project 'x' of user 'nobody'") as no:
+        call_command(command, "--user-id", "nobody", "--project-id", "x")
+    assert no.value.returncode == 1
+
+
 def test_recreate_fills_a_new_collection_and_removes_the_former(capsys: pytest.CaptureFixture[str]) -> None:
     tenant = new_tenant()
     rows = remember(tenant)

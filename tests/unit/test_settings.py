@@ -83,6 +83,11 @@ def test_a_relative_data_folder_is_meant_from_the_project() -> None:
         ("SEMANTIX_AUTH", "maybe", "none of required, open"),
         ("LOG_LEVEL", "LOUD", "none of DEBUG, INFO, WARNING, ERROR"),
         ("API_KEY_CACHE_SECONDS", "soon", "could not convert"),
+        ("HTTPS", "yess", "neither true nor false"),
+        ("OUTBOX_WAKEUP", "wait", "none of listen, poll"),
+        ("CHROMA_URL", "nonsense", "no address like http://host:8000"),
+        ("REDIS_URL", "localhost:6379", "no address like redis://host:6379/0"),
+        ("SECRET_KEY", "$ecret", "stands for another variable"),
         ("DATABASE_URL", "nonsense", "postgresql://user:password@host:5432/name"),
         ("DATABASE_URL", "mysql://root@db/semantix", "postgresql://user:password@host:5432/name"),
     ],
@@ -103,3 +108,69 @@ def test_a_value_that_cannot_be_is_refused_in_one_line_that_names_its_setting(
     assert run.stderr.startswith(f"Wrong setting: {name}: ")
     assert why in run.stderr
     assert len(run.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "meaning"), [("Yes", "True"), ("1", "True"), ("off", "False"), ("", "False")]
+)
+def test_a_yes_may_be_written_in_many_ways(value: str, meaning: str) -> None:
+    assert setting("settings.HTTPS", {"HTTPS": value}) == meaning
+
+
+def test_a_name_that_is_nearly_a_settings_is_warned_of_and_others_variables_are_not(tmp_path: Path) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text(
+        "SEMANTIX_AUHT=open\nexport EMBEDDING_MODLE=m\nPOSTGRES_PASSWORD=p\nHF_HOME=/h\nPORT=8001\n"
+    )
+    found = setting(
+        "__import__('semantix.environment').environment.misspelt(settings.ENV_FILE)",
+        {"ENV_FILE": str(env_file), "OUTBOX_MAX_BACKLOGG": "5", "HOSTNAME": "h", "CHROMA_PORT": "tcp://c:1"},
+    )
+    near = {
+        "EMBEDDING_MODLE": "EMBEDDING_MODEL",
+        "OUTBOX_MAX_BACKLOGG": "OUTBOX_MAX_BACKLOG",
+        "SEMANTIX_AUHT": "SEMANTIX_AUTH",
+    }
+    assert found == str(near)
+
+
+def test_the_warning_names_both(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("SEMANTIX_AUHT=open\n")
+    run = subprocess.run(
+        [sys.executable, "manage.py", "check"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "ENV_FILE": str(tmp_path / ".env")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "There is no setting SEMANTIX_AUHT." in run.stderr
+    assert "Is SEMANTIX_AUTH meant?" in run.stderr
+
+
+def test_commands_know_whether_a_database_was_named(tmp_path: Path) -> None:
+    hint = "settings.OUTBOX_DATABASE_HINT"
+    nothing_runs = {"DATA_DIR": str(tmp_path)}
+    named = nothing_runs | {"DATABASE_URL": "postgresql://db/semantix"}
+    assert setting(hint, nothing_runs).startswith("Semantix is not running: `make run` starts it.")
+    assert setting(hint, named) == "Does the server of DATABASE_URL run?"
+
+
+@pytest.mark.parametrize("command", [["outbox_status"], ["create_api_key", "--user-id", "ada"]])
+def test_any_command_says_in_plain_words_that_the_database_is_away(command: list[str]) -> None:
+    run = subprocess.run(
+        [sys.executable, "manage.py", *command],
+        cwd=ROOT,
+        env={
+            "PATH": os.environ["PATH"],
+            "ENV_FILE": os.devnull,
+            "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert "The database failed: " in run.stderr
+    assert run.stderr.strip().endswith("Does the server of DATABASE_URL run?")
+    assert "Traceback" not in run.stderr

@@ -17,6 +17,7 @@ class Command(IndexCommand):
 
     def handle(self, *_args: object, **options: Any) -> None:
         scope = self.scope(options)
+        self.require_somebody(scope)
         migrating.migrate_models(scope)
         # disable=None: a bar for a person at a terminal, none for a file or a pipe.
         with tqdm(total=backfilling.count(scope), unit=" memories", disable=None) as bar:

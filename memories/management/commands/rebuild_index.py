@@ -35,6 +35,7 @@ class Command(IndexCommand):
 
     def handle(self, *_args: object, **options: Any) -> None:
         scope = self.scope(options)
+        self.require_somebody(scope)
         started = time.monotonic()
         try:
             with rebuilding.only_one():

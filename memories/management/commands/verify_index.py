@@ -69,6 +69,7 @@ class Command(IndexCommand):
         scope = self.scope(options)
         if options["remove_unknown"] and not scope.is_everything:
             raise WrongUse("--remove-unknown looks through all of Chroma: it takes no --user-id.")
+        self.require_somebody(scope)
         total = scope.of(MemoryLog.objects.all()).count()
         # disable=None: a bar for a person at a terminal, none for a file or a pipe.
         with tqdm(total=total, unit=" memories", disable=None) as bar:
