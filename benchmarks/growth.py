@@ -1,14 +1,18 @@
 """What a claim costs as the table grows: with few and many delivered rows, and few and many that wait.
 
-Each claim takes 100 events of as many aggregates, as a relay does it; they are settled and as many published anew
-before the next. `pending_0`: nothing but these 100 waits. `one_aggregate`: that many events of one aggregate wait
-besides, of which only the first may run. Told are medians; the 99th percentile beside the ratio is of all claims.
+Each claim takes 100 events of as many aggregates, over the connection that a relay started now would use; they are
+settled and as many published anew before the next. `pending_0`: nothing but these 100 waits. `one_aggregate`: that
+many events of one aggregate wait besides, of which only the first may run. Told are medians; the 99th percentile
+beside the ratio is of all claims.
 """
 
 import time
 from argparse import Namespace
 from collections.abc import Iterator
 from statistics import median
+from typing import Any
+
+import psycopg
 
 from benchmarks.__main__ import Figures
 from benchmarks.service import database, percentiles, say, set_up_django
@@ -67,21 +71,27 @@ def _jammed(count: int, claims: int) -> list[float]:
 
 
 def _measure(claims: int) -> list[float]:
-    return [_claim_and_settle() for _ in range(WARM_UP + claims)][WARM_UP:]
+    from outbox.listening import Listener
+
+    listener = Listener()
+    listener.wait(0)
+    spent = [_claim_and_settle(listener.session) for _ in range(WARM_UP + claims)]
+    listener.close()
+    return spent[WARM_UP:]
 
 
-def _claim_and_settle() -> float:
+def _claim_and_settle(session: psycopg.Connection[Any] | None) -> float:
     """Milliseconds of the claim."""
     from outbox import settling
-    from outbox.claiming import claim
+    from outbox.claiming import ID, claim
     from outbox.registry import handled_types
 
     _insert("pending", BATCH)
     started = time.perf_counter()
-    claimed = claim(handled_types(), batch=BATCH, retries=2)
+    claimed = claim(handled_types(), batch=BATCH, retries=2, session=session)
     spent = (time.perf_counter() - started) * 1000
-    assert len(claimed.events) == BATCH
-    settling.delivered(claimed.token, [event.id for event in claimed.events])
+    assert len(claimed.rows) == BATCH
+    settling.delivered(claimed.token, [row[ID] for row in claimed.rows])
     return spent
 
 
