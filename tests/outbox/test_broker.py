@@ -333,6 +333,17 @@ def test_a_database_that_went_away_is_waited_for(warm: OutboxBroker) -> None:
     wait_until(lambda: warm.dequeue() or warm.listener.hears)
 
 
+def test_where_it_answers_with_an_error_it_is_asked_again(broker: OutboxBroker) -> None:
+    event = publish()
+    _execute("ALTER TABLE django_q_ormq RENAME TO gone")
+    try:
+        assert broker.dequeue() == []
+    finally:
+        _execute("ALTER TABLE gone RENAME TO django_q_ormq")
+
+    assert events_in(until_handed_out(broker)) == [[event.id]]
+
+
 def test_what_was_claimed_before_it_went_away_is_handed_out(broker: OutboxBroker) -> None:
     event = publish("test.baked")
     open_oven()
