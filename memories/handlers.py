@@ -6,7 +6,7 @@ from time import perf_counter
 from typing import Any
 
 import outbox
-from memories import filling, migrating, sync
+from memories import filling, migrating, repairing, sync
 from memories.index import collections, generations, orphans, writing
 from memories.index.client import DEPENDENCY as CHROMA
 from memories.index.collections import CollectionLost
@@ -116,6 +116,12 @@ def remove_orphans(event: ClaimedEvent) -> None:
         with refilling_what_is_lost():
             documents = orphans.unknown(generation, event.payload["document_ids"])
             writing.delete_documents(generation, documents)
+
+
+@outbox.handler("index.doubted", needs=[CHROMA])
+def look_for_all(_event: ClaimedEvent) -> None:
+    """Have filled anew what Chroma has not any more, of every tenant."""
+    repairing.all_lost()
 
 
 @outbox.handler("index.retired", needs=[CHROMA])

@@ -69,6 +69,12 @@ def lost(found: CollectionLost) -> int:
     return 1
 
 
+def look_for_all() -> None:
+    """Have the cluster look what Chroma lost: for who knows that it came back, perhaps without its folder."""
+    with transaction.atomic():
+        outbox.publish("index.doubted", aggregate=(generations.AGGREGATE, "all"), payload={})
+
+
 def all_lost() -> int:
     """Look for the collection of every tenant, and have those filled anew that are gone; returns how many.
 

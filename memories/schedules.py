@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db import connection
 
-from memories import idempotency, migrating, repairing, verifying
+from memories import idempotency, migrating, verifying
 from outbox import Unavailable
 
 logger = logging.getLogger(__name__)
@@ -47,16 +47,6 @@ def migrate_models() -> int:
 def forget_answers() -> int:
     """Delete what was kept for requests sent again, once it is given again no longer."""
     return idempotency.forget_expired()
-
-
-def fill_what_is_lost() -> int:
-    """Have every collection filled anew that Chroma has not any more: for who knows that it came back without them.
-    Returns how many these are."""
-    try:
-        return repairing.all_lost()
-    except Unavailable as unavailable:
-        logger.info("It cannot be seen now what Chroma lost: %s", unavailable)
-        return 0
 
 
 def verify_index() -> dict[str, Any] | None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from django.conf import settings
 from django.core.checks import run_checks
 from django.db import DatabaseError, connections
-from django_q.tasks import async_task
 
+from memories import repairing
 from semantix.embedded import chroma, postgres, probe
 from semantix.embedded.errors import StartError, StartInterrupted
 from semantix.embedded.lock import Lock
@@ -86,7 +86,7 @@ def _start_stores(group: ServiceGroup, interruption: Interruption, say: Say) -> 
 def _refill(say: Say) -> None:
     """Have the cluster look for what Chroma has lost; where it cannot be told now, the schedule finds it."""
     with suppress(DatabaseError):
-        async_task("memories.schedules.fill_what_is_lost")
+        repairing.look_for_all()
         say("What its index lost is filled again from Postgres; searches are answered from there meanwhile.")
     connections.close_all()
 

@@ -26,6 +26,7 @@ PARTS = {"Postgres": "postgres", "Chroma": "chromadb", "Cluster": "qcluster", "W
 
 # A claim does not wait for the disk, but who commits after it does.
 FLUSHED = "SELECT pg_logical_emit_message(true, '', '')"
+LOOKED_FOR_ALL = "SELECT FROM outbox_event WHERE type = 'index.doubted' AND status = 'delivered'"
 IN_HAND = "SELECT id FROM outbox_event WHERE type = 'embedding.generated' AND status = 'claimed'"
 
 
@@ -157,6 +158,7 @@ def test_searches_go_on_while_a_deleted_index_folder_comes_back_for_every_tenant
 
     wait_until(is_back, seconds=60)
     wait_until(lambda: alice.backend(up) == "chroma", seconds=60)
+    wait_until(lambda: up.ask(LOOKED_FOR_ALL))
     wait_until(lambda: is_equal(up), seconds=60)  # also of the one who never asked
     up.manage("rebuild_index", "--recreate")
     wait_until(lambda: is_equal(up), seconds=60)

@@ -11,12 +11,13 @@ from django.core.management import CommandError, call_command
 from django_q.models import Schedule
 from pytest_django.fixtures import Settings
 
+from memories import repairing
 from memories.index import generations
 from memories.index.client import get_client
 from memories.index.collections import drop, names
 from memories.index.names import document_id
 from memories.models import MemoryLog, Tenant
-from memories.schedules import EVERY, ensure_schedules, fill_what_is_lost
+from memories.schedules import EVERY, ensure_schedules
 from memories.services import NewMemory, create_memories, delete_memory, update_memory
 from memories.verifying import verify_next
 from outbox.testing import drain
@@ -217,10 +218,9 @@ def test_an_index_that_came_back_empty_is_filled_for_every_tenant(verify: Verify
     for tenant in tenants:
         drop(collection_of(tenant).name)
 
-    assert fill_what_is_lost() == 2
-
+    repairing.look_for_all()
     drain()
-    assert fill_what_is_lost() == 0
+
     for tenant in tenants:
         assert counts(verify(tenant)) == EQUAL | {"memories": 3, "indexed": 3}
 
