@@ -98,8 +98,7 @@ class Listener:
         return frozenset(heard)
 
     def _collect(self, listening: psycopg.Connection[Any]) -> None:
-        """What has arrived. Not by `notifies()`, which takes longer to set up than a claim's way to Postgres, and
-        wakes ten times a second."""
+        """What has arrived. Not by `notifies()`, which is set up anew for each wait and wakes ten times a second."""
         while notify := listening.pgconn.notifies():
             self._heard.add(notify.extra.decode())
 
