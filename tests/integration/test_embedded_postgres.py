@@ -20,6 +20,21 @@ from tests.waiting import wait_until
 Start = Callable[..., Service]
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the first start leaves it."""
+    folder = tmp_path_factory.mktemp("made") / "postgres"
+    postgres.start(folder, log=folder.with_name("log"), settings=postgres.NOT_DURABLE).stop()
+    return folder
+
+
+@pytest.fixture
+def known(made: Path, tmp_path: Path) -> Path:
+    """A copy of it, where `start` starts by itself."""
+    subprocess.run(["cp", "-a", made, tmp_path / "postgres"], check=True)
+    return tmp_path / "postgres"
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Start over a folder; stopped when the test ends."""
@@ -57,6 +72,7 @@ def test_a_path_may_be_long_and_hold_any_character(start: Start, tmp_path: Path)
     assert ask(start(folder / "postgres"), "SELECT current_database()") == "semantix"
 
 
+@pytest.mark.usefixtures("known")
 def test_the_folder_for_temporary_files_may_be_long_too(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -64,6 +80,7 @@ def test_the_folder_for_temporary_files_may_be_long_too(
     assert ask(start(), "SELECT 1") == 1
 
 
+@pytest.mark.usefixtures("known")
 def test_its_settings_are_made_for_one_machine_and_for_logical_decoding(start: Start) -> None:
     service = start(settings={"work_mem": "7MB"})
     assert ask(service, "SHOW wal_level") == "logical"
@@ -87,8 +104,8 @@ class Leftover(NamedTuple):
 
 
 @pytest.fixture
-def leftover(start: Start, tmp_path: Path) -> Leftover:
-    folder = tmp_path / "postgres"
+def leftover(start: Start, known: Path) -> Leftover:
+    folder = known
     service = start(folder)
     service.stop()
     assert service.scratch
@@ -145,6 +162,7 @@ def lives(process: psutil.Process) -> bool:
         return False
 
 
+@pytest.mark.usefixtures("known")
 def test_a_folder_in_use_is_refused_and_its_server_lives_on(start: Start) -> None:
     holder = start()
     with pytest.raises(StartError, match=f"in use by process {os.getpid()}"):
@@ -176,8 +194,8 @@ def test_a_folder_with_something_else_in_it_is_left_alone(start: Start, tmp_path
     assert (folder / "thesis.txt").exists()
 
 
-def test_why_it_did_not_start_is_said_in_its_own_words(start: Start, tmp_path: Path) -> None:
-    start().stop()
+@pytest.mark.usefixtures("known")
+def test_why_it_did_not_start_is_said_in_its_own_words(start: Start) -> None:
     with pytest.raises(
         StartError, match=r"Postgres ended while starting: .*FATAL.+ \(the whole log: "
     ) as caught:
