@@ -43,7 +43,9 @@ def load() -> None:
     try:
         direct = _is_loopback(urlsplit(settings.CHROMA_URL).hostname or "")
         heartbeat = f"{settings.CHROMA_URL.rstrip('/')}/api/v2/heartbeat"
-        httpx.get(heartbeat, timeout=HEARTBEAT_SECONDS, trust_env=not direct)
+        httpx.get(
+            heartbeat, timeout=HEARTBEAT_SECONDS, trust_env=not direct, verify=heartbeat.startswith("https")
+        )
     except httpx.TransportError as error:
         raise Unavailable(DEPENDENCY, f"{settings.CHROMA_URL}: {error}") from error
     get_client()
@@ -65,7 +67,9 @@ def connect(url: str, *, timeout: float) -> "ClientAPI":
     def bound(server: Any) -> None:
         # chromadb's HTTP client has no timeout; and a server on this machine is not asked for through a proxy.
         direct = _is_loopback(address.hostname or "")
-        session = httpx.Client(timeout=timeout, headers=server._session.headers, trust_env=not direct)  # noqa: SLF001
+        headers = server._session.headers  # noqa: SLF001
+        # Reading the certificates takes a while; http needs none.
+        session = httpx.Client(timeout=timeout, headers=headers, trust_env=not direct, verify=secure)
         server._session.close()  # noqa: SLF001
         server._session = session  # noqa: SLF001
 
