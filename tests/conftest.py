@@ -32,6 +32,15 @@ with suppress(ModuleNotFoundError):  # where only what runs the service is insta
     hypothesis.settings.load_profile("long" if "FUZZ_CASES" in os.environ else "short")
 
 
+# Of these a file may take most of a minute: begun last, it would be waited for.
+LONG = ("tests/e2e/", "tests/faults/")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
+
 @pytest.fixture(autouse=True)
 def _chroma_is_asked_afresh() -> None:
     """A search leaves Chroma alone for a while after it was away, as in some test before."""

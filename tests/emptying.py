@@ -5,9 +5,15 @@ tenth of a second a test, and numbers that a server of the test remembers wrongl
 nothing, and those stay.
 """
 
-from django.apps import apps
 from django.db import connection
-from django.db.models.signals import post_migrate
+
+from memories.conversations.schedule import ensure_schedule
+from memories.schedules import ensure_schedules
+from outbox.schedules import ensure_prune_schedule
+from outbox.wakeup import sync_triggers
+
+# What the apps connect with post_migrate.
+AFTER_EVERY_MIGRATE = (ensure_schedules, ensure_schedule, sync_triggers, ensure_prune_schedule)
 
 EMPTY = """
 DO $$
@@ -35,8 +41,5 @@ def empty_the_tables(_test: object) -> None:
     """In place of TransactionTestCase._fixture_teardown."""
     with connection.cursor() as cursor:
         cursor.execute(EMPTY)
-    for label in ("memories", "outbox"):  # which make schedules
-        app = apps.get_app_config(label)
-        post_migrate.send(
-            app, app_config=app, verbosity=0, interactive=False, using="default", apps=apps, plan=[]
-        )
+    for ensure in AFTER_EVERY_MIGRATE:
+        ensure()

@@ -113,7 +113,7 @@ class Up:
         ).stdout.strip()
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
-        response = httpx.post(self.url + path, json=body, timeout=60)
+        response = httpx.post(self.url + path, json=body, timeout=60, verify=False)
         assert response.is_success, response.text
         return response.json()
 

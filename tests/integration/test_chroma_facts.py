@@ -93,7 +93,8 @@ def test_a_thorough_write_takes_away_what_an_earlier_release_left_on_rows_never_
     assert "former" not in held
 
 
-def test_more_rows_than_one_call_takes_are_written() -> None:
+def test_more_rows_than_one_call_takes_are_written(settings: Settings) -> None:
+    settings.EMBEDDING_DIMENSIONS = 8
     generation = generation_of(new_tenant())
     count = 5_500
 

@@ -21,7 +21,9 @@ def test_a_cluster_tells_of_its_workers_and_ends_when_asked_to(tmp_path: Path) -
     with cluster(tmp_path, CLUSTER_METRICS_PORT=str(port), PROMETHEUS_MULTIPROC_DIR=str(measured)) as running:
         event = publish("test.noted")
         wait_until(lambda: status_of(event) == ["delivered"])
-        wait_until(lambda: DELIVERED in httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=60).text)
+        wait_until(
+            lambda: DELIVERED in httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=60, verify=False).text
+        )
 
         running.ask_to_stop()
 

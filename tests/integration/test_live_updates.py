@@ -96,7 +96,7 @@ def listen(
 ) -> Iterator[Stream]:
     given = {**(headers or {}), **({"Last-Event-ID": after} if after else {})}
     with httpx.stream(
-        "GET", f"{url}/memory-logs/events", params=query, headers=given, timeout=60
+        "GET", f"{url}/memory-logs/events", params=query, headers=given, timeout=60, verify=False
     ) as response:
         assert response.status_code == 200, response.read()
         stream = Stream(response)
