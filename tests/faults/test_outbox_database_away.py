@@ -60,13 +60,25 @@ class Database:
         return int(row[0])
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(tmp_path)
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one that has its tables, which takes a while to make."""
+    folder = tmp_path_factory.mktemp("migrated")
+    database = Database(folder)
     try:
         environment = os.environ | {"DATABASE_URL": database.url, "LOG_LEVEL": "WARNING"}
         command = [sys.executable, "manage.py", "migrate", "--run-syncdb", "--verbosity=0"]
         subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    finally:
+        database.stop()
+    return folder / "postgres"
+
+
+@pytest.fixture
+def database(migrated: Path, tmp_path: Path) -> Iterator[Database]:
+    subprocess.run(["cp", "-a", migrated, tmp_path / "postgres"], check=True)
+    database = Database(tmp_path)
+    try:
         yield database
     finally:
         database.stop()
