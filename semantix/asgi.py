@@ -4,6 +4,7 @@ Requests go to Django's views on threads; what stays open (server-sent events, W
 holds no thread.
 """
 
+import os
 from typing import Any
 
 from channels.auth import AuthMiddlewareStack
@@ -15,6 +16,7 @@ from django.urls import path
 
 from semantix.threads import ThreadedHandler
 
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "semantix.settings")
 event_loop = get_asgi_application()
 threads = ThreadedHandler(settings.WEB_THREADS)
 
