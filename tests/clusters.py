@@ -28,7 +28,7 @@ class Cluster:
         self._database_url = database_url
         with output.open("w") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "qcluster"],
+                [sys.executable, "manage.py", "qcluster", "--skip-checks"],
                 cwd=ROOT,
                 env=os.environ | GIVEN | {"DATABASE_URL": database_url} | environment,
                 stdout=file,

@@ -13,6 +13,7 @@ import httpx
 import psutil
 import psycopg
 
+from semantix.embedded.chroma import COLLECTIONS
 from tests.free_port import free_port
 from tests.waiting import wait_until
 
@@ -119,9 +120,23 @@ class Up:
 
     def ask(self, query: str) -> list[Any]:
         """The rows that its database answers."""
-        (url,) = re.findall("^DATABASE_URL=(.*)", (self.data / "services.env").read_text(), re.MULTILINE)
-        with psycopg.connect(url) as connection:
+        with psycopg.connect(self._service("DATABASE_URL")) as connection:
             return connection.execute(query).fetchall()
+
+    def indexed(self) -> int:
+        """How many rows the collections of its Chroma hold; none, while it does not answer."""
+        collections = self._service("CHROMA_URL") + COLLECTIONS
+        try:
+            with httpx.Client(verify=False, timeout=60) as client:
+                ids = [each["id"] for each in client.get(collections).raise_for_status().json()]
+                counts = [client.get(f"{collections}/{id}/count").raise_for_status() for id in ids]
+        except httpx.HTTPError:
+            return 0
+        return sum(count.json() for count in counts)
+
+    def _service(self, name: str) -> str:
+        (url,) = re.findall(f"^{name}=(.*)", (self.data / "services.env").read_text(), re.MULTILINE)
+        return str(url)
 
     def is_idle(self) -> bool:
         """Whether it has done all that was asked of it."""

@@ -20,7 +20,7 @@ from tests.web_server import WebServer
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 CASES = int(os.environ.get("FUZZ_CASES", "0"))
 # The short run is the same each time; the long one goes where nobody was.
-SHORT = ("--phases", "examples,fuzzing", "--max-examples", "4", "--seed", "1")
+SHORT = ("--phases", "examples,fuzzing", "--max-examples", "2", "--seed", "1")
 # What is systematic, about 100 requests an operation, is the same in each round.
 FIRST = ("--phases", "examples,coverage,fuzzing,stateful", "--max-examples", "50")
 FURTHER = ("--phases", "fuzzing,stateful", "--max-examples", "50")

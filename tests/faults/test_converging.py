@@ -180,7 +180,7 @@ def test_the_stores_end_equal_and_search_never_lies(settings: Any) -> None:
 
 # Not shrunk: a failing run is a dozen steps, and each try of a shorter one takes half a second.
 EXAMPLES = settings(
-    max_examples=30,
+    max_examples=20,
     stateful_step_count=12,
     deadline=None,
     phases=[Phase.generate],
