@@ -17,6 +17,8 @@ from semantix.embedded.chroma import COLLECTIONS
 from tests.free_port import free_port
 from tests.waiting import wait_until
 
+# What was away is tried again at once: for how long it is left alone is not what is tested here.
+SOON = {"OUTBOX_CIRCUIT_CAP_SECONDS": "1"}
 ROOT = Path(__file__).resolve().parent.parent.parent
 LAST_LINE = "Ctrl-C stops everything."
 # Any one will do that is not root; it need not exist.
@@ -165,7 +167,7 @@ class Home:
     def up(self, **environment: str) -> Up:
         """The running one; started, where none is, in `environment`."""
         if self._up is None or self._up.process.poll() is not None:
-            self._up = Up(self.data, **environment)
+            self._up = Up(self.data, **SOON | environment)
             self._up.wait_until_up()
         return self._up
 
