@@ -76,7 +76,7 @@ def start(
             log.parent.mkdir(parents=True, exist_ok=True)
             config.write_text(json.dumps(server_config(folder, listening, open_collections), indent=2))
             argv = [*_program(), "run", str(config)]
-            child = Child("Chroma", argv, log=log, stop_signals=STOP_SIGNALS)
+            child = Child("Chroma", argv, log=log, stop_signals=STOP_SIGNALS, background=True)
         except OSError as error:
             raise StartError(
                 f"Cannot keep an index in {folder}: {error.strerror} ({error.filename})"
