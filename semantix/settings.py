@@ -213,6 +213,8 @@ DATABASES["default"]["OPTIONS"] = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
 } | DATABASES["default"].get("OPTIONS", {})
+# Seconds after which a request gives up its connection to a server that is there and does not answer (frozen, paused).
+DATABASE_WAIT_SECONDS = env.float("DATABASE_WAIT_SECONDS", default=60.0)
 # A version's time is that of the statement that made it, like the row's own `updated_at`: the two are equal, and
 # who had to wait for another's change comes after it (a transaction's time would be from before the wait).
 PGHISTORY_CREATED_AT_FUNCTION = "statement_timestamp()"

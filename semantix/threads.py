@@ -18,6 +18,8 @@ from django.core.signals import request_started
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
+from semantix.deadline import Deadline
+
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Message], Awaitable[None]]
@@ -34,18 +36,26 @@ class ThreadedHandler(ASGIHandler):
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         body = await _whole(receive)
         if body is not None:
-            loop = asyncio.get_running_loop()
-            for message in await loop.run_in_executor(self.executor, self._answer, scope, body):
+            for message in await self._answer_within_time(scope, body):
                 await send(message)
 
-    def _answer(self, scope: Any, body: IO[bytes]) -> tuple[Message, Message]:
-        set_script_prefix(get_script_prefix(scope))
-        request_started.send(sender=self.__class__, scope=scope)
-        response = self._response(scope, body)
+    async def _answer_within_time(self, scope: Any, body: IO[bytes]) -> tuple[Message, Message]:
+        loop, deadline = asyncio.get_running_loop(), Deadline()
+        timer = loop.call_later(settings.DATABASE_WAIT_SECONDS, deadline.hang_up)
         try:
-            content = b"".join(response)
+            return await loop.run_in_executor(self.executor, self._answer, scope, body, deadline)
         finally:
-            response.close()
+            timer.cancel()
+
+    def _answer(self, scope: Any, body: IO[bytes], deadline: Deadline) -> tuple[Message, Message]:
+        with deadline:
+            set_script_prefix(get_script_prefix(scope))
+            request_started.send(sender=self.__class__, scope=scope)
+            response = self._response(scope, body)
+            try:
+                content = b"".join(response)
+            finally:
+                response.close()
         start = {"type": "http.response.start", "status": response.status_code, "headers": _headers(response)}
         return start, {"type": "http.response.body", "body": content}
 

@@ -3,16 +3,19 @@
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from semantix.embedded import postgres
 from semantix.embedded.service import Service
 from tests.keys import memory
 from tests.processes import manage
+from tests.waiting import wait_until
 from tests.web_server import WebServer
 
 # Seconds until a client gives up; far above the time to connect, far below a hang.
@@ -74,6 +77,34 @@ def test_a_server_that_is_stopped_is_503_at_once_and_served_again_when_it_is_bac
 def test_a_server_that_does_not_answer_is_503_within_the_time_to_connect(mute_server: str) -> None:
     with WebServer(DATABASE_URL=mute_server) as server:
         assert_unavailable(server)
+
+
+@contextmanager
+def frozen(store: Service) -> Iterator[None]:
+    """Its processes are there and keep their connections, and do nothing."""
+    processes = [psutil.Process(store.pid), *psutil.Process(store.pid).children(recursive=True)]
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
+
+
+def test_a_server_that_is_frozen_is_503_within_the_time_to_wait(tmp_path: Path) -> None:
+    store = own_postgres(tmp_path / "postgres")
+    try:
+        assert manage("migrate", DATABASE_URL=store.url).returncode == 0
+        with WebServer(DATABASE_URL=store.url, DATABASE_WAIT_SECONDS="3", WEB_THREADS="2") as server:
+            wait_until(lambda: ask(server, *REQUESTS[0]).status_code == 201)
+
+            with frozen(store):
+                assert_unavailable(server)
+
+            wait_until(lambda: ask(server, *REQUESTS[0]).status_code == 201)
+    finally:
+        store.stop()
 
 
 def test_the_admin_says_so_on_a_page() -> None:
