@@ -20,6 +20,7 @@ from memories.selectors import AGGREGATES, events_of, memories, similar_to, vers
 from memories.text import searchable_text
 from outbox.admin import EventAdmin, rendering
 from outbox.admin.paging import BoundedPaginator
+from outbox.admin.reading import ReadOnly
 from outbox.models import Event, Status
 
 admin.site.unregister(LibrarysOwn)
@@ -38,7 +39,7 @@ class SyncFilter(admin.SimpleListFilter):
 
 
 @admin.register(MemoryLog)
-class MemoryLogAdmin(admin.ModelAdmin[MemoryLog]):
+class MemoryLogAdmin(ReadOnly, admin.ModelAdmin[MemoryLog]):
     """Memories are read here; they are written by their owners, over the API."""
 
     list_display = ("id", "task", "agent", "user_id", "project_id", "date", "version", "state")
@@ -71,22 +72,6 @@ class MemoryLogAdmin(admin.ModelAdmin[MemoryLog]):
         "indexed_version",
     )
     readonly_fields = fields
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: MemoryLog | None = None) -> bool:
-        return False
-
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> Any:
-        nothing_to_save = {"show_save": False, "show_save_and_continue": False}
-        return super().changeform_view(request, object_id, form_url, (extra_context or {}) | nothing_to_save)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[MemoryLog]:
         return memories()
@@ -121,12 +106,15 @@ class MemoryLogAdmin(admin.ModelAdmin[MemoryLog]):
 
     @admin.display(description="similar memories")
     def similar(self, row: MemoryLog) -> SafeString:
-        found = ((link(near), f"{near.similarity:.3f}", near.task[:100]) for near in similar_to(row))
-        return format_html_join("", '<div>{} <span style="opacity:.7">{}</span> {}</div>', found) or NONE
+        found = ((link(near), f"{near.similarity:.3f}") for near in similar_to(row))
+        return format_html_join("", '<div>{} <span style="opacity:.7">{}</span></div>', found) or NONE
 
     @admin.display(description="versions")
     def versions(self, row: MemoryLog) -> SafeString:
-        found = ((state.pgh_created_at, state.pgh_label, state.version) for state in versions(row.id))
+        found = (
+            (rendering.moment(state.pgh_created_at), state.pgh_label, state.version)
+            for state in versions(row.id)
+        )
         return format_html_join("", "<div>{} {}, version {}</div>", found)
 
     @admin.display(description="its events")
@@ -231,10 +219,14 @@ class APIKeyAdmin(APIKeyModelAdmin):
         "created",
         "expiry_date",
         "last_used_at",
-        "revoked",
+        "state",
     )
     list_filter = ("revoked",)
     search_fields = ("prefix", "name", "user_id", "project_id")  # type: ignore[assignment]
+
+    @admin.display(description="state", ordering="revoked")
+    def state(self, key: APIKey) -> SafeString:
+        return rendering.badge("revoked" if key.revoked else "expired" if key.has_expired else "valid")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
         """Whose a key is never changes: another tenant gets another key."""

@@ -9,8 +9,11 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
+from django_q.models import Schedule
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from semantix.console.tasks import NarrowScheduleAdmin
 
 
 class ThemedUserAdmin(UserAdmin[User]):
@@ -19,8 +22,8 @@ class ThemedUserAdmin(UserAdmin[User]):
     change_password_form = AdminPasswordChangeForm
 
 
-# Pages whose forms need unfold's own widgets.
-OWN: dict[type[Any], type[Any]] = {User: ThemedUserAdmin, Group: GroupAdmin}
+# Pages whose forms need unfold's own widgets, or that another app lays out badly.
+OWN: dict[type[Any], type[Any]] = {User: ThemedUserAdmin, Group: GroupAdmin, Schedule: NarrowScheduleAdmin}
 
 
 def themed(page: type[Any]) -> type[Any]:

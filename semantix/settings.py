@@ -144,6 +144,7 @@ AUTH_PASSWORD_VALIDATORS = [
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_TZ = True
+FORMAT_MODULE_PATH = "semantix.formats"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Of this app only the abstract model is used: its own table is not made.

@@ -13,38 +13,35 @@ from memories.conversations import flushing, reading
 from memories.conversations.models import BufferSwitch, Conversation, ConversationGap, ConversationPart
 from memories.conversations.redis_client import RedisAway
 from outbox.admin.paging import BoundedPaginator
+from outbox.admin.reading import ReadOnly
 
 
-class ReadOnly:
-    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
+class Untouched(ReadOnly):
+    """No action either."""
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
 
-
-class PartInline(ReadOnly, admin.TabularInline[ConversationPart, Conversation]):
+class PartInline(Untouched, admin.TabularInline[ConversationPart, Conversation]):
     model = ConversationPart
     fields = ("number", "memory", "first_turn", "last_turn", "characters")
 
 
-class GapInline(ReadOnly, admin.TabularInline[ConversationGap, Conversation]):
+class GapInline(Untouched, admin.TabularInline[ConversationGap, Conversation]):
     model = ConversationGap
     fields = ("after_turn", "before_turn", "at_least", "reason", "noticed_at")
 
 
 @admin.register(Conversation)
-class ConversationAdmin(ReadOnly, admin.ModelAdmin[Conversation]):
+class ConversationAdmin(Untouched, admin.ModelAdmin[Conversation]):
     list_display = (
         "conversation_id",
         "user_id",
         "project_id",
         "saved_turns",
         "waiting",
-        "in_redis",
+        "buffer",
         "last_turn_at",
         "closed_at",
     )
@@ -62,9 +59,9 @@ class ConversationAdmin(ReadOnly, admin.ModelAdmin[Conversation]):
             "closed_at",
             "saved_turns",
         ),
-        *("waiting_turns", "in_redis"),
+        *("waiting_turns", "buffer"),
     )
-    readonly_fields = ("waiting_turns",)
+    readonly_fields = ("waiting_turns", "buffer")
     inlines = (PartInline, GapInline)
     actions = ("save_now",)
 
@@ -82,6 +79,10 @@ class ConversationAdmin(ReadOnly, admin.ModelAdmin[Conversation]):
     def waiting(self, row: Any) -> int | None:
         count: int | None = row.waiting
         return count
+
+    @admin.display(description="they wait in", ordering="in_redis")
+    def buffer(self, row: Conversation) -> str:
+        return "Redis" if row.in_redis else "PostgreSQL"
 
     @admin.display(description="turns that wait to be saved")
     def waiting_turns(self, row: Conversation) -> SafeString | str:
@@ -106,5 +107,5 @@ class ConversationAdmin(ReadOnly, admin.ModelAdmin[Conversation]):
 
 
 @admin.register(BufferSwitch)
-class BufferSwitchAdmin(ReadOnly, admin.ModelAdmin[BufferSwitch]):
+class BufferSwitchAdmin(Untouched, admin.ModelAdmin[BufferSwitch]):
     list_display = ("__str__", "diverted_at", "retry_at", "reason", "generation")

@@ -1,16 +1,20 @@
 """Actions on many rows: first a page that says exactly how many and what will happen, then the deed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin import helpers
 from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.utils import quote
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.safestring import SafeString
 
 Rows = QuerySet[Any]
 
@@ -28,6 +32,10 @@ class Deed:
     act: Callable[[Rows, str, str], int]
     asks_reason: bool = False
     noun: tuple[str, str] = ("event", "events")
+
+    @property
+    def action(self) -> str:
+        return self.name.lower()
 
     def count(self, number: int) -> str:
         return f"{number} {self.noun[number != 1]}"
@@ -48,10 +56,35 @@ def confirmed(deed: Deed) -> Callable[..., HttpResponse | None]:
         message = f"{deed.count(count)} {deed.done}{f': {reason}' if reason else ''}"
         _log(request, model_admin.model, chosen, message)
         messages.success(request, f"{message}.")
-        return None
+        page = _page_it_came_from(model_admin, request)
+        return HttpResponseRedirect(page) if page else None
 
-    action.__name__ = deed.name.lower()
+    action.__name__ = deed.action
     return action
+
+
+def buttons(row: Model, deeds: Sequence[Deed], site: str) -> SafeString:
+    """For a row's own page: its form is sent to the list instead, where the action asks first."""
+    context = {
+        "row": row,
+        "deeds": deeds,
+        "list": _url(row, "changelist", site),
+        "checkbox": helpers.ACTION_CHECKBOX_NAME,
+    }
+    return render_to_string("admin/outbox/buttons.html", context)
+
+
+def _page_it_came_from(model_admin: Any, request: HttpRequest) -> str | None:
+    """The page of the only row chosen, where a button on it was pressed."""
+    chosen = request.POST.getlist(helpers.ACTION_CHECKBOX_NAME)
+    if "from_its_page" not in request.POST or len(chosen) != 1:
+        return None
+    return _url(model_admin.model, "change", model_admin.admin_site.name, quote(chosen[0]))
+
+
+def _url(model: Model | type[Model], page: str, site: str, *args: str) -> str:
+    opts = model._meta  # noqa: SLF001
+    return reverse(f"{site}:{opts.app_label}_{opts.model_name}_{page}", args=args)
 
 
 def _ask(model_admin: Any, request: HttpRequest, deed: Deed, count: int, *, missing: bool) -> HttpResponse:
@@ -67,6 +100,7 @@ def _ask(model_admin: Any, request: HttpRequest, deed: Deed, count: int, *, miss
         "select_across": request.POST.get("select_across", "0"),
         "chosen": request.POST.getlist(helpers.ACTION_CHECKBOX_NAME),
         "checkbox": helpers.ACTION_CHECKBOX_NAME,
+        "page": _page_it_came_from(model_admin, request),
         "media": model_admin.media,
     }
     return TemplateResponse(request, "admin/outbox/confirm.html", context)

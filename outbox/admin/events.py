@@ -9,9 +9,10 @@ from django.utils.safestring import SafeString
 
 from outbox import dead_letters, replaying
 from outbox.admin import rendering
-from outbox.admin.confirming import Deed, confirmed
+from outbox.admin.confirming import Deed, buttons, confirmed
 from outbox.admin.filters import AgeFilter, ErrorFilter, TypeFilter
 from outbox.admin.paging import BoundedPaginator
+from outbox.admin.reading import ReadOnly
 from outbox.models import Event, Status
 
 RETRY = Deed(
@@ -39,7 +40,7 @@ REPLAY = Deed(
 
 
 @admin.register(Event)
-class EventAdmin(admin.ModelAdmin[Event]):
+class EventAdmin(ReadOnly, admin.ModelAdmin[Event]):
     """Nothing here is edited: events are history. What a person decides is an action."""
 
     list_display = ("id", "type", "subject", "state", "attempts", "error", "created_at", "delivered_at")
@@ -54,6 +55,7 @@ class EventAdmin(admin.ModelAdmin[Event]):
         "type",
         "subject",
         "state",
+        "decide",
         "history",
         "shown_payload",
         "shown_headers",
@@ -62,22 +64,9 @@ class EventAdmin(admin.ModelAdmin[Event]):
     )
     readonly_fields = fields
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Event | None = None) -> bool:
-        return False
-
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> Any:
-        """Permission to change is permission to act; there is nothing to save."""
-        nothing_to_save = {"show_save": False, "show_save_and_continue": False}
-        return super().changeform_view(request, object_id, form_url, (extra_context or {}) | nothing_to_save)
+    def get_fields(self, request: HttpRequest, obj: Event | None = None) -> Any:
+        fields = super().get_fields(request, obj)
+        return fields if self.has_change_permission(request, obj) else [f for f in fields if f != "decide"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
         rows = super().get_queryset(request)
@@ -112,6 +101,12 @@ class EventAdmin(admin.ModelAdmin[Event]):
     @admin.display(description="last error")
     def error(self, event: Event) -> str:
         return event.last_error[:120]
+
+    @admin.display(description="what can be done")
+    def decide(self, event: Event) -> SafeString:
+        this = Event.objects.filter(pk=event.pk)
+        possible = [deed for deed in (RETRY, DISCARD, REPLAY) if deed.eligible(this).exists()]
+        return buttons(event, possible, self.admin_site.name)
 
     @admin.display(description="what happened")
     def history(self, event: Event) -> SafeString:

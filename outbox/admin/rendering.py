@@ -1,11 +1,14 @@
 """Parts of the admin's pages, as HTML that the stock admin and its themes show alike."""
 
 import json
+from datetime import datetime
 from typing import Any
 
 from django.template.loader import render_to_string
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.timezone import localtime
 
 from outbox.models import Event
 
@@ -20,6 +23,7 @@ COLOURS = {
     "embedded": "#1d4ed8",
     "indexed": "#15803d",
     "failed": "#b91c1c",
+    "valid": "#15803d",
 }
 
 
@@ -30,6 +34,10 @@ def badge(status: str) -> SafeString:
         COLOURS.get(status, "#6b7280"),
         status,
     )
+
+
+def moment(at: datetime) -> str:
+    return date_format(localtime(at), "Y-m-d H:i:s")
 
 
 def json_block(value: Any) -> SafeString:

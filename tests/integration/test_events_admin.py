@@ -5,7 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
 from django.db import transaction
 from django.test import Client
 
@@ -113,3 +114,57 @@ def test_the_tenants_of_dead_letters_are_offered(olga: Client) -> None:
 
     assert "tenant=alice%2Fweb" in page
     assert "tenant=bob" not in page
+
+
+def dead() -> Event:
+    event = event_of(remember(ALICE))
+    Event.objects.filter(pk=event.pk).update(status=Status.DEAD, attempts=8, last_error="TypeError: no")
+    return event
+
+
+def press(client: Client, action: str, event: Event, **more: str) -> Any:
+    """A button of the event's page: its form with all that stands in it, sent to the list."""
+    form = {"action": action, "_selected_action": str(event.pk), "from_its_page": "yes", **more}
+    return client.post(LIST, form, follow=True)
+
+
+def buttons(client: Client, event: Event) -> list[str]:
+    page = client.get(f"{LIST}{event.pk}/change/").content.decode()
+    return re.findall(rf'name="action" value="(\w+)" formaction="{LIST}"', page)
+
+
+def test_an_events_own_page_offers_what_can_be_done_with_it(olga: Client) -> None:
+    event = dead()
+    assert buttons(olga, event) == ["retry", "discard"]
+    Event.objects.filter(pk=event.pk).update(status=Status.CLAIMED)
+    assert buttons(olga, event) == []
+
+
+def test_a_button_asks_first_does_it_and_leads_back_to_the_page(olga: Client) -> None:
+    event = dead()
+
+    asked = press(olga, "retry", event).content.decode()
+    assert "1 event</strong> would wait for delivery again" in asked
+    assert f'<a href="{LIST}{event.pk}/change/"' in asked
+    assert 'name="from_its_page"' in asked
+    event.refresh_from_db()
+    assert event.status == Status.DEAD
+
+    done = press(olga, "retry", event, confirmed="yes")
+    assert done.redirect_chain[-1][0] == f"{LIST}{event.pk}/change/"
+    assert "1 event retried." in done.content.decode()
+    assert event.interventions.get().by == "olga"
+    assert LogEntry.objects.get().object_id == str(event.pk)
+
+
+def test_who_may_only_look_has_no_buttons() -> None:
+    victor = Client()
+    viewer = User.objects.create_user("victor", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_event"))
+    victor.force_login(viewer)
+    event = dead()
+
+    assert buttons(victor, event) == []
+    press(victor, "retry", event, confirmed="yes")
+    event.refresh_from_db()
+    assert event.status == Status.DEAD

@@ -2,6 +2,7 @@
 const table = document.getElementById("live-updates");
 const rows = table.querySelector("tbody");
 const state = document.getElementById("live-state");
+const nothing = document.getElementById("live-nothing");
 const MOST_ROWS = 200;
 
 const source = new EventSource(table.dataset.source);
@@ -11,6 +12,7 @@ source.onerror = () => { state.textContent = "The connection broke; trying again
 for (const type of ["vector.stored", "vector.deleted"]) {
   source.addEventListener(type, (message) => {
     const update = JSON.parse(message.data);
+    nothing.hidden = true;
     const row = rows.insertRow(0);
     const when = new Date(update.at).toLocaleTimeString();
     for (const value of [when, update.type, update.memory_id, update.user_id, update.project_id]) {

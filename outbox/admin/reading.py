@@ -1,0 +1,26 @@
+"""Pages that are read: nothing is added or deleted there, and nothing saved."""
+
+from typing import Any
+
+from django.http import HttpRequest
+
+
+class ReadOnly:
+    """For a ModelAdmin or an inline, before it among the bases. Permission to change stays: it is what actions ask."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        nothing_to_save = {"show_save": False, "show_save_and_continue": False}
+        context = (extra_context or {}) | nothing_to_save
+        return super().changeform_view(request, object_id, form_url, context)  # type: ignore[misc]
