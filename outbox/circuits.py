@@ -46,9 +46,16 @@ INSERT INTO outbox_circuit (dependency, types, failures, reason)
 SELECT unnest(%s::text[]), '{}', 0, '' ON CONFLICT DO NOTHING
 """
 
+# What it was open for goes on record. The lock lets one of two that close it together find it open.
 CLOSE = """
-UPDATE outbox_circuit SET failures = 0, reason = '', types = '{}', opened_at = NULL, open_until = NULL
-WHERE dependency = %(dependency)s AND opened_at IS NOT NULL
+WITH away AS (
+    SELECT * FROM outbox_circuit WHERE dependency = %(dependency)s AND opened_at IS NOT NULL FOR UPDATE
+), closed AS (
+    UPDATE outbox_circuit c SET failures = 0, reason = '', types = '{}', opened_at = NULL, open_until = NULL
+    FROM away WHERE c.dependency = away.dependency
+)
+INSERT INTO outbox_outage (dependency, opened_at, closed_at, failures, reason)
+SELECT dependency, opened_at, statement_timestamp(), failures, reason FROM away
 """
 
 # One prober among all clusters: moving the deadline is what wins.

@@ -182,6 +182,24 @@ class Circuit(models.Model):
         return f"{self.dependency} ({'open' if self.opened_at else 'closed'})"
 
 
+class Outage(models.Model):
+    """A time in which a circuit was open, written when it closed; one that is open now stands in its circuit."""
+
+    dependency = models.TextField()
+    opened_at = models.DateTimeField()
+    closed_at = models.DateTimeField()
+    failures = models.PositiveIntegerField(help_text="tries that found it away; 0: a person had opened it")
+    reason = models.TextField()
+
+    class Meta:
+        db_table = "outbox_outage"
+        ordering = ("-closed_at",)
+        indexes = (models.Index(fields=("closed_at",), name="outbox_outage_closed_at"),)
+
+    def __str__(self) -> str:
+        return f"{self.dependency} away from {self.opened_at:%H:%M:%S} to {self.closed_at:%H:%M:%S}"
+
+
 class Relay(models.Model):
     """A running cluster's pusher, seen every few seconds: how doctor and health know that one is alive."""
 

@@ -39,6 +39,9 @@ SELECT count(*), max(since) FROM deleted
 COUNT = f"SELECT (SELECT count(*) FROM ({DELIVERED}) d) + (SELECT count(*) FROM ({DISCARDED}) g)"
 
 
+OUTAGES = "DELETE FROM outbox_outage WHERE closed_at < now() - make_interval(days => %(days)s)"
+
+
 def prunable(*, days: int | None = None) -> int:
     """How many events `prune` would delete now."""
     with connection.cursor() as cursor:
@@ -57,6 +60,8 @@ def prune(
     Stops after about `seconds`, when given; the rest is the next run's. `on_batch` is told each batch's number.
     """
     deadline = None if seconds is None else time.monotonic() + seconds
+    with connection.cursor() as cursor:
+        cursor.execute(OUTAGES, _parameters(days))  # few, and no event
     total = 0
     for selected in (DELIVERED, DISCARDED):
         parameters = _parameters(days)

@@ -6,15 +6,19 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from outbox import circuits
 from outbox.admin import rendering
 from outbox.admin.confirming import Deed, confirmed
-from outbox.models import Circuit
+from outbox.admin.reading import ReadOnly
+from outbox.models import Circuit, Outage
 from outbox.registry import types_needing
 
 BY_HAND = timedelta(hours=1)
+# How many a circuit's page tells of.
+OUTAGES = 20
 
 
 def _open(rows: QuerySet[Circuit], by: str, reason: str) -> int:
@@ -48,7 +52,7 @@ CLOSE = Deed(
 
 
 @admin.register(Circuit)
-class CircuitAdmin(admin.ModelAdmin[Circuit]):
+class CircuitAdmin(ReadOnly, admin.ModelAdmin[Circuit]):
     """All that handlers say they need, and what was found to be away besides."""
 
     list_display = ("dependency", "state", "waiting_types", "failures", "reason", "opened_at", "open_until")
@@ -60,15 +64,10 @@ class CircuitAdmin(admin.ModelAdmin[Circuit]):
         "reason",
         "opened_at",
         "open_until",
+        "outages",
     )
     fields = readonly_fields
     actions = (confirmed(OPEN), confirmed(CLOSE))
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Circuit | None = None) -> bool:
-        return False
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -83,3 +82,14 @@ class CircuitAdmin(admin.ModelAdmin[Circuit]):
     @admin.display(description="events that need it")
     def waiting_types(self, circuit: Circuit) -> str:
         return ", ".join(sorted({*circuit.types, *types_needing(circuit.dependency)}))
+
+    @admin.display(description="last outages")
+    def outages(self, circuit: Circuit) -> SafeString:
+        found = Outage.objects.filter(dependency=circuit.dependency)[:OUTAGES]
+        lines = ((rendering.moment(o.opened_at), _length(o), o.reason) for o in found)
+        return format_html_join("", "<div>{}, for {}: {}</div>", lines) or SafeString("none on record")
+
+
+def _length(outage: Outage) -> timedelta:
+    """In whole seconds, at least one."""
+    return timedelta(seconds=max(1, round((outage.closed_at - outage.opened_at).total_seconds())))

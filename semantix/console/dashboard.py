@@ -24,8 +24,12 @@ class Card:
     note: str = ""
     link: str = ""
     alarming: bool = False
-    # Chart.js data as JSON; empty for a figure without a history.
-    chart: str = ""
+    # Chart.js data as JSON; empty where the last half hour has nothing of it, None for what has no history.
+    chart: str | None = None
+
+    @property
+    def drawn(self) -> bool:
+        return self.chart is not None
 
 
 def context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
@@ -42,7 +46,7 @@ def cards(now: statistics.Statistics, history: Sequence[Minute]) -> list[Card]:
         _success(history),
         _latency(now, history),
         _dead(now, history),
-        _circuits(now),
+        _circuits(now, history),
         _cache(history),
     ]
 
@@ -119,7 +123,7 @@ def _dead(now: statistics.Statistics, history: Sequence[Minute]) -> Card:
     )
 
 
-def _circuits(now: statistics.Statistics) -> Card:
+def _circuits(now: statistics.Statistics, history: Sequence[Minute]) -> Card:
     away = [circuit.dependency for circuit in now.circuits]
     link = reverse("admin:outbox_circuit_changelist")
     return Card(
@@ -128,6 +132,7 @@ def _circuits(now: statistics.Statistics) -> Card:
         "away" if away else "no circuit is open",
         link,
         bool(away),
+        _chart(history, Away=(RED, [m.away for m in history])),
     )
 
 
@@ -147,6 +152,9 @@ def _cache(history: Sequence[Minute]) -> Card:
 
 
 def _chart(history: Sequence[Minute], **lines: tuple[str, Sequence[float | None]]) -> str:
+    """Empty where there is nothing to draw."""
+    if not any(point is not None for _colour, points in lines.values() for point in points):
+        return ""
     return json.dumps(
         {
             "labels": [minute.start.strftime("%H:%M") for minute in history],
@@ -158,11 +166,21 @@ def _chart(history: Sequence[Minute], **lines: tuple[str, Sequence[float | None]
                     "backgroundColor": colour,
                     "displayYAxis": True,
                     "maxTicksXLimit": 6,
+                    "pointStyle": ["circle" if alone else False for alone in _alone(points)],
                 }
                 for label, (colour, points) in lines.items()
             ],
         }
     )
+
+
+def _alone(points: Sequence[float | None]) -> list[bool]:
+    """Which points have no neighbour that a line could lead to."""
+    around = [None, *points, None]
+    return [
+        point is not None and before is None and after is None
+        for before, point, after in zip(around, points, around[2:], strict=False)
+    ]
 
 
 def _milliseconds(value: float | None) -> str:

@@ -45,6 +45,13 @@ WITH span AS (
            percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP
                (ORDER BY extract(epoch FROM delivered_at - due_at)::float8 * 1000) AS latency
     FROM moved, span WHERE delivered_at IS NOT NULL GROUP BY 1
+), away AS (
+    SELECT minute, count(DISTINCT dependency) AS count
+    FROM minutes JOIN (
+        SELECT dependency, opened_at, closed_at FROM outbox_outage, span WHERE closed_at >= span.start
+      UNION ALL
+        SELECT dependency, opened_at, 'infinity' FROM outbox_circuit WHERE opened_at IS NOT NULL
+    ) outage ON opened_at < minute + interval '1 minute' AND closed_at >= minute GROUP BY 1
 ), failed AS (
     SELECT date_bin('1 minute', at, span.start) AS minute, count(*) AS count FROM outbox_failure, span
     WHERE at >= span.start GROUP BY 1
@@ -54,9 +61,10 @@ SELECT minute, coalesce(delivered.count, 0), coalesce(failed.count, 0), coalesce
        delivered.latency,
        extract(epoch FROM least(minute + interval '1 minute', now()) - least(open.first_due, min(ended.first_due)
            OVER (ORDER BY minute ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING)))::float8,
-       coalesce(used.hits, 0), coalesce(used.misses, 0)
+       coalesce(used.hits, 0), coalesce(used.misses, 0), coalesce(away.count, 0)
 FROM minutes CROSS JOIN open LEFT JOIN published USING (minute) LEFT JOIN ended USING (minute)
 LEFT JOIN delivered USING (minute) LEFT JOIN failed USING (minute) LEFT JOIN embedding_cache_use used USING (minute)
+LEFT JOIN away USING (minute)
 ORDER BY minute
 """
 
@@ -64,7 +72,8 @@ ORDER BY minute
 @dataclass(frozen=True)
 class Minute:
     """`waiting` and `oldest_seconds` are as of its end; `died` were given up in it; `latency` is p50, p95 and p99 in
-    milliseconds of what it delivered; hits and misses are the embedding cache's.
+    milliseconds of what it delivered; hits and misses are the embedding cache's; `away` is how many dependencies had
+    an open circuit at some moment of it.
     """
 
     start: datetime
@@ -76,6 +85,7 @@ class Minute:
     oldest_seconds: float
     hits: int
     misses: int
+    away: int
 
     @property
     def success_percent(self) -> float | None:
@@ -97,8 +107,8 @@ def last_minutes(minutes: int = MINUTES) -> list[Minute]:
 
 
 def _minute(row: tuple[Any, ...]) -> Minute:
-    start, delivered, failed, died, waiting, latency, oldest, hits, misses = row
+    start, delivered, failed, died, waiting, latency, oldest, hits, misses, away = row
     percentiles = tuple(round(ms, 2) for ms in latency) if latency else None
     # Nothing older than the minute's end was open: negative, or none at all.
     oldest = max(0.0, round(oldest or 0.0, 1))
-    return Minute(start, delivered, failed, died, waiting, percentiles, oldest, hits, misses)
+    return Minute(start, delivered, failed, died, waiting, percentiles, oldest, hits, misses, away)

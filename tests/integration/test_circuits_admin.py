@@ -1,14 +1,16 @@
 """Circuits in the admin: a person opens one before a maintenance, and closes one that need not wait any longer."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
+from django.utils import timezone
 
-from outbox import Unavailable, circuits
-from outbox.models import Circuit
+from outbox import Unavailable, circuits, pruning
+from outbox.models import Circuit, Outage
 from tests.outbox.published import NOTED, claim_all, ids, publish
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -103,3 +105,26 @@ def test_who_may_only_look_neither_opens_nor_closes() -> None:
     circuits.open_circuit(Unavailable("oven", "it is cold"))
     act(client, "close", "oven", confirmed="yes")
     assert circuits.is_open("oven")
+
+
+def test_what_was_away_stays_on_record_and_on_its_page(olga: Client) -> None:
+    circuits.open_circuit(Unavailable("oven", "it is cold"))
+    assert not Outage.objects.exists()
+    assert circuits.close_circuit("oven")
+    assert not circuits.close_circuit("oven")
+
+    outage = Outage.objects.get()
+    assert (outage.dependency, outage.failures, outage.reason) == ("oven", 1, "it is cold")
+    assert outage.opened_at < outage.closed_at
+    page = olga.get(f"{LIST}oven/change/").content.decode()
+    assert f"{outage.opened_at:%Y-%m-%d %H:%M:%S}, for 0:00:01: it is cold" in page
+
+
+def test_the_record_is_kept_as_long_as_events_are() -> None:
+    for days in (2, 40):
+        then = timezone.now() - timedelta(days=days)
+        Outage.objects.create(dependency="oven", opened_at=then, closed_at=then, failures=days, reason="cold")
+
+    pruning.prune(days=30)
+
+    assert [outage.failures for outage in Outage.objects.all()] == [2]

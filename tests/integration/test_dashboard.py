@@ -13,7 +13,8 @@ from pytest_django.fixtures import Settings
 
 from memories import cache_use
 from memories.models import EmbeddingCacheUse
-from outbox.models import Failure, Status
+from outbox import Unavailable, circuits
+from outbox.models import Failure, Outage, Status
 from semantix.console.dashboard import cards
 from semantix.console.history import Minute, last_minutes
 from tests.outbox.published import publish
@@ -131,7 +132,7 @@ def test_a_day_of_the_cache_is_kept(start: datetime, monkeypatch: pytest.MonkeyP
 def test_the_cards_show_the_cache_with_its_history(settings: Settings) -> None:
     settings.EMBEDDING_BACKEND, settings.GOOGLE_API_KEY = "google", "a-key"
     now = timezone.now().replace(second=0, microsecond=0)
-    history = [Minute(now, 0, 0, 0, 0, None, 0, 9, 1), Minute(now + MINUTE, 0, 0, 0, 0, None, 0, 0, 0)]
+    history = [Minute(now, 0, 0, 0, 0, None, 0, 9, 1, 0), Minute(now + MINUTE, 0, 0, 0, 0, None, 0, 0, 0, 0)]
 
     card = {card.title: card for card in shown(history)}["Embedding cache"]
 
@@ -171,3 +172,34 @@ def test_the_page_opens_with_nothing_in_the_tables(client: Client) -> None:
 
     assert "Oldest waits" in page
     assert "No cluster has been heard of" in page
+
+
+def test_each_minute_says_how_many_dependencies_were_away(start: datetime) -> None:
+    for name, opened, closed in (("oven", 70, 130), ("oven", 135, 140), ("sink", 90, 95)):
+        Outage.objects.create(
+            dependency=name,
+            opened_at=start + seconds(opened),
+            closed_at=start + seconds(closed),
+            failures=1,
+            reason="it is cold",
+        )
+    assert [minute.away for minute in minutes(start, 4)] == [0, 2, 1, 0]
+
+    circuits.open_circuit(Unavailable("oven", "it is cold"))
+    history = last_minutes()
+    assert (history[0].away, history[-1].away) == (0, 1)
+    card = {card.title: card for card in shown(history)}["Dependencies"]
+    assert card.chart
+    assert json.loads(card.chart)["datasets"][0]["data"][-1] == 1
+
+
+def test_a_point_without_neighbours_is_drawn_and_nothing_makes_no_chart(start: datetime) -> None:
+    delivered(start, start + seconds(1))
+    history = minutes(start - MINUTE, 3)
+    by_title = {card.title: card for card in shown(history)}
+    chart = by_title["Publishing to delivery"].chart
+    assert chart
+    assert json.loads(chart)["datasets"][0]["pointStyle"] == [False, "circle", False]
+
+    empty = {card.title: card for card in shown(minutes(start - 3 * MINUTE, 2))}["Publishing to delivery"]
+    assert (empty.chart, empty.drawn) == ("", True)
