@@ -1,5 +1,9 @@
 """The last lines of a start: where everything is, and a first request to copy."""
 
+import shlex
+import sys
+from pathlib import Path
+
 from django.conf import settings
 
 from semantix.up.access import Access
@@ -41,7 +45,7 @@ def announcement(url: str, access: Access, first_password: str | None) -> str:
 
 def _admin(first_password: str | None) -> str:
     if first_password is None:
-        return f"password forgotten? python manage.py changepassword {ADMIN}"
+        return f"password forgotten? {_manage()} changepassword {ADMIN}"
     return f"user {ADMIN}, password {first_password} - shown this once"
 
 
@@ -60,5 +64,13 @@ def _access(access: Access) -> str:
         return "open, no key asked: whoever is on this machine reads and writes"
     return (
         "by key only, each opening one user's memories. Make one, to send with every request:\n"
-        "             KEY=$(python manage.py create_api_key --user-id ada)"
+        f"             KEY=$({_manage()} create_api_key --user-id ada)"
     )
+
+
+def _manage() -> str:
+    """As it is typed in the project's folder, where another `python` may come first."""
+    python = Path(sys.executable)
+    if python.is_relative_to(settings.BASE_DIR):
+        python = python.relative_to(settings.BASE_DIR)
+    return f"{shlex.quote(str(python))} manage.py"
