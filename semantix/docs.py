@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.http import HttpRequest, HttpResponseRedirect
+from django.templatetags.static import static
 from drf_spectacular.renderers import (
     OpenApiJsonRenderer,
     OpenApiJsonRenderer2,
@@ -29,3 +30,8 @@ class Page(SpectacularSwaggerView):
 
 def home(request: HttpRequest) -> HttpResponseRedirect:
     return HttpResponseRedirect("/docs")
+
+
+def icon(request: HttpRequest) -> HttpResponseRedirect:
+    """Browsers ask for it by this address where a page names none."""
+    return HttpResponseRedirect(static("semantix/favicon.svg"))

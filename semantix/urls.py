@@ -21,6 +21,7 @@ def reading(view: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[HttpRe
 urlpatterns = [
     path("", include("memories.api.urls")),
     path("", reading(docs.home), name="home"),
+    path("favicon.ico", reading(docs.icon), name="icon"),
     path("schema", docs.Schema.as_view(), name="schema"),
     path("docs", reading(docs.Page.as_view()), name="docs"),
     path("health/live", reading(health.live), name="live"),

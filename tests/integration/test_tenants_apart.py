@@ -21,7 +21,7 @@ from tests.keys import memory
 pytestmark = pytest.mark.django_db
 
 # For people who log in by name and password.
-NOT_OF_THE_API = ("admin/", "static/")
+NOT_OF_THE_API = ("admin/", "static/", "favicon.ico")
 TASK = "What only Alice knows about the login"
 CONVERSATION = "what-only-alice-said"
 SAID = {"role": "user", "content": "What only Alice said"}
