@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.urls import is_valid_path
 
 from memories.api.errors import ServiceUnavailable
 from memories.api.problems import CONTENT_TYPE, problem, problem_of, translated
@@ -24,6 +25,7 @@ KNOWN = {
     405: ("method_not_allowed", "{method} is not possible here; the Allow header lists what is."),
     413: ("too_large", "The request is larger than this service takes."),
 }
+SLASH = "There is nothing at {path}; there is at {without}, without the slash."
 FAILED = ("error", "The service failed on this request; its log tells why, under the id {request_id}.")
 
 
@@ -74,7 +76,15 @@ def _request_id() -> str:
 
 def _problem(request: HttpRequest, status: int) -> HttpResponse:
     code, detail = KNOWN.get(status, FAILED)
-    about = {"path": request.path, "method": request.method, "request_id": _request_id()}
+    without = request.path.rstrip("/")
+    if status == 404 and without != request.path and is_valid_path(without):
+        detail = SLASH
+    about = {
+        "path": request.path,
+        "without": without,
+        "method": request.method,
+        "request_id": _request_id(),
+    }
     return _json(problem(status, code, detail.format(**about)))
 
 

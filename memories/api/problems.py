@@ -36,6 +36,9 @@ AWAY = ("08", "53", "57")
 # A connection that is lost at the commit does not tell whether it happened.
 AGAIN = "Try again: under the same Idempotency-Key nothing is stored twice."
 
+# The same words for what does not exist and for what is another's: neither is to be told from the other.
+UNSEEN = "There is nothing under this id, or nothing that this request may see."
+
 E = TypeVar("E", bound=BaseException | None)
 
 
@@ -80,7 +83,7 @@ def translated(error: E) -> E | exceptions.APIException:
         case RequestDataTooBig():
             return TooLarge()
         case Http404() | MemoryLog.DoesNotExist():
-            return exceptions.NotFound()
+            return exceptions.NotFound(UNSEEN)
         case PermissionDenied():
             return exceptions.PermissionDenied()
         case VersionConflict():

@@ -47,7 +47,8 @@ def test_errors_point_to_the_fields(client: Client) -> None:
         (b"\xff{}", "not UTF-8"),
         (b"[" * 100_000, "nested"),
         (b"", "required"),
-        (b"[]", "dictionary"),
+        (b"[]", "POST /memory-logs/batch takes a list of them"),
+        (b"5", "dictionary"),
         (b"null", "No data"),
     ],
 )
@@ -72,6 +73,18 @@ def test_what_is_not_there_or_not_possible(client: Client, path: str, method: st
 
     the_problem(answer, status)
     assert status != 405 or "GET" in answer["Allow"]
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/nothing-here/", "There is nothing at /nothing-here/. What there is stands at /docs."),
+        ("/memory-logs/", "There is nothing at /memory-logs/; there is at /memory-logs, without the slash."),
+        ("/memory-logs/9", "There is nothing under this id, or nothing that this request may see."),
+    ],
+)
+def test_a_404_says_what_is_missing_and_where_to_look(client: Client, path: str, said: str) -> None:
+    assert the_problem(client.get(path), 404)["detail"] == said
 
 
 @pytest.mark.parametrize(

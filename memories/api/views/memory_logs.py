@@ -10,6 +10,7 @@ from rest_framework.response import Response
 
 from memories import selectors
 from memories.api.authentication import access_of, require
+from memories.api.errors import Invalid
 from memories.api.examples import STORE
 from memories.api.idempotency import answered_once, key_of
 from memories.api.openapi import (
@@ -31,6 +32,7 @@ from memories.api.serializers.memory_log import (
     checked,
     shown,
 )
+from memories.api.strict_json import Refusal
 from memories.api.versioning import etag
 from memories.models import Tenant
 from memories.progress import only
@@ -68,7 +70,12 @@ class MemoryLogs(GenericAPIView[Any]):
     )
     def post(self, request: Request) -> Response:
         refuse_if_too_deep()
-        new = NewMemory(**checked(request.data), idempotency_key=key_of(request))
+        body: Any = request.data
+        if isinstance(body, list):
+            raise Invalid(
+                [Refusal("", "This takes one memory; POST /memory-logs/batch takes a list of them.")]
+            )
+        new = NewMemory(**checked(body), idempotency_key=key_of(request))
         require(request, new.user_id, new.project_id)
         return answered_once(request, Tenant(new.user_id, new.project_id), lambda: _stored(new))
 
