@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_until(look: Callable[[], T], *, seconds: float = 60.0) -> T:
+def wait_until(look: Callable[[], T], *, seconds: float = 120.0) -> T:
     """What `look()` returns, once it is true. Fails with what it last returned."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
