@@ -114,6 +114,10 @@ def test_what_was_away_stays_on_record_and_on_its_page(olga: Client) -> None:
     assert not circuits.close_circuit("oven")
 
     outage = Outage.objects.get()
+    assert (
+        str(outage)
+        == f"{outage.dependency} away from {outage.opened_at:%H:%M:%S} to {outage.closed_at:%H:%M:%S}"
+    )
     assert (outage.dependency, outage.failures, outage.reason) == ("oven", 1, "it is cold")
     assert outage.opened_at < outage.closed_at
     page = olga.get(f"{LIST}oven/change/").content.decode()
