@@ -1,5 +1,6 @@
 """Circuits in the admin: a person opens one before a maintenance, and closes one that need not wait any longer."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -121,7 +122,7 @@ def test_what_was_away_stays_on_record_and_on_its_page(olga: Client) -> None:
     assert (outage.dependency, outage.failures, outage.reason) == ("oven", 1, "it is cold")
     assert outage.opened_at < outage.closed_at
     page = olga.get(f"{LIST}oven/change/").content.decode()
-    assert f"{outage.opened_at:%Y-%m-%d %H:%M:%S}, for 0:00:01: it is cold" in page
+    assert re.search(rf"{outage.opened_at:%Y-%m-%d %H:%M:%S}, for 0:\d\d:\d\d: it is cold", page)
 
 
 def test_the_record_is_kept_as_long_as_events_are() -> None:
