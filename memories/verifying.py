@@ -67,8 +67,8 @@ class Report:
 class Verifier:
     """Compares what it is told to, and counts in its report; with `repair`, has the cluster mend what is wrong.
 
-    With `vectors` also the vectors, which Chroma keeps apart: several times as slow. Unknown collections may be another
-    installation's: they stay, unless `remove_unknown` says otherwise.
+    With `vectors` also the vectors, which Chroma keeps apart: slower, for each is read from both. Unknown
+    collections may be another installation's: they stay, unless `remove_unknown` says otherwise.
     """
 
     def __init__(

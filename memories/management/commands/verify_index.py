@@ -37,8 +37,8 @@ class Command(IndexCommand):
         parser.add_argument(
             "--vectors",
             action="store_true",
-            help="the vectors, too, which Chroma keeps apart from the rest: several times as slow. A --sample always "
-            "has them",
+            help="the vectors, too, which Chroma keeps apart from the rest: slower, for each is read from "
+            "both. A --sample always has them",
         )
         parser.add_argument("--repair", action="store_true", help="publish events that mend what is wrong")
         parser.add_argument(
