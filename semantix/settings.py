@@ -80,7 +80,7 @@ IDEMPOTENCY_HOURS = env.float("IDEMPOTENCY_HOURS", default=24.0)
 
 INSTALLED_APPS = [
     "unfold",  # before the admin, whose templates it replaces
-    "django.contrib.admin",
+    "django.contrib.admin.apps.SimpleAdminConfig",  # its pages are loaded with the URLs: only there are they asked for
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
