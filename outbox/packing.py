@@ -13,17 +13,31 @@ from django_q.signing import SignedPackage
 from outbox.claiming import ID, TYPE, Claim, Row, events_of
 from outbox.conf import conf
 from outbox.delivery import deliver
+from outbox.registry import handler_of
+
+# Fewer events that are handled together are left together: each part of them costs what the whole does, the statements
+# and calls of its handler.
+TOGETHER = 64
 
 
 def tasks(claim: Claim, *, probing: str = "") -> Iterator[tuple[None, str]]:
     """The fresh events shared out among the workers; each tried before as a task of its own, for it may be the
     one that kills its worker."""
-    fresh = claim.fresh
-    size = min(conf.BATCH_SIZE, -(-len(fresh) // ClusterConf.WORKERS)) or 1
-    for start in range(0, len(fresh), size):
-        yield _task(claim, fresh[start : start + size], probing)
-    for row in claim.again:
-        yield _task(claim, [row], probing)
+    batched = [row for row in claim.fresh if _is_batched(row)]
+    single = [row for row in claim.fresh if not _is_batched(row)]
+    for rows in (*_shared_out(batched, TOGETHER), *_shared_out(single, 1), *([row] for row in claim.again)):
+        yield _task(claim, rows, probing)
+
+
+def _is_batched(row: Row) -> bool:
+    handler = handler_of(row[TYPE])
+    return handler is not None and handler.batch
+
+
+def _shared_out(rows: list[Row], least: int) -> Iterator[list[Row]]:
+    size = min(conf.BATCH_SIZE, max(least, -(-len(rows) // ClusterConf.WORKERS)))
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
 
 
 def _task(claim: Claim, rows: list[Row], probing: str) -> tuple[None, str]:

@@ -14,7 +14,7 @@ from django_q.tasks import async_task
 from pytest_django.fixtures import Settings
 
 import outbox
-from outbox import circuits, ordering, registry, settling
+from outbox import circuits, ordering, packing, registry, settling
 from outbox.broker import OutboxBroker
 from outbox.claiming import ID
 from outbox.models import Circuit, Event, Relay
@@ -90,6 +90,20 @@ def test_events_are_shared_out_among_the_workers(
 
     assert events_in(tasks) == [[e.id for e in events[:3]], [e.id for e in events[3:]]]
     assert packages(tasks)[0]["name"] == f"test.noted #{events[0].id} and 2 more"
+
+
+def test_few_events_that_are_handled_together_stay_together(
+    broker: OutboxBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ClusterConf, "WORKERS", 2)
+    single = publish_all(NOTED, ["a", "b"])
+    few = publish_all(TOGETHER, range(packing.TOGETHER))
+
+    assert events_in(broker.dequeue()) == [[e.id for e in few], [single[0].id], [single[1].id]]
+
+    many = publish_all(TOGETHER, range(1000, 1002 + 2 * packing.TOGETHER))
+    half = len(many) // 2
+    assert events_in(until_handed_out(broker)) == [[e.id for e in many[:half]], [e.id for e in many[half:]]]
 
 
 def test_no_task_has_more_events_than_a_batch_and_the_rest_comes_at_once(
