@@ -199,6 +199,7 @@ SPECTACULAR_SETTINGS = {
 
 DATABASES = {"default": env.postgres("DATABASE_URL", default="postgresql://postgres@127.0.0.1:5432/semantix")}
 DATABASES["default"] |= {
+    "ENGINE": "semantix.database",
     "CONN_MAX_AGE": env.int("DATABASE_CONN_MAX_AGE", default=600),
     "CONN_HEALTH_CHECKS": True,
     # Through a transaction-mode pooler (PgBouncer) server-side cursors cannot live.
