@@ -7,7 +7,6 @@ over each piece by itself waits for the event loop as often, half of its time wh
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
@@ -19,6 +18,7 @@ from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
 from semantix.deadline import Deadline
+from semantix.executor import LatestFirst
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -31,7 +31,7 @@ class ThreadedHandler(ASGIHandler):
     def __init__(self, threads: int) -> None:
         BaseHandler.__init__(self)
         self.load_middleware()
-        self.executor = ThreadPoolExecutor(threads, thread_name_prefix="web")
+        self.executor = LatestFirst(threads, "web")
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         body = await _whole(receive)
