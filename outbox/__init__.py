@@ -20,6 +20,7 @@ from outbox.works import Progress, progress
 
 if TYPE_CHECKING:
     from outbox.publishing import publish, publish_many
+    from outbox.recording import record
 
 __all__ = [
     "BULK",
@@ -37,13 +38,18 @@ __all__ = [
     "progress",
     "publish",
     "publish_many",
+    "record",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    # Publishing needs the models, which cannot be imported before the apps are loaded.
+    # These need the models and the database, which cannot be imported before the apps are loaded.
     if name in ("publish", "publish_many"):
         from outbox import publishing
 
         return getattr(publishing, name)
+    if name == "record":
+        from outbox.recording import record
+
+        return record
     raise AttributeError(f"module 'outbox' has no attribute {name!r}")

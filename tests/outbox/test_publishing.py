@@ -105,6 +105,24 @@ def test_a_declared_type_is_recorded_and_delivered_to_nobody() -> None:
     assert event.delivered_at
 
 
+@pytest.mark.django_db(transaction=True)
+def test_what_changed_nothing_is_recorded_with_one_statement_of_its_own() -> None:
+    with bound({"request_id": "r1"}), CaptureQueriesContext(connection) as queries:
+        outbox.record("test.recorded", aggregate=ORDER, payload={"total": 12})
+
+    assert len(queries) == 1
+    event = Event.objects.get()
+    assert (event.aggregatetype, event.aggregateid, event.type) == ("order", "7", "test.recorded")
+    assert (event.payload, event.headers) == ({"total": 12}, {"request_id": "r1"})
+    assert (event.status, event.attempts) == ("delivered", 0)
+    assert event.delivered_at
+
+
+def test_what_is_delivered_cannot_be_recorded_alone() -> None:
+    with pytest.raises(ValueError, match=r"test.noted has a handler: publish\(\) it in the transaction"):
+        outbox.record(NOTED, aggregate=ORDER, payload={})
+
+
 @pytest.mark.django_db
 def test_a_type_nobody_knows_is_refused_with_those_that_are_known() -> None:
     with pytest.raises(outbox.UnknownEventType, match=r"'test.notted'.*Known types: .*test\.noted"):
