@@ -66,9 +66,9 @@ def _fill(tenants: "list[Tenant]") -> None:  # type: ignore[name-defined]  # noq
 
 def _search(tenant: "Tenant") -> float:  # type: ignore[name-defined]  # noqa: F821
     """Milliseconds of one search; the query's embedding is not among them."""
-    from memories.index import searching
+    from memories.index import generations, searching
 
-    asked = searching.question(tenant, "timeout of a service")
+    asked = searching.question(generations.of_tenant(tenant), "timeout of a service")
     assert asked is not None
     started = time.perf_counter()
     hits = searching.nearest(asked, limit=10)

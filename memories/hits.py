@@ -1,18 +1,41 @@
-"""What a search answers with: the same shape, whichever store it was read from."""
+"""What a search answers with: memories as PostgreSQL has them, whichever store found them."""
 
+import json
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from django.db.models import Case, FloatField, Func, IntegerField, Value, When
-from django.db.models.expressions import F
-from django.db.models.lookups import Exact
-from pgvector.django import CosineDistance
+import orjson
+from django.db import DEFAULT_DB_ALIAS, connection
 
-from memories.fusion import best_first
 from memories.index.metadata import metadata_of
 from memories.index.names import document_id
-from memories.index.searching import Hit, Question, similarity_of
+from memories.index.searching import Question, similarity_of
 from memories.models import MemoryLog, Tenant
 from memories.text import searchable_text
+
+# In the order of the model's fields, which from_db goes by.
+COLUMNS = ("id", "user_id", "project_id", "task", "agent", "date", "raw_data", "version", "content_hash")
+# What each statement here gives of a row `m` of memory_logs, before its distance and score.
+ROW = ", ".join(f"m.{name}" for name in COLUMNS)
+IS_TENANTS = "m.user_id = %(user_id)s AND m.project_id = %(project_id)s"
+# Null for a memory whose embedding is not there yet, or is of another text or model. CASE, because PostgreSQL
+# refuses to compare vectors of different lengths, and a model may have been set to another.
+DISTANCE = """
+CASE WHEN m.embedded_hash = m.content_hash AND m.embedding_model = %(model)s
+          AND vector_dims(m.embedding) = %(dimensions)s THEN m.embedding <=> %(vector)s::vector END
+"""
+
+READ = f"""
+SELECT {ROW}, {DISTANCE}, given.score
+FROM unnest(%(ids)s::bigint[], %(scores)s::float[]) AS given (id, score) JOIN memory_logs AS m USING (id)
+WHERE {IS_TENANTS} ORDER BY score DESC, id DESC
+"""
+# Of an older version the index has an older vector.
+READ_INDEXED = f"""
+SELECT {ROW}, given.distance, 1 - given.distance / 2
+FROM unnest(%(ids)s::bigint[], %(distances)s::float[]) AS given (id, distance) JOIN memory_logs AS m USING (id)
+WHERE {IS_TENANTS} AND m.indexed_version = m.version ORDER BY distance, id DESC
+"""
 
 
 class Found(NamedTuple):
@@ -27,51 +50,46 @@ class Found(NamedTuple):
     """What the order is by: comparable within one answer only."""
 
 
-def of_hit(hit: Hit) -> Found:
-    """What the index found, best by its similarity."""
-    return Found(*hit, similarity=hit.similarity, score=hit.similarity)
+def read(tenant: Tenant, scores: Mapping[int, float], asked: Question | None) -> list[Found]:
+    """The tenant's memories with these ids, compared with the question: best first, of equals the newer."""
+    given = {"ids": list(scores), "scores": list(scores.values())}
+    return found(READ, {**tenant._asdict(), **compared_with(asked), **given})
 
 
-def read(tenant: Tenant, scores: dict[int, float], asked: Question | None) -> list[Found]:
-    """The tenant's memories with these ids as PostgreSQL has them, best first, compared with the question."""
-    rows = MemoryLog.objects.filter(
-        id__in=scores, user_id=tenant.user_id, project_id=tenant.project_id
-    ).defer("embedding")
-    found = {row.id: row for row in rows.annotate(distance=_distance(asked))}
-    return [_found(found[id], scores[id]) for id in best_first(scores) if id in found]
+def read_indexed(tenant: Tenant, distances: Mapping[int, float]) -> list[Found]:
+    """Those that are as they were when the index learnt of them, by the distances that it gave: nearest first."""
+    given = {"ids": list(distances), "distances": list(distances.values())}
+    return found(READ_INDEXED, {**tenant._asdict(), **given})
 
 
-def _distance(asked: Question | None) -> Any:
-    """None for a memory whose embedding is not there yet, or is of another text or model."""
+def compared_with(asked: Question | None) -> dict[str, Any]:
+    """The parameters of DISTANCE."""
     if asked is None:
-        return Value(None, output_field=FloatField())
-    return Case(
-        When(
-            embedded_hash=F("content_hash"),
-            embedding_model=asked.generation.model,
-            # A model that was set to another length: PostgreSQL refuses to compare the two.
-            then=Case(
-                When(
-                    Exact(
-                        Func(F("embedding"), function="vector_dims", output_field=IntegerField()),
-                        asked.generation.dimensions,
-                    ),
-                    then=CosineDistance("embedding", asked.vector),
-                ),
-                output_field=FloatField(),
-            ),
-        ),
-        output_field=FloatField(),
-    )
+        return {"model": None, "dimensions": None, "vector": None}
+    return {
+        "model": asked.generation.model,
+        "dimensions": asked.generation.dimensions,
+        "vector": orjson.dumps(asked.vector, option=orjson.OPT_SERIALIZE_NUMPY).decode(),
+    }
 
 
-def _found(row: Any, score: float) -> Found:
-    distance = None if row.distance is None else max(0.0, row.distance)
+def found(statement: str, parameters: Mapping[str, Any]) -> list[Found]:
+    """What a statement gives that selects ROW, a distance and a score."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return [_found(*row) for row in cursor.fetchall()]
+
+
+def _found(*row: Any) -> Found:
+    *values, distance, score = row
+    memory = MemoryLog.from_db(DEFAULT_DB_ALIAS, COLUMNS, values)
+    memory.raw_data = json.loads(memory.raw_data)
+    distance = None if distance is None else max(0.0, distance)
     return Found(
-        id=document_id(row.id, row.tenant),
-        memory_log_id=row.id,
-        document=searchable_text(task=row.task, agent=row.agent, raw_data=row.raw_data),
-        metadata=metadata_of(row),
+        id=document_id(memory.id, memory.tenant),
+        memory_log_id=memory.id,
+        document=searchable_text(task=memory.task, agent=memory.agent, raw_data=memory.raw_data),
+        metadata=metadata_of(memory),
         distance=distance,
         similarity=None if distance is None else similarity_of(distance),
         score=score,

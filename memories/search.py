@@ -3,22 +3,22 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
+from typing import TypeVar
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F
 
 import outbox
-from memories import exact, filling, sync
+from memories import cache_use, exact, filling
+from memories.beside import beside
 from memories.filters import EVERYTHING, Filters
-from memories.fusion import Ranking, best_first, fuse
-from memories.hits import Found, of_hit, read
-from memories.index import presence, searching
+from memories.fusion import Rankings, best
+from memories.hits import Found, read, read_indexed
+from memories.index import generations, presence, searching
 from memories.index.collections import CollectionLost, NotFilled
 from memories.lexical import lexical_search
-from memories.models import MemoryLog, Tenant
-from memories.neighbours import with_neighbours
+from memories.models import Tenant
 from outbox import Unavailable
 
 logger = logging.getLogger(__name__)
@@ -27,8 +27,6 @@ Result = TypeVar("Result")
 
 # How far down a ranking is read to be fused: what stands lower in both changes nothing.
 DEPTH = 50
-# Beside 1 for the words. Flat between 0.5 and 1, see docs/search.md.
-VECTOR_WEIGHT = 0.75
 
 CHROMA, PGVECTOR = "chroma", "pgvector"
 
@@ -74,15 +72,22 @@ def answer(query: Query) -> Answer:
             answered = Answer(_by_words(query), backend="")
         case _:
             answered = _by_both(query)
+    cache_use.keep()
     if settings.SEARCH_EVENTS:
         _record(query, len(answered.found))
     return answered
 
 
 def _by_meaning(query: Query) -> Answer:
-    near = _near(query, searching.question(query.tenant, query.text))
-    similar = [one for one in near.found if (one.similarity or 0.0) >= query.min_similarity]
-    return Answer(similar, near.backend)
+    asked = searching.question(generations.of_tenant(query.tenant), query.text)
+    ask = partial(searching.nearest, asked, limit=query.limit, filters=query.filters)
+    distances, backend = _distances(query, query.limit, asked, ask if presence.seems_there() else None)
+    if backend == CHROMA:
+        found = read_indexed(query.tenant, distances)
+    else:
+        scores = {id: searching.similarity_of(distance) for id, distance in distances.items()}
+        found = read(query.tenant, scores, asked)
+    return Answer(_similar(found, query), backend)
 
 
 def _by_words(query: Query) -> list[Found]:
@@ -91,52 +96,45 @@ def _by_words(query: Query) -> list[Found]:
 
 
 def _by_both(query: Query) -> Answer:
-    """Both rankings fused; the lexical one alone where nobody can embed the question."""
+    """Both rankings fused; the lexical one alone where nobody can embed the question.
+
+    PostgreSQL ranks by words while the other thread waits for the embedder and for Chroma.
+    """
     depth = max(DEPTH, query.limit)
-    words = [found.memory_id for found in lexical_search(query.tenant, query.text, depth, query.filters)]
-    asked, meanings, backend = _meaning(query, depth)
-    scores = fuse([Ranking(words), Ranking(meanings, VECTOR_WEIGHT)])
-    scores = with_neighbours(scores, query.tenant, query.filters)
-    if not query.min_similarity:
-        scores = {id: scores[id] for id in best_first(scores)[: query.limit]}
-    found = read(query.tenant, scores, asked)
-    similar = [one for one in found if (one.similarity or 0.0) >= query.min_similarity]
-    return Answer(similar[: query.limit], backend)
-
-
-def _meaning(query: Query, depth: int) -> tuple[searching.Question | None, list[int], str]:
-    """The question, the ids of the memories nearest to it, and where it was looked."""
+    live, is_there = generations.of_tenant(query.tenant), presence.seems_there()
+    with beside() as submit:
+        question = submit(searching.question, live, query.text)
+        if is_there:
+            near = submit(lambda: searching.nearest(question.result(), limit=depth, filters=query.filters))
+        words = [found.memory_id for found in lexical_search(query.tenant, query.text, depth, query.filters)]
     try:
-        asked = searching.question(query.tenant, query.text)
+        asked = question.result()
+        distances, backend = _distances(query, depth, asked, near.result if is_there else None)
     except Unavailable as error:
         if query.min_similarity:
             raise
         logger.warning("Searching by words alone: %s", error)
-        return None, [], ""
-    if asked is None:
-        return None, [], CHROMA
-    ids = _from_index(lambda: searching.nearest_ids(asked, limit=depth, filters=query.filters))
-    if ids is None:
-        return asked, list(exact.nearest(query.tenant, asked, limit=depth, filters=query.filters)), PGVECTOR
-    return asked, _as_indexed(ids, query.tenant), CHROMA
+        asked, distances, backend = None, {}, ""
+    rankings = Rankings(words, list(distances), from_index=backend == CHROMA)
+    limit = None if query.min_similarity else query.limit
+    found = best(rankings, query.tenant, query.filters, asked=asked, limit=limit)
+    return Answer(_similar(found, query)[: query.limit], backend)
 
 
-def _near(query: Query, asked: searching.Question | None) -> Answer:
-    """In the index; in PostgreSQL, with the same scores, while the index is away."""
+def _distances(
+    query: Query, limit: int, asked: searching.Question | None, ask: Callable[[], dict[int, float]] | None
+) -> tuple[dict[int, float], str]:
+    """Of the nearest memories, and where it was looked: in PostgreSQL, where the index cannot be asked."""
     if asked is None:
-        return Answer([], CHROMA)
-    hits = _from_index(lambda: searching.nearest(asked, limit=query.limit, filters=query.filters))
-    if hits is not None:
-        return Answer([of_hit(hit) for hit in _still_true(hits, query.tenant)], CHROMA)
-    distances = exact.nearest(query.tenant, asked, limit=query.limit, filters=query.filters)
-    scores = {id: searching.similarity_of(distance) for id, distance in distances.items()}
-    return Answer(read(query.tenant, scores, asked), PGVECTOR)
+        return {}, CHROMA
+    distances = _from_index(ask) if ask else None
+    if distances is None:
+        return exact.nearest(query.tenant, asked, limit=limit, filters=query.filters), PGVECTOR
+    return distances, CHROMA
 
 
 def _from_index(ask: Callable[[], Result]) -> Result | None:
     """What Chroma says; None where it cannot."""
-    if not presence.seems_there():
-        return None
     try:
         return ask()
     except CollectionLost as lost:
@@ -149,24 +147,12 @@ def _from_index(ask: Callable[[], Result]) -> Result | None:
     return None
 
 
-def _as_indexed(ids: list[int], tenant: Tenant) -> list[int]:
-    """Those that are as they were when the index learnt of them."""
-    rows = MemoryLog.objects.filter(id__in=ids, indexed_version=F("version"), **tenant._asdict())
-    current = set(rows.values_list("id", flat=True))
-    return [id for id in ids if id in current]
-
-
-def _still_true(hits: list[searching.Hit], tenant: Tenant) -> list[searching.Hit]:
-    rows = MemoryLog.objects.filter(
-        id__in=[hit.memory_log_id for hit in hits], user_id=tenant.user_id, project_id=tenant.project_id
-    )
-    current: dict[int, Any] = dict(rows.values_list("id", "content_hash"))
-    return [hit for hit in hits if current.get(hit.memory_log_id) == hit.metadata.get("content_hash")]
+def _similar(found: list[Found], query: Query) -> list[Found]:
+    return [one for one in found if (one.similarity or 0.0) >= query.min_similarity]
 
 
 def _record(query: Query, results: int) -> None:
-    """For the log: what was asked for, never the words. It does not wait for the disk."""
+    """For the log: what was asked for, never the words."""
     user_id, project_id = query.tenant
     told = {"user_id": user_id, "project_id": project_id, "limit": query.limit, "results_count": results}
-    with sync.derived_write():
-        outbox.publish("vector.searched", aggregate=("search", f"{user_id}/{project_id}"), payload=told)
+    outbox.record("vector.searched", aggregate=("search", f"{user_id}/{project_id}"), payload=told)

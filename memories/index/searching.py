@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from opentelemetry.trace import SpanKind
 
-from memories import cache_use, measured
+from memories import measured
 from memories.embeddings import embed_query
 from memories.embeddings.backend import Vectors
 from memories.filters import EVERYTHING, Filters
@@ -15,7 +15,7 @@ from memories.index.client import DEPENDENCY
 from memories.index.collections import NotFilled, look_for, with_collection
 from memories.index.metadata import where
 from memories.index.names import memory_id
-from memories.models import Generation, Tenant
+from memories.models import Generation
 from outbox import Unavailable
 
 if TYPE_CHECKING:
@@ -29,30 +29,18 @@ class Question(NamedTuple):
     vector: Vectors
 
 
-class Hit(NamedTuple):
-    id: str
-    memory_log_id: int
-    document: str
-    metadata: dict[str, Any]
-    distance: float
-
-    @property
-    def similarity(self) -> float:
-        return similarity_of(self.distance)
-
-
 def similarity_of(distance: float) -> float:
     """0 (opposite) to 1 (the same): a cosine distance of 0.234 is 0.883."""
     return 1 - distance / 2
 
 
-def question(tenant: Tenant, text: str) -> Question | None:
+def question(live: generations.Live, text: str) -> Question | None:
     """The text as the tenant's index understands it; None when the tenant has no index, and so no memories in it.
 
     In the former model while a new one's collection is being filled; in the new one when the former cannot be
     asked any more. Raises Unavailable.
     """
-    active, building = generations.of_tenant(tenant)
+    active, building = live
     if active is None:
         return Question(building, _vector(building, text)) if building else None
     try:
@@ -63,22 +51,21 @@ def question(tenant: Tenant, text: str) -> Question | None:
         return Question(building, _vector(building, text))
 
 
-def nearest(asked: Question, *, limit: int, filters: Filters = EVERYTHING) -> list[Hit]:
-    """The nearest memories in the asked collection, nearest first.
+def nearest(asked: Question | None, *, limit: int, filters: Filters = EVERYTHING) -> dict[int, float]:
+    """The ids of the nearest memories in the asked collection with their cosine distance, nearest first.
 
+    Nothing else, which PostgreSQL knows better: reading documents takes Chroma as long as finding them.
     Raises Unavailable; CollectionLost and NotFilled where the collection is at fault, and not Chroma.
     """
-    found = _ask(asked, limit, filters, ["documents", "metadatas", "distances"])
-    return _hits(found) if found else []
+    found = _ask(asked, limit, filters) if asked else None
+    if found is None:
+        return {}
+    # Rounding can take the distance of the same vector a hair below zero.
+    hits = zip(found["ids"][0], found["distances"][0], strict=True)
+    return {id: max(0.0, distance) for document, distance in hits if (id := memory_id(document)) is not None}
 
 
-def nearest_ids(asked: Question, *, limit: int, filters: Filters = EVERYTHING) -> list[int]:
-    """Their numbers alone, which Chroma gives much faster: it reads no documents then. Raises as `nearest`."""
-    found = _ask(asked, limit, filters, [])
-    return [id for document in found["ids"][0] if (id := memory_id(document)) is not None] if found else []
-
-
-def _ask(asked: Question, limit: int, filters: Filters, include: list[str]) -> Any:
+def _ask(asked: Question, limit: int, filters: Filters) -> Any:
     """What Chroma answers; None where nothing was written yet."""
     generation, vector = asked
     if generation.state == Generation.State.BUILDING:
@@ -91,7 +78,7 @@ def _ask(asked: Question, limit: int, filters: Filters, include: list[str]) -> A
             query_embeddings=vector[np.newaxis],
             n_results=limit,
             where=where(filters),
-            include=include,  # type: ignore[arg-type]
+            include=["distances"],
         )
 
     about = {"db.system.name": "chroma", "db.collection.name": generation.collection}
@@ -116,15 +103,4 @@ def _vector(generation: Generation, text: str) -> Vectors:
     with measured.tracer.start_as_current_span(
         "embed query", attributes={"embedding.model": generation.model}
     ):
-        vector = embed_query(text, generations.embedder(generation))
-    cache_use.keep()
-    return vector
-
-
-def _hits(found: Any) -> list[Hit]:
-    columns = (found[name][0] for name in ("ids", "documents", "metadatas", "distances"))
-    return [
-        # Rounding can take the distance of the same vector a hair below zero.
-        Hit(id, int(metadata["memory_log_id"]), document or "", dict(metadata), max(0.0, float(distance)))
-        for id, document, metadata, distance in zip(*columns, strict=True)
-    ]
+        return embed_query(text, generations.embedder(generation))

@@ -65,8 +65,8 @@ def remember(tenant: Tenant, task: str, number: int = 0) -> int:
     ).id
 
 
-def by_meaning(tenant: Tenant, text: str = "fix login page", **more: Any) -> Answer:
-    return answer(Query(text=text, tenant=tenant, mode=Mode.VECTOR, **more))
+def by_meaning(tenant: Tenant, text: str = "fix login page", mode: Mode = Mode.VECTOR, **more: Any) -> Answer:
+    return answer(Query(text=text, tenant=tenant, mode=mode, **more))
 
 
 @pytest.fixture
@@ -95,11 +95,12 @@ def test_both_backends_give_the_same_answers_and_scores(
 
 
 @pytest.mark.usefixtures("no_chroma")
+@pytest.mark.parametrize("mode", [Mode.VECTOR, Mode.HYBRID])
 def test_an_unreachable_chroma_is_not_asked_again_and_again(
-    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+    tenant: Tenant, mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(presence, "PAUSE_SECONDS", 1000.0)
-    assert by_meaning(tenant).backend == "pgvector"
+    assert by_meaning(tenant, mode=mode).backend == "pgvector"
     assert presence.seems_there() is False
 
 
@@ -157,18 +158,19 @@ def server(settings: Any, tmp_path: Path) -> Iterator[ChromaServer]:
         yield server
 
 
+@pytest.mark.parametrize("mode", [Mode.VECTOR, Mode.HYBRID])
 def test_a_lost_collection_is_answered_for_by_postgres_and_filled_because_it_was_asked(
-    server: ChromaServer, tenant: Tenant
+    server: ChromaServer, tenant: Tenant, mode: Mode
 ) -> None:
-    before = by_meaning(tenant)
+    before = by_meaning(tenant, mode=mode)
     server.lose_its_data()
 
-    after = by_meaning(tenant)
+    after = by_meaning(tenant, mode=mode)
     assert (before.backend, after.backend) == ("chroma", "pgvector")
     assert ids(after) == ids(before)
     drain()
 
-    again = by_meaning(tenant)
+    again = by_meaning(tenant, mode=mode)
     assert (again.backend, ids(again)) == ("chroma", ids(before))
 
 
