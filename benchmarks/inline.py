@@ -13,7 +13,6 @@ django.setup()
 from django.conf import settings  # noqa: E402
 from rest_framework.response import Response  # noqa: E402
 
-from memories import storing  # noqa: E402
 from memories.api.serializers.memory_log import MemoryLogInput, MemoryLogOutput  # noqa: E402
 from memories.api.views import memory_logs  # noqa: E402
 from memories.embeddings import embed_documents  # noqa: E402
@@ -27,7 +26,7 @@ PROVIDER_SECONDS = 0.3
 
 
 def store(new: NewMemory) -> MemoryLog:
-    row = storing.insert([_fields(new)])[0]
+    row = MemoryLog.objects.create(**_fields(new))
     text = searchable_text(task=new.task, agent=new.agent, raw_data=new.raw_data)
     time.sleep(PROVIDER_SECONDS)
     vector = embed_documents([text])[0]

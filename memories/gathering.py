@@ -1,4 +1,4 @@
-"""Writes that come at the same time, in one transaction.
+"""Writes that come at the same time, as one.
 
 While one is on its way, those that come meanwhile wait for it to end, and then go together: they share the round
 trips and the flush to the disk. Who comes alone goes at once.

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import date as Date
 from functools import partial
@@ -57,7 +58,7 @@ def create_memory(new: NewMemory) -> MemoryLog:
 
 
 def create_memories(new: Iterable[NewMemory], *, priority: int = outbox.BULK) -> list[MemoryLog]:
-    """Store many memories, an event each, in two statements; all or nothing."""
+    """Store many memories, an event each, in one statement; all or nothing."""
     return _store([Given(memory, headers.current()) for memory in new], priority)
 
 
@@ -69,13 +70,11 @@ class Given(NamedTuple):
 
 
 def _store(given: Sequence[Given], priority: int) -> list[MemoryLog]:
-    with transaction.atomic():
-        rows = storing.insert(_fields(each.new) for each in given)
-        outbox.publish_many(
-            _event("memory_log.stored", row, priority, each.headers)
-            for row, each in zip(rows, given, strict=True)
-        )
-    return rows
+    rows = (_fields(new) for new, _ in given)
+    events = (_event("memory_log.stored", new, 0, 1, priority, carried) for new, carried in given)
+    # A statement needs no transaction; what is in one already is to survive its failing.
+    with transaction.atomic() if connection.in_atomic_block else nullcontext():
+        return storing.insert(rows, events)
 
 
 store_together = Gathering[Given, MemoryLog](partial(_store, priority=outbox.INTERACTIVE))
@@ -95,7 +94,7 @@ def update_memory(
         changed = [name for name, value in changes.items() if not _same(getattr(row, name), value)]
         if changed:
             _change(row, {name: changes[name] for name in changed})
-            outbox.publish_many([_event("memory_log.updated", row, outbox.INTERACTIVE)])
+            outbox.publish_many([_change_event("memory_log.updated", row, outbox.INTERACTIVE)])
     return row
 
 
@@ -106,7 +105,7 @@ def replace_raw_data(changed: Mapping[MemoryLog, dict[str, Any]], *, priority: i
     fields = ["raw_data", "version", "content_hash", "updated_at"]
     with transaction.atomic():
         MemoryLog.objects.bulk_update(list(changed), fields)
-        outbox.publish_many(_event("memory_log.updated", row, priority) for row in changed)
+        outbox.publish_many(_change_event("memory_log.updated", row, priority) for row in changed)
 
 
 def delete_memory(memory_id: int, *, expected_version: int | None = None) -> None:
@@ -116,7 +115,7 @@ def delete_memory(memory_id: int, *, expected_version: int | None = None) -> Non
     """
     with transaction.atomic():
         row = _locked(memory_id, expected_version)
-        event = _event("memory_log.deleted", row, outbox.INTERACTIVE)
+        event = _change_event("memory_log.deleted", row, outbox.INTERACTIVE)
         row.delete()
         outbox.publish_many([event])
 
@@ -159,26 +158,35 @@ def _content_hash(row: MemoryLog) -> str:
     return text_hash(searchable_text(task=row.task, agent=row.agent, raw_data=row.raw_data))
 
 
+def _change_event(type: str, row: MemoryLog, priority: int) -> outbox.NewEvent:
+    return _event(type, row, row.id, row.version, priority)
+
+
 def _event(
-    type: str, row: MemoryLog, priority: int, carried: Mapping[str, str] = MappingProxyType({})
+    type: str,
+    memory: MemoryLog | NewMemory,
+    id: int,
+    version: int,
+    priority: int,
+    carried: Mapping[str, str] = MappingProxyType({}),
 ) -> outbox.NewEvent:
     payload = {
-        "memory_log_id": row.id,
-        "version": row.version,
-        "user_id": row.user_id,
-        "project_id": row.project_id,
+        "memory_log_id": id,
+        "version": version,
+        "user_id": memory.user_id,
+        "project_id": memory.project_id,
     }
     if type != "memory_log.deleted":
         payload |= {
-            "task": row.task,
-            "agent": row.agent,
-            "date": row.date.isoformat(),
-            "raw_data": row.raw_data,
+            "task": memory.task,
+            "agent": memory.agent,
+            "date": memory.date.isoformat(),
+            "raw_data": memory.raw_data,
         }
     return outbox.NewEvent(
         type=type,
         aggregatetype=AGGREGATE,
-        aggregateid=row.id,
+        aggregateid=id,
         payload=payload,
         headers=carried,
         priority=priority,

@@ -19,7 +19,7 @@ from outbox.registry import declare, handler
 from outbox.works import Progress, progress
 
 if TYPE_CHECKING:
-    from outbox.publishing import publish, publish_many
+    from outbox.publishing import publish, publish_many, publish_with
     from outbox.recording import record
 
 __all__ = [
@@ -38,13 +38,14 @@ __all__ = [
     "progress",
     "publish",
     "publish_many",
+    "publish_with",
     "record",
 ]
 
 
 def __getattr__(name: str) -> Any:
     # These need the models and the database, which cannot be imported before the apps are loaded.
-    if name in ("publish", "publish_many"):
+    if name in ("publish", "publish_many", "publish_with"):
         from outbox import publishing
 
         return getattr(publishing, name)

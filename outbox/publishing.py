@@ -19,15 +19,30 @@ from outbox.registry import is_handled
 INSERT = """
 INSERT INTO outbox_event
     (aggregatetype, aggregateid, type, payload, headers, status, priority, available_at, delivered_at)
-SELECT aggregatetype, aggregateid, type, payload, headers, status, priority,
+SELECT aggregatetype, {aggregateid}, type, {payload}, headers, status, priority,
        coalesce(available_at, now()), CASE WHEN status = 'delivered' THEN now() END
 FROM ROWS FROM (jsonb_to_recordset(%s::jsonb) AS (
     aggregatetype text, aggregateid text, type text, payload jsonb, headers jsonb, status text, priority smallint,
     available_at timestamptz
-)) WITH ORDINALITY
+)) WITH ORDINALITY {joined}
 ORDER BY ordinality
-RETURNING id
 """
+PUBLISH = INSERT.format(aggregateid="aggregateid", payload="payload", joined="") + "RETURNING id"
+# FULL, so that a row without an event fails it all, as does an event without a row: neither may be null.
+PUBLISH_WITH = (
+    """
+WITH made AS ({made}), placed AS (
+    SELECT id, row_number() OVER (ORDER BY id) AS place FROM made
+), published AS ("""
+    + INSERT.format(
+        aggregateid="placed.id::text",
+        payload="payload || jsonb_build_object(%s::text, placed.id)",
+        joined="FULL JOIN placed ON placed.place = ordinality",
+    )
+    + """)
+SELECT * FROM made ORDER BY id
+"""
+)
 
 # What an event is known by once it is published, in the order of the model's fields, which from_db goes by.
 KNOWN = ("id", "aggregatetype", "aggregateid", "type", "payload", "headers", "status", "priority")
@@ -74,9 +89,25 @@ def publish_many(events: Iterable[NewEvent]) -> list[Event]:
     if not rows:
         return []
     with connection.cursor() as cursor:
-        cursor.execute(INSERT, [_json(rows)])
+        cursor.execute(PUBLISH, [_json(rows)])
         ids = sorted(event_id for (event_id,) in cursor.fetchall())
     return [_event({**row, "id": event_id}) for event_id, row in zip(ids, rows, strict=True)]
+
+
+def publish_with(
+    insert: str, parameters: Sequence[Any], events: Iterable[NewEvent], *, key: str
+) -> list[tuple[Any, ...]]:
+    """Make rows and record an event of each in one statement, which happens as a whole, or not at all, by itself.
+
+    `insert` is an INSERT that returns, first, the `id`s of its rows, which grow as the events come. Each event's
+    aggregate is its row; the id, not known before, is put into its payload as `key`. Returns what `insert` does.
+    Raises UnknownEventType.
+    """
+    travelling = bound_headers.current()
+    rows = [_row(event, travelling) for event in events]
+    with connection.cursor() as cursor:
+        cursor.execute(PUBLISH_WITH.replace("{made}", insert), [*parameters, key, _json(rows)])
+        return list(cursor.fetchall())
 
 
 def _in_transaction() -> bool:

@@ -1,9 +1,10 @@
 """The event joins the transaction of the change it tells of."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 import outbox
@@ -11,7 +12,7 @@ from outbox.headers import bound
 from outbox.models import Event, Status, open_events
 from outbox.testing import handled
 from tests.outbox.published import NOTED, claim_all, ids, publish, publish_all
-from tests.outbox_app.models import Target
+from tests.outbox_app.models import Effect, Target
 
 ORDER = ("order", 7)
 
@@ -68,6 +69,56 @@ def test_no_events_are_no_statement() -> None:
         assert outbox.publish_many([]) == []
 
     assert len(queries) == 0
+
+
+MAKE = f"""
+INSERT INTO {Effect._meta.db_table} (event, aggregateid, worker, together, at)
+SELECT n, '', 0, 0, now() FROM generate_series(1, %s) AS n RETURNING id, event
+"""  # noqa: SLF001
+
+
+def make(count: int, *, events: int | None = None, **payload: Any) -> list[Any]:
+    """Rows with an event each."""
+    told = (
+        outbox.NewEvent(type=NOTED, aggregatetype="effect", aggregateid=0, payload={"n": n, **payload})
+        for n in range(1, (count if events is None else events) + 1)
+    )
+    return outbox.publish_with(MAKE, [count], told, key="effect_id")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rows_are_made_with_an_event_of_each_in_one_statement_that_needs_no_transaction() -> None:
+    with CaptureQueriesContext(connection) as queries, bound({"request_id": "r1"}):
+        made = make(2000)
+
+    assert len(queries) == 1
+    assert made == list(Effect.objects.order_by("id").values_list("id", "event"))
+    events = Event.objects.order_by("id")
+    assert [(event.aggregateid, event.payload) for event in events] == [
+        (str(id), {"n": n, "effect_id": id}) for id, n in made
+    ]
+    assert {(event.aggregatetype, event.status, event.headers["request_id"]) for event in events} == {
+        ("effect", "pending", "r1")
+    }
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rows_whose_event_cannot_be_stored_are_not_made() -> None:
+    with pytest.raises(DatabaseError):
+        make(3, text="\0")
+
+    assert not Effect.objects.exists()
+    assert not Event.objects.exists()
+
+
+@pytest.mark.parametrize("events", [2, 4])
+@pytest.mark.django_db(transaction=True)
+def test_rows_and_events_that_are_not_as_many_are_refused(events: int) -> None:
+    with pytest.raises(IntegrityError):
+        make(3, events=events)
+
+    assert not Effect.objects.exists()
+    assert not Event.objects.exists()
 
 
 @pytest.mark.django_db
