@@ -27,11 +27,17 @@ class Interruption:
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Within, a signal raises StartInterrupted: for work that may take long and starts no process."""
+        """Within, a signal raises StartInterrupted: for work that may take long and starts no process.
+
+        What it cuts short may fail on its way out with an error of its own, or swallow it: then it is raised here.
+        """
         self.check()
         self._raises = True
         try:
             yield
+        except Exception:
+            self.check()
+            raise
         finally:
             self._raises = False
         self.check()
