@@ -102,6 +102,14 @@ class Up:
         """Everything that works on the data folder: by its environment, its arguments or where it stands."""
         return [process for process in psutil.process_iter() if self._is_ours(process)]
 
+    def accounts(self) -> set[int]:
+        """As whom they run."""
+        found = set()
+        for process in self.processes():
+            with suppress(psutil.NoSuchProcess):
+                found.add(process.uids().effective)
+        return found
+
     def child(self, argument: str) -> psutil.Process:
         """The direct child with `argument` in its command."""
         children = psutil.Process(self.process.pid).children()

@@ -196,7 +196,6 @@ def test_after_a_power_cut_it_goes_on_at_once_with_what_was_in_hand(home: Home, 
     again = home.up()
     assert "Taking up again 1 events" in again.output
     wait_until(lambda: len(alice.found(again)) == 2)
-    assert again.stop(signal.SIGTERM) == 0
 
 
 def test_a_part_that_dies_is_started_again_and_all_goes_on(up: Up, alice: Asker) -> None:
@@ -231,33 +230,33 @@ def test_when_a_part_dies_again_and_again_all_end_with_one_line(up: Up) -> None:
     assert up.processes() == []
 
 
+def test_where_keys_are_required_a_key_opens_its_tenant_alone(
+    home: Home, first_words: str, alice: Asker
+) -> None:
+    home.leave()
+    up = home.up(SEMANTIX_AUTH="required")
+    assert "by key only" in up.output
+    key = up.manage("create_api_key", "--user-id", alice.tenant["user_id"])
+    url, headers = f"{up.url}/memory-logs", {"Authorization": f"Bearer {key}"}
+    of_another = alice.memory | new_tenant()._asdict()
+    assert httpx.post(url, json=alice.memory, timeout=60).status_code == 401
+    assert httpx.post(url, json=alice.memory, headers=headers, timeout=60).status_code == 201
+    assert httpx.post(url, json=of_another, headers=headers, timeout=60).status_code == 403
+
+
 def test_killed_itself_it_leaves_nothing(up: Up) -> None:
     up.process.kill()
     up.wait_for_end()
     wait_until(lambda: not up.processes())
 
 
-def test_where_keys_are_required_a_key_opens_its_tenant_alone(
-    home: Home, first_words: str, alice: Asker
-) -> None:
-    home.leave()
-    with home.up(SEMANTIX_AUTH="required") as up:
-        assert "by key only" in up.output
-        key = up.manage("create_api_key", "--user-id", alice.tenant["user_id"])
-        url, headers = f"{up.url}/memory-logs", {"Authorization": f"Bearer {key}"}
-        of_another = alice.memory | new_tenant()._asdict()
-        assert httpx.post(url, json=alice.memory, timeout=60).status_code == 401
-        assert httpx.post(url, json=alice.memory, headers=headers, timeout=60).status_code == 201
-        assert httpx.post(url, json=of_another, headers=headers, timeout=60).status_code == 403
-
-
 def test_events_pending_at_the_stop_are_delivered_after_the_next_start(data: Path, alice: Asker) -> None:
     nobody_there = f"http://127.0.0.1:{free_port()}"
     with Up(data, ordinary_user=True, CHROMA_URL=nobody_there).wait_until_up() as up:
-        assert {process.uids().effective for process in up.processes()} == {data.stat().st_uid}
+        assert up.accounts() == {data.stat().st_uid}
         assert f"Chroma at {nobody_there} does not answer" in up.output
         up.post("/memory-logs", alice.memory)
-        assert up.stop() == 0
+        assert up.stop(signal.SIGTERM) == 0
         assert up.processes() == []
     with Up(data, ordinary_user=True).wait_until_up() as up:
         wait_until(lambda: alice.found(up))
