@@ -106,23 +106,29 @@ def _analyzed_by_nobody_else() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_analyzed_by_nobody_else")
-@pytest.mark.parametrize("analyzed", [False, True])
 def test_a_million_delivered_and_a_hundred_thousand_pending_rows_are_no_matter(
-    analyzed: bool, subtests: pytest.Subtests
+    subtests: pytest.Subtests,
 ) -> None:
-    insert(1_000_000, "delivered")
-    if analyzed:
-        analyze()
-    insert(100_000, "pending")
+    """Whatever the statistics say: of an empty table, of what is there, or of it before the pending came."""
 
-    with subtests.test("during the burst"):
+    def claims_read_indexes_only() -> None:
         assert_reads_indexes_only(plan(TYPES))
         assert_reads_indexes_only(plan([NOTED]))
-    if analyzed:
-        analyze()
-        with subtests.test("analyzed after it"):
-            assert_reads_indexes_only(plan(TYPES))
-            assert_reads_indexes_only(plan([NOTED]))
+
+    insert(1_000_000, "delivered")
+    insert(100_000, "pending")
+    with subtests.test("never analyzed"):
+        claims_read_indexes_only()
+    analyze()
+    with subtests.test("analyzed"):
+        claims_read_indexes_only()
+
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM outbox_event WHERE status = 'pending'")
+        cursor.execute("VACUUM (ANALYZE) outbox_event")
+    insert(100_000, "pending")
+    with subtests.test("analyzed before the burst"):
+        claims_read_indexes_only()
 
 
 @pytest.mark.usefixtures("_analyzed_by_nobody_else")
