@@ -12,12 +12,16 @@ from collections.abc import Generator
 from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 
 from semantix.embedded import chroma, postgres
 from tests.free_port import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
+# A folder in memory, and how much room there must be for the stores and for all else: they take about 2 GB.
+MEMORY = Path("/dev/shm")
+ROOM, ROOM_BESIDE = 5 * 2**30, 4 * 2**30
 
 
 # A wrapper runs before every other implementation, so before pytest-django's, which imports the settings.
@@ -51,7 +55,7 @@ def forget_the_developers_settings() -> None:
 
 
 def start_postgres(stack: ExitStack) -> None:
-    data = Path(tempfile.mkdtemp(prefix="semantix-tests-"))
+    data = Path(tempfile.mkdtemp(prefix="semantix-tests-", dir=scratch()))
     stack.callback(shutil.rmtree, data, ignore_errors=True)
     database = postgres.start(data / "postgres", log=data / "postgres.log", settings=postgres.NOT_DURABLE)
     stack.callback(database.stop)
@@ -61,6 +65,17 @@ def start_postgres(stack: ExitStack) -> None:
         "SECRET_KEY": "only-for-the-tests",
         "SEMANTIX_AUTH": "open",
     }
+
+
+def scratch() -> Path | None:
+    """Where the throw-away folder is made: in memory where there is plenty, because Chroma waits for the disk at
+    each write; else the usual place."""
+    try:
+        free = shutil.disk_usage(MEMORY).free
+    except OSError:
+        return None
+    plenty = free > ROOM and psutil.virtual_memory().available > ROOM + ROOM_BESIDE
+    return MEMORY if plenty and os.access(MEMORY, os.W_OK) else None
 
 
 def start_chroma(stack: ExitStack, folder: str) -> None:
