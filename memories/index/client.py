@@ -62,13 +62,13 @@ def connect(url: str, *, timeout: float) -> "ClientAPI":
     from chromadb.config import Settings
 
     address = urlsplit(url)
+    # Reading the certificates takes a while; http needs none.
     secure = address.scheme == "https"
 
     def bound(server: Any) -> None:
         # chromadb's HTTP client has no timeout; and a server on this machine is not asked for through a proxy.
         direct = _is_loopback(address.hostname or "")
         headers = server._session.headers  # noqa: SLF001
-        # Reading the certificates takes a while; http needs none.
         session = httpx.Client(timeout=timeout, headers=headers, trust_env=not direct, verify=secure)
         server._session.close()  # noqa: SLF001
         server._session = session  # noqa: SLF001
@@ -89,6 +89,7 @@ def connect(url: str, *, timeout: float) -> "ClientAPI":
             chroma_server_host=address.hostname,
             chroma_server_http_port=address.port or (443 if secure else 80),
             chroma_server_ssl_enabled=secure,
+            chroma_server_ssl_verify=None if secure else False,
             anonymized_telemetry=False,
         )
     )
