@@ -1,6 +1,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from memories.index import presence
 from outbox.listening import Listener
 from tests.emptying import empty_the_tables
 from tests.redis_server import RedisServer
+
+TESTS = Path(__file__).parent
 
 TransactionTestCase._fixture_teardown = empty_the_tables  # type: ignore[attr-defined]  # noqa: SLF001
 
@@ -32,13 +35,13 @@ with suppress(ModuleNotFoundError):  # where only what runs the service is insta
     hypothesis.settings.load_profile("long" if "FUZZ_CASES" in os.environ else "short")
 
 
-# Of these a file may take most of a minute: begun last, it would be waited for.
-LONG = ("tests/e2e/", "tests/faults/")
+# Of the first of these a file may take most of a minute: begun last, it would be waited for.
+ORDER = ("e2e", "faults", "outbox", "unit", "contract", "integration")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+    items.sort(key=lambda item: ORDER.index(item.path.relative_to(TESTS).parts[0]))
 
 
 @pytest.fixture(autouse=True)
