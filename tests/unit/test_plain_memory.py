@@ -1,12 +1,15 @@
 """The short way through a memory's fields and DRF's: what the short one takes, both take alike."""
 
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from rest_framework.exceptions import ValidationError
 
-from memories.api.serializers.memory_log import MemoryLogInput
-from memories.api.serializers.plain import plain_memory
+from memories.api.serializers.memory_log import MemoryLogInput, MemoryLogOutput
+from memories.api.serializers.plain import plain_memory, shown
+from memories.models import MemoryLog
+from memories.progress import SyncStatus
 
 PLAIN: dict[str, Any] = {"user_id": "ada", "project_id": "demo", "task": "Fix the login", "agent": "coder"}
 TEXTS = [
@@ -57,3 +60,38 @@ def test_a_usual_memory_is_plain() -> None:
 @pytest.mark.parametrize("given", OTHERS)
 def test_what_is_no_memory_is_not(given: object) -> None:
     assert plain_memory(given) is None
+
+
+WHOLE = datetime(2026, 1, 31, 8, 15, tzinfo=UTC)
+ELSEWHERE = datetime(2026, 1, 31, 8, 15, 0, 123456, tzinfo=timezone(timedelta(hours=5, minutes=30)))
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {},
+        {
+            "embedded_at": WHOLE,
+            "indexed_at": ELSEWHERE,
+            "indexed_version": 3,
+            "sync_status": SyncStatus.INDEXED,
+        },
+        {"sync_status": "failed", "sync_error": "It was refused."},
+        {"date": date(1, 1, 1), "raw_data": {"a": [1, None, {"b": 1.5}]}},
+    ],
+)
+def test_a_memory_is_shown_as_by_the_serializer(found: dict[str, Any]) -> None:
+    row = MemoryLog(
+        id=7,
+        **PLAIN,
+        date=date(2026, 1, 31),
+        version=3,
+        created_at=ELSEWHERE,
+        updated_at=WHOLE,
+        embedding=[1.0],
+    )
+    for name, value in found.items():
+        setattr(row, name, value)
+
+    assert list(shown(row).items()) == list(MemoryLogOutput(row).data.items())
+    assert list(shown(row)["sync"]) == list(MemoryLogOutput(row).data["sync"])

@@ -90,9 +90,8 @@ class MemoryLogOutput(serializers.ModelSerializer[MemoryLog]):
         return row.embedding if wanted else None
 
 
-# Making a serializer takes longer than using it, and these keep nothing of what they are given.
+# Making a serializer takes longer than using it, and this one keeps nothing of what it is given.
 _INPUT = MemoryLogInput()
-_OUTPUT = MemoryLogOutput()
 
 
 def checked(given: Any) -> dict[str, Any]:
@@ -105,11 +104,6 @@ def checked(given: Any) -> dict[str, Any]:
         return dict(own.validated_data)
     fields: dict[str, Any] = _INPUT.run_validation(given)
     return fields
-
-
-def shown(row: MemoryLog) -> dict[str, Any]:
-    """A memory as it is answered, without its vector."""
-    return _OUTPUT.to_representation(row)
 
 
 class BatchOutput(serializers.Serializer[Any]):

@@ -1,13 +1,16 @@
-"""Memories in which there is nothing to mend and nothing to refuse, as nearly all are.
+"""Memories in which there is nothing to mend and nothing to refuse, as nearly all are, and memories as they are.
 
 DRF takes ten times as long to come to the same; whatever is not as plain as that is left to it.
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from datetime import date as Date
 from typing import Any
 
 from memories.api.limits import ID_LENGTH, TEXT_LENGTH
+from memories.models import MemoryLog
+from memories.progress import SyncStatus
 
 TEXTS = {"user_id": ID_LENGTH, "project_id": ID_LENGTH, "task": TEXT_LENGTH, "agent": ID_LENGTH}
 
@@ -39,3 +42,32 @@ def _takes_the_others(fields: dict[str, Any], given: Mapping[str, Any]) -> bool:
         except (TypeError, ValueError):
             return False
     return True
+
+
+def shown(row: MemoryLog) -> dict[str, Any]:
+    """A memory as it is answered, without its vector: what MemoryLogOutput says of it."""
+    return {
+        "id": row.id,
+        "task": row.task,
+        "agent": row.agent,
+        "date": row.date.isoformat(),
+        "user_id": row.user_id,
+        "project_id": row.project_id,
+        "raw_data": row.raw_data,
+        "created_at": _moment(row.created_at),
+        "updated_at": _moment(row.updated_at),
+        "version": row.version,
+        "embedding": None,
+        "sync": {
+            "status": str(getattr(row, "sync_status", SyncStatus.PENDING)),
+            "version": row.version,
+            "indexed_version": row.indexed_version,
+            "embedded_at": _moment(row.embedded_at),
+            "indexed_at": _moment(row.indexed_at),
+            "error": getattr(row, "sync_error", None),
+        },
+    }
+
+
+def _moment(at: datetime | None) -> str | None:
+    return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")

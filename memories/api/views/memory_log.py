@@ -16,7 +16,8 @@ from memories.api.examples import CHANGE, REPLACE
 from memories.api.openapi import APPLIED, CHANGED, ETAG, IF_MATCH, PREFER, page_of
 from memories.api.pagination import OldestVersionFirst
 from memories.api.parameters import MemoryParameters, PageParameters
-from memories.api.serializers.memory_log import MemoryLogChange, MemoryLogOutput, MemoryState, Version, shown
+from memories.api.serializers.memory_log import MemoryLogChange, MemoryLogOutput, MemoryState, Version
+from memories.api.serializers.plain import shown
 from memories.api.versioning import etag, expected_version
 from memories.models import MemoryLog
 from outbox.backlog import refuse_if_too_deep

@@ -30,8 +30,8 @@ from memories.api.serializers.memory_log import (
     MemoryLogOutput,
     MemoryState,
     checked,
-    shown,
 )
+from memories.api.serializers.plain import shown
 from memories.api.strict_json import Refusal
 from memories.api.versioning import etag
 from memories.models import Tenant
