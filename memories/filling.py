@@ -35,6 +35,8 @@ BATCH_BYTES = 16_000_000
 EMBEDDED_AT_ONCE = 200
 # Two collections are written at once while a third batch is read: more wins nothing, Chroma is the limit.
 WRITERS = 2
+# Times are slow to parse, and the index has none.
+UNREAD = ("idempotency_key", "embedded_at", "indexed_at", "created_at", "updated_at")
 # How long an event's share takes; well below a task's timeout, embedding a last batch included.
 SHARE_SECONDS = 10.0
 
@@ -57,6 +59,8 @@ class Batch(NamedTuple):
     start: int
     end: int
     rows: list[MemoryLog]
+    # Whether the collection may hold more than what is written.
+    thorough: bool
 
 
 def refill(lost: CollectionLost) -> None:
@@ -107,48 +111,48 @@ def fill(
 ) -> None:
     """Fill these collections from their positions on; one that is complete answers from then on.
 
-    Stops after `seconds`. `thorough` is for collections that hold rows already: metadata of an earlier release is
-    taken away, too, and at the end what PostgreSQL does not have. Stored embeddings are used; what has none of
-    the collection's model is embedded. Raises Unavailable, CollectionLost, IndexMismatch.
+    Stops after `seconds`. `thorough` is for collections that hold rows already, and spared those that hold none:
+    metadata of an earlier release is taken away, too, and at the end what PostgreSQL does not have. Stored embeddings
+    are used; what has none of the collection's model is embedded. Raises Unavailable, CollectionLost, IndexMismatch.
     """
     deadline = time.monotonic() + seconds
     tally = tally or Tally()
     with ThreadPoolExecutor(WRITERS, thread_name_prefix="fill") as writers:
         written: deque[tuple[Batch, Future[None]]] = deque()
         for generation in filled:
-            _open(generation)
-            for batch in _batches(generation, batch_rows, tally):
-                written.append((batch, writers.submit(copy_context().run, _write, batch, thorough=thorough)))
+            held_something = _open(generation)
+            for batch in _batches(generation, batch_rows, tally, thorough and held_something):
+                written.append((batch, writers.submit(copy_context().run, _write, batch)))
                 if len(written) > WRITERS:
-                    _settle(*written.popleft(), thorough=thorough, tally=tally)
+                    _settle(*written.popleft(), tally)
                 if time.monotonic() > deadline:
                     break
             if time.monotonic() > deadline:
                 break
         while written:
-            _settle(*written.popleft(), thorough=thorough, tally=tally)
+            _settle(*written.popleft(), tally)
 
 
-def _open(generation: Generation) -> None:
-    """Make its collection if there is none, also where there once was one."""
+def _open(generation: Generation) -> bool:
+    """Make its collection if there is none, also where there once was one. Returns whether it holds anything."""
     try:
-        look_for(generation, make=True)
+        return look_for(generation, make=True)
     except CollectionDamaged:
         raise
     except CollectionLost:
         if not generations.begin_again(generation):
             raise
         generation.refresh_from_db()
-        look_for(generation, make=True)
+        return look_for(generation, make=True)
 
 
-def _batches(generation: Generation, size: int, tally: Tally) -> Iterator[Batch]:
+def _batches(generation: Generation, size: int, tally: Tally, thorough: bool) -> Iterator[Batch]:
     start = generation.position or 0
     while ids := _next_ids(generation, start, size):
-        rows = list(MemoryLog.objects.filter(id__in=ids).order_by("id"))
-        yield Batch(generation, start, ids[-1], _embedded(rows, generation, tally))
+        rows = list(MemoryLog.objects.filter(id__in=ids).defer(*UNREAD).order_by("id"))
+        yield Batch(generation, start, ids[-1], _embedded(rows, generation, tally), thorough)
         start = ids[-1]
-    yield Batch(generation, start, start, [])
+    yield Batch(generation, start, start, [], thorough)
 
 
 def _next_ids(generation: Generation, after: int, most: int) -> list[int]:
@@ -198,19 +202,19 @@ def embed(
     return len(rows)
 
 
-def _write(batch: Batch, *, thorough: bool) -> None:
+def _write(batch: Batch) -> None:
     try:
         if batch.rows:
             vectors = np.stack([row.embedding for row in batch.rows])
-            writing.upsert(batch.generation, batch.rows, vectors, thorough=thorough)
+            writing.upsert(batch.generation, batch.rows, vectors, thorough=batch.thorough)
     finally:
         connection.close()  # this thread's own, should it have needed one
 
 
-def _settle(batch: Batch, written: "Future[None]", *, thorough: bool, tally: Tally) -> None:
+def _settle(batch: Batch, written: "Future[None]", tally: Tally) -> None:
     """Look again at what was written, and note that it was."""
     written.result()
-    generation, start, end, rows = batch
+    generation, start, end, rows, thorough = batch
     if end > start:
         _correct(generation, rows)
         # Only from where this batch began: somebody else may have begun anew meanwhile.

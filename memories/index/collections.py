@@ -100,20 +100,21 @@ def _telling_damage(generation: Generation) -> Iterator[None]:
         raise
 
 
-def look_for(generation: Generation, *, make: bool = False) -> None:
+def look_for(generation: Generation, *, make: bool = False) -> bool:
     """See that the collection is there and answers; with `make`, one never made before is made.
 
-    Raises as with_collection.
+    Returns whether it holds anything. Raises as with_collection.
     """
     anything = np.full((1, generation.dimensions), 1.0, dtype=np.float32)
 
-    def ask(collection: "Collection") -> None:
+    def ask(collection: "Collection") -> bool:
         near = collection.query(query_embeddings=anything, n_results=1, include=[])["ids"][0]
         # A damaged one counts its documents all the same.
         if not near and collection.count():
             raise CollectionDamaged(generation, "it has documents and finds none")
+        return bool(near)
 
-    with_collection(generation, ask, make=make)
+    return with_collection(generation, ask, make=make)
 
 
 def names() -> list[str]:

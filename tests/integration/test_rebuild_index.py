@@ -197,7 +197,7 @@ def test_what_changes_while_it_is_written_ends_as_postgres_has_it(monkeypatch: p
     changed, deleted, kept = remember(tenant)
     drain()
     [generation] = rebuilding.start(Scope(*tenant))
-    batches = list(filling._batches(generation, 100, filling.Tally()))  # noqa: SLF001
+    batches = list(filling._batches(generation, 100, filling.Tally(), True))  # noqa: SLF001
     update_memory(changed.id, {"agent": "reviewer"})
     MemoryLog.objects.filter(id=deleted.id).delete()
     drain()
