@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import orjson
 from django.db import DEFAULT_DB_ALIAS, connection
 
+from memories.filters import CONDITION, Filters
 from memories.index.metadata import metadata_of
 from memories.index.names import document_id
 from memories.index.searching import Question, similarity_of
@@ -30,11 +31,13 @@ SELECT {ROW}, {DISTANCE}, given.score
 FROM unnest(%(ids)s::bigint[], %(scores)s::float[]) AS given (id, score) JOIN memory_logs AS m USING (id)
 WHERE {IS_TENANTS} ORDER BY score DESC, id DESC
 """
-# Of an older version the index has an older vector.
+# Of an older version the index has what is no longer so: those that lag behind are compared and filtered here.
 READ_INDEXED = f"""
-SELECT {ROW}, given.distance, 1 - given.distance / 2
-FROM unnest(%(ids)s::bigint[], %(distances)s::float[]) AS given (id, distance) JOIN memory_logs AS m USING (id)
-WHERE {IS_TENANTS} AND m.indexed_version = m.version ORDER BY distance, id DESC
+SELECT {ROW}, m.distance, 1 - m.distance / 2 FROM (
+    SELECT m.*, CASE WHEN m.indexed_version = m.version THEN given.distance ELSE {DISTANCE} END AS distance
+    FROM unnest(%(ids)s::bigint[], %(distances)s::float[]) AS given (id, distance) JOIN memory_logs AS m USING (id)
+    WHERE {IS_TENANTS} AND (m.indexed_version = m.version OR {CONDITION})
+) AS m WHERE m.distance IS NOT NULL ORDER BY distance, id DESC
 """
 
 
@@ -56,10 +59,14 @@ def read(tenant: Tenant, scores: Mapping[int, float], asked: Question | None) ->
     return found(READ, {**tenant._asdict(), **compared_with(asked), **given})
 
 
-def read_indexed(tenant: Tenant, distances: Mapping[int, float]) -> list[Found]:
-    """Those that are as they were when the index learnt of them, by the distances that it gave: nearest first."""
+def read_indexed(
+    tenant: Tenant, distances: Mapping[int, float], filters: Filters, asked: Question | None
+) -> list[Found]:
+    """What the index gave, nearest first: by its distance, if the memory is as it was when the index learnt of it; by
+    that of its embedding, once it has one, if it was changed."""
     given = {"ids": list(distances), "distances": list(distances.values())}
-    return found(READ_INDEXED, {**tenant._asdict(), **given})
+    parameters = {**tenant._asdict(), **filters.parameters(), **compared_with(asked), **given}
+    return found(READ_INDEXED, parameters)
 
 
 def compared_with(asked: Question | None) -> dict[str, Any]:

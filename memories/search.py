@@ -83,7 +83,7 @@ def _by_meaning(query: Query) -> Answer:
     ask = partial(searching.nearest, asked, limit=query.limit, filters=query.filters)
     distances, backend = _distances(query, query.limit, asked, ask if presence.seems_there() else None)
     if backend == CHROMA:
-        found = read_indexed(query.tenant, distances)
+        found = read_indexed(query.tenant, distances, query.filters, asked)
     else:
         scores = {id: searching.similarity_of(distance) for id, distance in distances.items()}
         found = read(query.tenant, scores, asked)

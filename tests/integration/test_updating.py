@@ -4,10 +4,15 @@ from datetime import date as Date
 
 import pytest
 
+from memories.filters import EVERYTHING, Filters
+from memories.hits import Found
 from memories.models import MemoryLog, MemoryVersion, Tenant
 from memories.search import Mode, Query, search
 from memories.services import NewMemory, VersionConflict, create_memory, delete_memory, update_memory
+from outbox.claiming import claim, events_of
+from outbox.delivery import deliver
 from outbox.models import Event, Status
+from outbox.registry import handled_types
 from outbox.testing import captured_events, drain
 from tests.indexed import held
 from tests.tenants import new_tenant
@@ -46,6 +51,43 @@ def test_a_change_beside_the_text_reaches_the_index_without_a_new_embedding() ->
     assert after.indexed_version == 2
     assert entry is not None
     assert (entry["date"], entry["version"]) == ("2020-02-29", 2)
+
+
+def deliver_once() -> None:
+    claimed = claim(handled_types(), batch=100, retries=100)
+    deliver(claimed.token, events_of(claimed.fresh))
+
+
+def found(tenant: Tenant, text: str, filters: Filters = EVERYTHING) -> list[Found]:
+    return search(Query(text=text, tenant=tenant, mode=Mode.VECTOR, filters=filters))
+
+
+def test_while_the_index_lags_behind_a_change_of_the_text_it_is_found_once_it_is_embedded() -> None:
+    row = remember(new_tenant())
+    drain()
+    update_memory(row.id, {"task": "Bake sourdough bread"})
+    assert found(row.tenant, "sourdough bread") == []
+
+    deliver_once()
+
+    assert MemoryLog.objects.get(id=row.id).indexed_version == 1
+    [lagging] = found(row.tenant, "sourdough bread")
+    drain()
+    [indexed] = found(row.tenant, "sourdough bread")
+    assert lagging.document.splitlines()[0] == "Bake sourdough bread"
+    assert lagging.similarity == pytest.approx(indexed.similarity, abs=1e-6)
+
+
+def test_while_the_index_lags_behind_a_change_beside_the_text_it_is_found_as_it_is_now() -> None:
+    row = remember(new_tenant())
+    drain()
+    today, leap_day = row.date, Date(2020, 2, 29)
+
+    update_memory(row.id, {"date": leap_day})
+
+    [lagging] = found(row.tenant, "login")
+    assert lagging.metadata["date"] == "2020-02-29"
+    assert found(row.tenant, "login", Filters(date_from=today)) == []
 
 
 def test_the_event_of_a_change_tells_the_new_state() -> None:
