@@ -24,26 +24,31 @@ GUNICORN = [
 def run(options: Namespace) -> Figures:
     seconds = 1.0 if options.quick else 5.0
     with stores(), cluster():
-        return {name: measured(name, command, threads, seconds) for name, command, threads in servers()}
+        return {
+            name: measured(name, command, environment, seconds) for name, command, environment in servers()
+        }
 
 
-def servers() -> Iterator[tuple[str, list[str], int]]:
+def servers() -> Iterator[tuple[str, list[str], dict[str, str]]]:
+    """Name, command and environment of each."""
     shipped = [*UVICORN, "semantix.asgi:application"]
     for threads in (2, 4, 8, 16):
-        yield f"uvicorn, {threads} threads", shipped, threads
-    yield "uvicorn, 2 workers of 4 threads", [*shipped, "--workers", "2"], 4
-    yield "uvicorn, h11 and asyncio, 8 threads", [*shipped, "--http", "h11", "--loop", "asyncio"], 8
-    yield "uvicorn, Django's own ASGI", [*UVICORN, "semantix.asgi:event_loop"], 8
+        yield f"uvicorn, {threads} threads", shipped, {"WEB_THREADS": str(threads)}
+    yield "uvicorn, 2 workers of 4 threads", [*shipped, "--workers", "2"], {"WEB_THREADS": "4"}
+    yield "uvicorn, h11 and asyncio, 8 threads", [*shipped, "--http", "h11", "--loop", "asyncio"], {}
+    # A connection that a thread keeps outlives it until Python looks for garbage: Postgres runs out of them.
+    own = {"DATABASE_CONN_MAX_AGE": "0"}
+    yield "uvicorn, Django's own ASGI", [*UVICORN, "semantix.asgi:event_loop"], own
     if find_spec("gunicorn"):
         for threads in (4, 8):
-            yield f"gunicorn gthread, {threads} threads", [*GUNICORN, "--threads", str(threads)], threads
-        yield "gunicorn gthread, 2 workers of 4", [*GUNICORN, "--threads", "4", "--workers", "2"], 4
+            yield f"gunicorn gthread, {threads} threads", [*GUNICORN, "--threads", str(threads)], {}
+        yield "gunicorn gthread, 2 workers of 4", [*GUNICORN, "--threads", "4", "--workers", "2"], {}
 
 
-def measured(name: str, command: list[str], threads: int, seconds: float) -> dict[str, float]:
+def measured(name: str, command: list[str], environment: dict[str, str], seconds: float) -> dict[str, float]:
     say(f"{name} ...")
     figures: dict[str, float] = {}
-    with served(command, WEB_THREADS=str(threads)) as url:
+    with served(command, **environment) as url:
         closed(url, create, 0.5)
         for kind, ask, load in (
             ("create", create, closed),
