@@ -69,7 +69,7 @@ def connect(url: str, *, timeout: float) -> "ClientAPI":
         # chromadb's HTTP client has no timeout; and a server on this machine is not asked for through a proxy.
         direct = _is_loopback(address.hostname or "")
         headers = server._session.headers  # noqa: SLF001
-        session = httpx.Client(timeout=timeout, headers=headers, trust_env=not direct, verify=secure)
+        session = Session(timeout=timeout, headers=headers, trust_env=not direct, verify=secure)
         server._session.close()  # noqa: SLF001
         server._session = session  # noqa: SLF001
 
@@ -93,6 +93,18 @@ def connect(url: str, *, timeout: float) -> "ClientAPI":
             anonymized_telemetry=False,
         )
     )
+
+
+class Session(httpx.Client):
+    """Lets go of what was sent as soon as it is answered."""
+
+    def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        response = super().send(request, **options)
+        if response.is_closed:
+            # A response and its stream hold each other, and with them the request, megabytes of vectors, until the
+            # garbage collector comes, which counts objects and not bytes.
+            response.stream = httpx.ByteStream(b"")
+        return response
 
 
 @contextmanager

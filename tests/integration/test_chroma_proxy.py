@@ -1,4 +1,7 @@
-"""A Chroma server on this machine is asked directly, whatever proxy the shell names."""
+"""A Chroma server on this machine is asked directly, whatever proxy the shell names, and what it was sent is let go."""
+
+import gc
+import weakref
 
 import pytest
 from django.conf import settings
@@ -11,3 +14,16 @@ def test_a_proxy_is_not_asked_for_a_loopback_server(monkeypatch: pytest.MonkeyPa
         monkeypatch.setenv(name, "http://127.0.0.1:1")  # nobody is there
 
     assert client.connect(settings.CHROMA_URL, timeout=60).heartbeat()
+
+
+def test_what_was_sent_is_let_go_of_without_the_garbage_collector() -> None:
+    session = client.Session(trust_env=False)
+    gc.disable()
+    try:
+        response = session.post(f"{settings.CHROMA_URL}/api/v2/nothing", content=b"vectors")
+        request = weakref.ref(response.request)
+        del response
+        assert request() is None
+    finally:
+        gc.enable()
+        session.close()
