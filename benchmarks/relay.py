@@ -1,4 +1,4 @@
-"""Events drained a second, and from a commit to the handler's start: Semantix beside its peers.
+"""Events drained a second, and from a commit to the handler's start: Semantix, its statements alone, its peers.
 
 One Postgres as shipped, a database for each round of each subject, a handler that does nothing but note that it
 ran, two worker processes each. Rounds go around the subjects, so that a busy moment of the machine hits all;

@@ -19,6 +19,7 @@ from benchmarks.service import percentiles
 
 SUBJECTS = {
     "semantix": "semantix.Semantix",
+    "statements": "statements.Statements",
     "procrastinate": "procrastinate.Procrastinate",
     "pgqueuer": "pgqueuer.Pgqueuer",
     "django-q2": "django_q2.DjangoQ2",

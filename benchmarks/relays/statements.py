@@ -1,0 +1,39 @@
+"""The statements of Semantix without its relay: two processes that claim, call the handler and settle. The limit of
+the parts that both share, Postgres and the processor; alone, they keep no promise to a worker that dies."""
+
+import time
+
+import django
+
+from benchmarks.relays.semantix import Semantix
+from benchmarks.relays.subject import start
+from semantix.embedded.process import Child
+
+REST_SECONDS = 0.001
+
+
+class Statements(Semantix):
+    def workers(self) -> list[Child]:
+        return [start("benchmarks.relays.statements") for _ in range(2)]
+
+
+def work() -> None:
+    django.setup()
+    from benchmarks.relays.handlers import TYPE, handle
+    from outbox.claiming import claim, events_of
+    from outbox.conf import conf
+    from outbox.settling import delivered
+
+    while True:
+        claimed = claim([TYPE], batch=conf.BATCH_SIZE, retries=0)
+        events = events_of(claimed.rows)
+        for event in events:
+            handle(event)
+        if events:
+            delivered(claimed.token, [event.id for event in events])
+        else:
+            time.sleep(REST_SECONDS)
+
+
+if __name__ == "__main__":
+    work()
