@@ -50,16 +50,19 @@ class LatestFirst(Executor):
             if self._resting:
                 self._resting.pop().put(job)
             elif self._to_start:
-                Thread(
-                    target=self._work, args=(job,), name=f"{self._name}-{self._to_start}", daemon=True
-                ).start()
+                self._start(job)
                 self._to_start -= 1
             else:
                 self._waiting.append(job)
         return future
 
-    def _work(self, job: Job) -> None:
+    def _start(self, job: Job) -> None:
         calls: SimpleQueue[Job] = SimpleQueue()
+        calls.put(job)
+        Thread(target=self._work, args=(calls,), name=f"{self._name}-{self._to_start}", daemon=True).start()
+
+    def _work(self, calls: "SimpleQueue[Job]") -> None:
+        job = calls.get()
         while True:
             job.run()
             del job  # while it rests it keeps nothing of it

@@ -1,6 +1,7 @@
 """The web server's threads."""
 
 import threading
+import weakref
 from concurrent.futures import wait
 
 import pytest
@@ -69,3 +70,16 @@ def test_what_was_cancelled_before_its_turn_is_not_called(threads: LatestFirst) 
 
     wait_until(lambda: threads.resting == 3)
     assert called == []
+
+
+def test_a_thread_that_rests_keeps_nothing_of_what_it_was_called_with(threads: LatestFirst) -> None:
+    class Body:
+        pass
+
+    body = Body()
+    left = weakref.ref(body)
+    threads.submit(id, body)
+    del body
+    wait_until(lambda: threads.resting == 1)
+
+    assert left() is None
