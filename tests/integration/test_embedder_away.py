@@ -73,7 +73,7 @@ def test_a_used_up_quota_pauses_all_events_as_long_as_google_says_and_costs_no_a
     assert {outcome(row) for row in rows} == {("pending", 0)}
     assert len(google.requests) == 1
     seconds, reason = circuit()
-    assert 330 < seconds <= 340
+    assert 240 < seconds <= 340
     assert "Quota exceeded" in reason
 
 

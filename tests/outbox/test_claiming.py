@@ -42,7 +42,7 @@ def test_a_claim_counts_the_attempt_and_holds_a_lease_by_the_databases_clock() -
     with connection.cursor() as cursor:
         cursor.execute("SELECT lease_expires_at - clock_timestamp() FROM outbox_event")
         (left,) = cursor.fetchone()
-    assert timedelta(seconds=295) < left <= timedelta(seconds=300)
+    assert timedelta(seconds=200) < left <= timedelta(seconds=300)
 
 
 def test_what_is_claimed_is_not_claimed_again() -> None:
