@@ -9,13 +9,15 @@ import orjson
 
 Scalar = str | int | float | bool
 
-# On a row `m` of memory_logs; the parameters are those of Filters.parameters.
+# On a row `m` of memory_logs; the parameters are a Tenant's, and those of Filters.parameters.
+IS_TENANTS = "m.user_id = %(user_id)s AND m.project_id = %(project_id)s"
 CONDITION = """
     (%(task)s::text IS NULL OR m.task = %(task)s) AND (%(agent)s::text IS NULL OR m.agent = %(agent)s)
     AND (%(date_from)s::date IS NULL OR m.date >= %(date_from)s)
     AND (%(date_to)s::date IS NULL OR m.date <= %(date_to)s)
     AND (%(contained)s::jsonb IS NULL OR m.raw_data @> %(contained)s::jsonb)
 """
+ALLOWED = f"{IS_TENANTS} AND {CONDITION}"
 
 
 @dataclass(frozen=True, kw_only=True)

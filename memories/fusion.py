@@ -8,8 +8,8 @@ next to it with the same task and date. A memory with a task of its own has none
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from memories.filters import CONDITION, Filters
-from memories.hits import DISTANCE, IS_TENANTS, ROW, Found, compared_with, found
+from memories.filters import CONDITION, IS_TENANTS, Filters
+from memories.hits import DISTANCE, ROW, Found, compared_with, found
 from memories.index.searching import Question
 from memories.models import Tenant
 
@@ -39,8 +39,8 @@ SELECT id, sum(score) AS score FROM (
 """
 # What is around is read from the index alone, which keeps the planner on the tenant's own.
 AROUND = f"""
-    SELECT id FROM memory_logs WHERE user_id = %(user_id)s AND project_id = %(project_id)s
-    AND id {{side}} lender.id ORDER BY id {{order}} LIMIT {REACH}
+    SELECT m.id FROM memory_logs AS m WHERE {IS_TENANTS}
+    AND m.id {{side}} lender.id ORDER BY m.id {{order}} LIMIT {REACH}
 """
 LENT = f"""
 SELECT m.id, fused.score * (ARRAY{list(SHARES)}::float[])[m.step] AS score

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import orjson
 from django.db import DEFAULT_DB_ALIAS, connection
 
-from memories.filters import CONDITION, Filters
+from memories.filters import CONDITION, IS_TENANTS, Filters
 from memories.index.metadata import metadata_of
 from memories.index.names import document_id
 from memories.index.searching import Question, similarity_of
@@ -18,7 +18,6 @@ from memories.text import searchable_text
 COLUMNS = ("id", "user_id", "project_id", "task", "agent", "date", "raw_data", "version", "content_hash")
 # What each statement here gives of a row `m` of memory_logs, before its distance and score.
 ROW = ", ".join(f"m.{name}" for name in COLUMNS)
-IS_TENANTS = "m.user_id = %(user_id)s AND m.project_id = %(project_id)s"
 # Null for a memory whose embedding is not there yet, or is of another text or model. CASE, because PostgreSQL
 # refuses to compare vectors of different lengths, and a model may have been set to another.
 DISTANCE = """

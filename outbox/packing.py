@@ -23,14 +23,16 @@ TOGETHER = 64
 def tasks(claim: Claim, *, probing: str = "") -> Iterator[tuple[None, str]]:
     """The fresh events shared out among the workers; each tried before as a task of its own, for it may be the
     one that kills its worker."""
-    batched = [row for row in claim.fresh if _is_batched(row)]
-    single = [row for row in claim.fresh if not _is_batched(row)]
+    fresh = claim.fresh
+    together = {type for type in {row[TYPE] for row in fresh} if _is_batched(type)}
+    batched = [row for row in fresh if row[TYPE] in together]
+    single = [row for row in fresh if row[TYPE] not in together]
     for rows in (*_shared_out(batched, TOGETHER), *_shared_out(single, 1), *([row] for row in claim.again)):
         yield _task(claim, rows, probing)
 
 
-def _is_batched(row: Row) -> bool:
-    handler = handler_of(row[TYPE])
+def _is_batched(type: str) -> bool:
+    handler = handler_of(type)
     return handler is not None and handler.batch
 
 

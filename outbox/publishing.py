@@ -89,7 +89,7 @@ def publish_many(events: Iterable[NewEvent]) -> list[Event]:
     if not rows:
         return []
     with connection.cursor() as cursor:
-        cursor.execute(PUBLISH, [_json(rows)])
+        cursor.execute(PUBLISH, [as_json(rows)])
         ids = sorted(event_id for (event_id,) in cursor.fetchall())
     return [_event({**row, "id": event_id}) for event_id, row in zip(ids, rows, strict=True)]
 
@@ -106,7 +106,7 @@ def publish_with(
     travelling = bound_headers.current()
     rows = [_row(event, travelling) for event in events]
     with connection.cursor() as cursor:
-        cursor.execute(PUBLISH_WITH.replace("{made}", insert), [*parameters, key, _json(rows)])
+        cursor.execute(PUBLISH_WITH.replace("{made}", insert), [*parameters, key, as_json(rows)])
         return list(cursor.fetchall())
 
 
@@ -129,13 +129,13 @@ def _row(event: NewEvent, travelling: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _json(rows: Sequence[Mapping[str, Any]]) -> str:
+def as_json(value: Any) -> str:
     try:
-        return orjson.dumps(rows, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
+        return orjson.dumps(value, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
     except (
         TypeError
     ):  # an integer of more than 64 bits, say: the slower one can, or tells what cannot be written
-        return json.dumps(rows)
+        return json.dumps(value)
 
 
 def _event(row: Mapping[str, Any]) -> Event:

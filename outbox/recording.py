@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
 from django.db import connection
 
 from outbox import headers
 from outbox.durability import UNSYNCED
+from outbox.publishing import as_json
 from outbox.registry import is_handled
 
 # One statement, and so a transaction of its own where there is none.
@@ -26,10 +26,12 @@ def record(type: str, *, aggregate: tuple[str, str | int], payload: Mapping[str,
     if is_handled(type):
         raise ValueError(f"{type} has a handler: publish() it in the transaction of the change it tells of.")
     aggregatetype, aggregateid = aggregate
-    row = (aggregatetype, str(aggregateid), type, _json(payload), _json(headers.joined(headers.current())))
+    row = (
+        aggregatetype,
+        str(aggregateid),
+        type,
+        as_json(payload),
+        as_json(headers.joined(headers.current())),
+    )
     with connection.cursor() as cursor:
         cursor.execute(INSERT, row)
-
-
-def _json(value: Mapping[str, Any]) -> str:
-    return orjson.dumps(value).decode()

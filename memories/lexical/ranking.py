@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 
-from memories.filters import CONDITION, EVERYTHING, Filters
+from memories.filters import ALLOWED, EVERYTHING, Filters
 from memories.lexical.statistics import Statistics, Term, statistics
 from memories.models import Tenant
 
@@ -21,8 +21,6 @@ MOST = 10_000
 FINALISTS = 300
 # Where every term is common, the newest memories are the candidates.
 NEWEST = 1_000
-
-ALLOWED = f"m.user_id = %(user_id)s AND m.project_id = %(project_id)s AND {CONDITION}"
 
 # BM25 without its constant factor. The keys of a memory are ascending: width_bucket is the binary search.
 SCORE = "sum(rarity * count / (count + %(base)s::float + %(slope)s::float * length))"
