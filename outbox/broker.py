@@ -12,7 +12,7 @@ from django.utils import timezone
 from django_q.brokers.orm import ORM
 from django_q.conf import Conf as ClusterConf
 
-from outbox import circuits, heartbeat, packing, stopping
+from outbox import circuits, heartbeat, interprocess, packing, stopping
 from outbox.claiming import claim, rescue
 from outbox.conf import conf
 from outbox.listening import EVENT, EVERYTHING, NOTHING, TASK, Listener
@@ -49,6 +49,7 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
             self.beat: Chore(5.0),
         }
         stopping.watch()
+        interprocess.install()
 
     def __getstate__(self) -> tuple[Any, ...]:
         return self.list_key, self._info

@@ -1,6 +1,7 @@
 """Real django-q2 clusters for tests, on the test's database."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -53,6 +54,10 @@ class Cluster:
 
     def processes(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
+
+    def pids(self, announced: str) -> list[int]:
+        """The processes that said this, django-q2's words for what they are, in that order."""
+        return [int(pid) for pid in re.findall(rf"{announced} (\d+)", self.output)]
 
     def relay_pid(self) -> int | None:
         """The process that claims, once it gave a sign of life."""

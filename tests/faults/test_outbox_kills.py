@@ -5,6 +5,8 @@ import signal
 from pathlib import Path
 
 import pytest
+from django_q.models import Success
+from django_q.tasks import async_task
 from pytest_django.fixtures import Settings
 
 from outbox.claiming import rescue
@@ -77,6 +79,36 @@ def test_a_relay_that_is_killed_is_replaced_and_nothing_is_lost(tmp_path: Path) 
 
         wait_until(lambda: status_of(event) == ["delivered"], seconds=60)
         assert "reincarnated pusher" in running.output
+
+
+def test_a_worker_killed_while_it_waits_for_a_task_leaves_the_next_one_to_others(tmp_path: Path) -> None:
+    with cluster(tmp_path) as running:
+        for number in (1, 2):
+            before = publish()
+            wait_until(lambda before=before: status_of(before) == ["delivered"], seconds=60)
+            wait_until(lambda number=number: running.output.count("Processed") >= number, seconds=60)
+            os.kill(running.pids("ready for work at")[-1], signal.SIGKILL)
+            wait_until(lambda number=number: len(running.pids("ready for work at")) > number, seconds=60)
+        after = publish()
+
+        wait_until(lambda: status_of(after) == ["delivered"], seconds=60)
+        running.ask_to_stop()
+        assert running.wait_for_end() == 0
+
+
+def test_a_monitor_killed_while_it_waits_for_a_result_leaves_the_next_one_to_its_successor(
+    tmp_path: Path,
+) -> None:
+    with cluster(tmp_path) as running:
+        event = publish()
+        wait_until(lambda: status_of(event) == ["delivered"], seconds=60)
+        wait_until(lambda: "Processed" in running.output, seconds=60)
+        os.kill(running.pids("monitoring at")[-1], signal.SIGKILL)
+
+        task = async_task("operator.add", 2, 3)
+
+        wait_until(lambda: Success.objects.filter(id=task).exists(), seconds=60)
+        assert Success.objects.get(id=task).result == 5
 
 
 def test_a_cluster_that_lost_its_machine_leaves_its_events_to_another(tmp_path: Path) -> None:
