@@ -1,6 +1,7 @@
 """The relay: a django-q2 broker that hands out claimed outbox events beside ordinary tasks."""
 
 import logging
+import math
 import os
 import socket
 import time
@@ -15,7 +16,7 @@ from django_q.conf import Conf as ClusterConf
 from outbox import circuits, heartbeat, interprocess, packing, stopping
 from outbox.claiming import claim, rescue
 from outbox.conf import conf
-from outbox.listening import EVENT, EVERYTHING, NOTHING, TASK, Listener
+from outbox.listening import EVENTS, EVERYTHING, NOTHING, TASK, TASKS, Listener, Look
 from outbox.ordering import bring_back, set_aside
 from outbox.pacing import Chore, Pace
 from outbox.registry import handled_types
@@ -88,16 +89,17 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
                 run()
         if self._probe.is_due():
             self._hand_out_probes(tasks)
-        if TASK in self._more:
+        if self._more.tasks:
             self._hand_out_queued(tasks)
         if tasks:
             return
-        topics = self._listen()
-        if EVENT in topics:
-            self._hand_out_events(tasks)
-        self._more |= topics & {TASK}
+        look = self._listen()
+        if look.since < math.inf:
+            self._hand_out_events(tasks, look.since)
+        if look.tasks:
+            self._more |= TASKS
 
-    def _listen(self) -> frozenset[str]:
+    def _listen(self) -> Look:
         """Wait for something to look at, unless there is something already."""
         more, self._more = self._more, NOTHING
         seconds = 0.0 if more else min(conf.POLL_SECONDS, LONGEST_WAIT)
@@ -108,16 +110,24 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
         else:
             time.sleep(seconds)
             woken = NOTHING
-        return EVERYTHING if self._poll.is_due() else more | woken
+        look = more | woken
+        if self._poll.is_due():
+            if not math.isfinite(look.since):
+                return EVERYTHING
+            # What is new goes first.
+            self._more = EVERYTHING
+        return look
 
-    def _hand_out_events(self, tasks: list[Task]) -> None:
+    def _hand_out_events(self, tasks: list[Task], since: float) -> None:
         batch = conf.BATCH_SIZE * ClusterConf.WORKERS
         session = self.listener.session
-        claimed = claim(handled_types(), batch=batch, retries=conf.RETRY_BATCH_SIZE, session=session)
+        claimed = claim(
+            handled_types(), batch=batch, retries=conf.RETRY_BATCH_SIZE, since=since, session=session
+        )
         tasks.extend(packing.tasks(claimed))
         self._pace.claimed(len(claimed.rows))
         if len(claimed.fresh) == batch or len(claimed.again) == conf.RETRY_BATCH_SIZE:
-            self._more |= {EVENT}
+            self._more |= EVENTS
 
     def _hand_out_probes(self, tasks: list[Task]) -> None:
         """One event for each dependency whose pause is over; not two, for it may still be away."""
@@ -131,11 +141,11 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
                 circuits.close_circuit(dependency)
 
     def _hand_out_queued(self, tasks: list[Task]) -> None:
-        self._more -= {TASK}
+        self._more = self._more._replace(tasks=False)
         # The parent's dequeue() sleeps when there is nothing.
         if self.get_connection().filter(key=self.list_key, lock__lt=timezone.now()).exists():
             tasks.extend(super().dequeue() or [])
-            self._more |= {TASK}
+            self._more |= TASKS
 
     def _set_aside(self) -> None:
         set_aside(handled_types())

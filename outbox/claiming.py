@@ -1,6 +1,7 @@
 """Claims: taking events for a worker, and taking back those whose worker was lost."""
 
 import json
+import math
 import time
 from collections.abc import Collection, Iterable
 from operator import itemgetter
@@ -38,8 +39,12 @@ WAITING = """
     ORDER BY e.priority, e.available_at, e.id
     LIMIT {limit} FOR UPDATE SKIP LOCKED
 """
-# set_aside_until is asked for so that the partial index serves.
-FRESH = WAITING.format(which="e.attempts = 0 AND e.set_aside_until IS NULL", limit="%(batch)s")
+# set_aside_until is asked for so that the partial index serves. From a time on, where it is known which are new:
+# at the front of the index stands what was delivered since the last vacuum.
+FRESH = WAITING.format(
+    which="e.attempts = 0 AND e.set_aside_until IS NULL AND e.available_at >= to_timestamp(%(since)s)",
+    limit="%(batch)s",
+)
 AGAIN = WAITING.format(which="e.attempts > 0", limit="%(retries)s")
 
 # Takes the events that may run now, marks them and hands them out, in one statement.
@@ -134,11 +139,13 @@ def claim(
     batch: int,
     retries: int,
     probing: str = "",
+    since: float = -math.inf,
     session: psycopg.Connection[Any] | None = None,
 ) -> Claim:
     """Claim up to `batch` events not tried before and up to `retries` that were, of these types.
 
-    Types that need a dependency whose circuit is open are left alone, but for the one being `probed`.
+    Types that need a dependency whose circuit is open are left alone, but for the one being `probed`. Of those not
+    tried before only what became available `since` then, in seconds since 1970.
     `session`: a connection that autocommits and keeps the statement prepared. Of one event it takes Postgres longer
     to plan the claim than to run it, and of many Django's connection longer to read their times than all else.
     """
@@ -152,6 +159,7 @@ def claim(
         "probing": probing,
         "token": token,
         "lease": conf.LEASE_SECONDS,
+        "since": since,
     }
     started = time.perf_counter()
     try:

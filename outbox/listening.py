@@ -1,9 +1,10 @@
 """The relay's ear: a connection of its own that LISTENs, and claims."""
 
 import logging
+import math
 import time
 from select import select
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from django.db import connection
@@ -13,10 +14,27 @@ from outbox.wakeup import CHANNEL
 
 logger = logging.getLogger(__name__)
 
-# What a NOTIFY can be about.
+
+class Look(NamedTuple):
+    """What is to be looked at: django-q2's own tasks, and events that became available from a time on, in seconds
+    since 1970 (-inf: all, inf: none)."""
+
+    tasks: bool
+    since: float
+
+    def __or__(self, other: "Look") -> "Look":
+        return Look(self.tasks or other.tasks, min(self.since, other.since))
+
+    def __bool__(self) -> bool:
+        return self.tasks or self.since < math.inf
+
+
+EVENTS, TASKS = Look(False, -math.inf), Look(True, math.inf)
+EVERYTHING, NOTHING = Look(True, -math.inf), Look(False, math.inf)
+
+# What a NOTIFY says, besides a time.
 EVENT, TASK, ECHO = "", "task", "echo"
-EVERYTHING = frozenset({EVENT, TASK})
-NOTHING: frozenset[str] = frozenset()
+SAID = {EVENT: EVENTS, TASK: TASKS, ECHO: NOTHING}
 
 
 # What else the connection is used for is the claim, prepared: planned once, while little waits, and kept. Indexes
@@ -46,7 +64,7 @@ class Listener:
 
     def __init__(self) -> None:
         self._connection: psycopg.Connection[Any] | None = None
-        self._heard: set[str] = set()
+        self._heard = NOTHING
         self._may_prepare = False
         self._check_at = 0.0
         self._retry_at = 0.0
@@ -60,7 +78,7 @@ class Listener:
         """The connection where a claim may stay prepared: it hears, and so is direct, and the table has grown."""
         return self._connection if self._may_prepare else None
 
-    def wait(self, seconds: float) -> frozenset[str]:
+    def wait(self, seconds: float) -> Look:
         """Block until something was said or `seconds` passed; returns what it was about.
 
         Without a connection it sleeps, and everything may be new.
@@ -84,9 +102,9 @@ class Listener:
         if self._connection is not None:
             self._connection.close()
         self._connection = None
-        self._heard.clear()
+        self._heard = NOTHING
 
-    def _listen(self, listening: psycopg.Connection[Any], seconds: float) -> frozenset[str]:
+    def _listen(self, listening: psycopg.Connection[Any], seconds: float) -> Look:
         if time.monotonic() >= self._check_at:
             self._check(listening)
         self._collect(listening)
@@ -94,13 +112,21 @@ class Listener:
             listening.pgconn.consume_input()
             self._collect(listening)
         # One look at the table answers all that was said so far.
-        heard, self._heard = self._heard, set()
-        return frozenset(heard)
+        heard, self._heard = self._heard, NOTHING
+        return heard
 
     def _collect(self, listening: psycopg.Connection[Any]) -> None:
         """What has arrived. Not by `notifies()`, which is set up anew for each wait and wakes ten times a second."""
         while notify := listening.pgconn.notifies():
-            self._heard.add(notify.extra.decode())
+            self._hear(notify.extra.decode())
+
+    def _hear(self, said: str) -> None:
+        if (look := SAID.get(said)) is None:
+            try:
+                look = Look(False, float(said))
+            except ValueError:
+                look = EVERYTHING
+        self._heard |= look
 
     def _check(self, listening: psycopg.Connection[Any]) -> None:
         """Raise when the connection is dead or, behind a pooler, no longer the one that LISTENs."""
@@ -118,7 +144,7 @@ class Listener:
             heard = self._hears_an_echo(listening)
             if heard:
                 # While it claims.
-                listening.add_notify_handler(lambda notify: self._heard.add(notify.payload))
+                listening.add_notify_handler(lambda notify: self._hear(notify.payload))
                 listening.execute(TUNING)
         except BaseException:
             listening.close()

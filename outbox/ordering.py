@@ -11,7 +11,7 @@ from outbox.wakeup import CHANNEL, notifies
 FOLLOW = """
 WITH head AS (
     SELECT first.* FROM outbox_event gone CROSS JOIN LATERAL (
-        SELECT e.id, e.status FROM outbox_event e
+        SELECT e.id, e.status, e.available_at FROM outbox_event e
         WHERE e.aggregatetype = gone.aggregatetype AND e.aggregateid = gone.aggregateid
           AND e.status IN ('pending', 'claimed')
         ORDER BY e.id LIMIT 1) AS first
@@ -22,7 +22,8 @@ WITH head AS (
 ), back AS (
     UPDATE outbox_event e SET set_aside_until = NULL FROM aside WHERE e.id = aside.id
 )
-SELECT CASE WHEN %(notify)s THEN pg_notify(%(channel)s, '') END WHERE EXISTS (SELECT FROM head WHERE status = 'pending')
+SELECT pg_notify(%(channel)s, extract(epoch FROM min(available_at))::text) FROM head
+WHERE status = 'pending' AND %(notify)s HAVING count(*) > 0
 """
 
 # Thousands of events of one aggregate, of which one may run, would be looked at by every claim. Where most of

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django_q.conf import Conf as ClusterConf
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
@@ -19,6 +19,7 @@ from outbox.broker import OutboxBroker
 from outbox.claiming import ID
 from outbox.models import Circuit, Event, Relay
 from outbox.testing import handled
+from outbox.wakeup import wake
 from tests.outbox.published import (
     NOTED,
     TOGETHER,
@@ -154,6 +155,23 @@ def test_a_commit_wakes_the_relay_that_waits(warm: OutboxBroker, settings: Setti
         tasks = until_handed_out(patient)
 
     assert events_in(tasks) == [[published.result().id]]
+
+
+def test_a_commit_is_answered_with_what_is_new_and_a_wake_with_all(
+    settings: Settings, request: pytest.FixtureRequest
+) -> None:
+    settings.OUTBOX_POLL_SECONDS = 1000.0
+    warm: OutboxBroker = request.getfixturevalue("warm")
+    assert warm.dequeue() == []
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")  # as if its NOTIFY was lost
+        unheard = publish()
+    new = publish()
+
+    assert events_in(until_handed_out(warm)) == [[new.id]]
+    assert warm.dequeue() == []
+    wake()
+    assert events_in(until_handed_out(warm)) == [[unheard.id]]
 
 
 def _publish_and_close() -> Event:

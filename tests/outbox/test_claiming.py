@@ -176,6 +176,17 @@ def test_types_that_are_not_asked_for_are_left_alone() -> None:
     assert claim([], batch=10, retries=10).events == []
 
 
+def test_a_claim_may_be_of_what_is_new_and_of_what_failed() -> None:
+    failed, old = publish(), publish()
+    settling.failed(claim([NOTED], batch=1, retries=0).token, [failed.id], ValueError())
+    let_due()
+    new = [publish(), publish()]
+    since = Event.objects.get(id=new[0].id).available_at.timestamp()
+
+    assert ids(claim([NOTED], batch=9, retries=9, since=since)) == [failed.id, *(event.id for event in new)]
+    assert ids(claim([NOTED], batch=9, retries=9)) == [old.id]
+
+
 def test_what_is_meant_for_later_waits() -> None:
     event = publish()
     Event.objects.update(available_at=timezone.now() + timedelta(hours=1))

@@ -10,7 +10,8 @@ from django.db import connection, transaction
 from pytest_django.fixtures import Settings
 
 from outbox import listening, stream
-from outbox.listening import ECHO, EVENT, EVERYTHING, NOTHING, TASK, Listener
+from outbox.listening import ECHO, EVENT, EVENTS, EVERYTHING, NOTHING, TASK, TASKS, Listener, Look
+from outbox.models import Event
 from outbox.wakeup import CHANNEL, sync_triggers, wake
 from tests.outbox.published import NOTED, publish, publish_all
 from tests.waiting import wait_until
@@ -43,40 +44,59 @@ def cut() -> None:
 
 
 def test_it_hears_what_was_said_once_for_all(listening_one: Listener) -> None:
-    publish()
+    first = Event.objects.get(id=publish().id)
     publish()
     wake(TASK)
 
     # On a busy machine what was said last may arrive with a later look.
-    heard: set[str] = set()
-    while TASK not in heard:
+    heard = NOTHING
+    while not heard.tasks:
         heard |= listening_one.wait(5)
-    assert heard == {EVENT, TASK}
+    assert heard == Look(True, first.available_at.timestamp())
     assert listening_one.wait(0) == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("said", "means"),
+    [
+        (EVENT, EVENTS),
+        (TASK, TASKS),
+        (ECHO, NOTHING),
+        ("1763769600.000001", Look(False, 1763769600.000001)),
+        ("Infinity", NOTHING),
+        ("what nobody knows", EVERYTHING),
+    ],
+)
+def test_a_notify_says_what_to_look_at(listening_one: Listener, said: str, means: Look) -> None:
+    wake(said)
+
+    assert listening_one.wait(5) == means
 
 
 def test_a_thousand_events_are_said_once(listening_one: Listener) -> None:
     with psycopg.connect(**listening.parameters(), autocommit=True) as session:
         session.execute(f"LISTEN {CHANNEL}")
-        publish_all(NOTED, range(1000))
+        event, *_ = publish_all(NOTED, range(1000))
+        since = Event.objects.get(id=event.id).available_at
         wake("end")
-        assert [notify.payload for notify in session.notifies(timeout=5, stop_after=2)] == [EVENT, "end"]
+        said = [notify.payload for notify in session.notifies(timeout=5, stop_after=2)]
+        assert said == [f"{since.timestamp():.6f}", "end"]
 
 
 def test_events_that_are_only_recorded_wake_nobody(listening_one: Listener) -> None:
     publish("test.recorded")
-    wake("end")
+    wake(TASK)
 
-    assert listening_one.wait(5) == {"end"}
+    assert listening_one.wait(5) == TASKS
 
 
 def test_what_is_rolled_back_is_not_said(listening_one: Listener) -> None:
     with transaction.atomic():
         publish()
         transaction.set_rollback(True)
-    wake("end")
+    wake(TASK)
 
-    assert listening_one.wait(5) == {"end"}
+    assert listening_one.wait(5) == TASKS
 
 
 def test_a_connection_that_broke_is_opened_anew_and_everything_may_be_new(
@@ -229,7 +249,7 @@ def test_without_the_table_there_is_no_trigger_to_look_after() -> None:
 def test_another_relays_echo_is_no_news(listening_one: Listener) -> None:
     _notify(ECHO)
 
-    assert not listening_one.wait(5) & EVERYTHING
+    assert not listening_one.wait(5)
 
 
 def _notify(payload: str) -> Any:

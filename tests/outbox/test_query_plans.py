@@ -45,17 +45,17 @@ def prepared_plan(session: psycopg.Connection[Any], types: list[str]) -> list[di
     """The same of the plan that the session keeps."""
     names = "SELECT name FROM pg_prepared_statements WHERE statement LIKE '%UPDATE outbox_event%'"
     [(name,)] = session.execute(names).fetchall()
-    arguments = [types, "", 100, 8, uuid4(), 300]
-    explain = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE {name} (%s, %s, %s, %s, %s, %s)"
+    arguments = [types, "", float("-inf"), 100, 8, uuid4(), 300]
+    explain = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE {name} (%s, %s, %s, %s, %s, %s, %s)"
     with session.transaction(force_rollback=True):
         answer = psycopg.ClientCursor(session).execute(explain, arguments).fetchone()
     assert answer
     return list(_nodes(answer[0][0]["Plan"]))
 
 
-def plan(types: list[str]) -> list[dict[str, Any]]:
+def plan(types: list[str], since: float = float("-inf")) -> list[dict[str, Any]]:
     """Every node of the claim's plan, as it was run."""
-    parameters = {"types": types, "batch": 100, "retries": 8, "probing": "", "lease": 300}
+    parameters = {"types": types, "batch": 100, "retries": 8, "probing": "", "lease": 300, "since": since}
     return explained(CLAIM, {**parameters, "token": "00000000-0000-0000-0000-000000000000"})
 
 
@@ -114,6 +114,7 @@ def test_a_million_delivered_and_a_hundred_thousand_pending_rows_are_no_matter(
     def claims_read_indexes_only() -> None:
         assert_reads_indexes_only(plan(TYPES))
         assert_reads_indexes_only(plan([NOTED]))
+        assert_reads_indexes_only(plan(TYPES, since=0))
 
     insert(1_000_000, "delivered")
     insert(100_000, "pending")
