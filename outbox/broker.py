@@ -24,8 +24,8 @@ from outbox.wakeup import notifies, wake
 
 logger = logging.getLogger(__name__)
 
-# An id to acknowledge (none for the outbox' own) and a signed package.
-Task = tuple[Any, str]
+# An id to acknowledge (none for the outbox' own) and a package, signed where it comes from elsewhere.
+Task = tuple[Any, str | packing.Package]
 
 # django-q2 waits for dequeue() to return before it stops.
 LONGEST_WAIT = 1.0

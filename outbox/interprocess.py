@@ -18,6 +18,8 @@ from multiprocessing import Semaphore
 from multiprocessing.sharedctypes import RawValue
 from typing import Any
 
+from django_q.signing import SignedPackage
+
 logger = logging.getLogger(__name__)
 
 # Bytes that travel in a message. More go into a file, and the message carries its descriptor.
@@ -115,8 +117,17 @@ class Timer:
         self._file.close()
 
 
+class Packages:
+    """What the pusher opens a task with. One that comes from its own process is signed by nobody, nor need it be."""
+
+    @staticmethod
+    def loads(package: str | dict[str, Any]) -> Any:
+        return package if isinstance(package, dict) else SignedPackage.loads(package)
+
+
 def install() -> None:
     """Make a cluster that starts in this process use them: it has no setting for that. To be called before it makes
     its queues, and so where it makes its broker."""
     if cluster := sys.modules.get("django_q.cluster"):
         cluster.Queue, cluster.Value = Queue, Timer  # type: ignore[attr-defined]
+        sys.modules["django_q.pusher"].SignedPackage = Packages  # type: ignore[attr-defined]

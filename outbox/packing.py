@@ -1,14 +1,14 @@
 """How claimed events travel to a worker: as tasks of django-q2."""
 
-import pickle
 import time
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
+from django.dispatch import receiver
 from django.utils import timezone
 from django_q.conf import Conf as ClusterConf
-from django_q.signing import SignedPackage
+from django_q.signals import post_execute_in_worker
 
 from outbox.claiming import ID, TYPE, Claim, Row, events_of
 from outbox.conf import conf
@@ -19,8 +19,10 @@ from outbox.registry import handler_of
 # and calls of its handler.
 TOGETHER = 64
 
+Package = dict[str, Any]
 
-def tasks(claim: Claim, *, probing: str = "") -> Iterator[tuple[None, str]]:
+
+def tasks(claim: Claim, *, probing: str = "") -> Iterator[tuple[None, Package]]:
     """The fresh events shared out among the workers; each tried before as a task of its own, for it may be the
     one that kills its worker."""
     fresh = claim.fresh
@@ -42,24 +44,30 @@ def _shared_out(rows: list[Row], least: int) -> Iterator[list[Row]]:
         yield rows[start : start + size]
 
 
-def _task(claim: Claim, rows: list[Row], probing: str) -> tuple[None, str]:
+def _task(claim: Claim, rows: list[Row], probing: str) -> tuple[None, Package]:
     more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
     begin_before = time.monotonic() + conf.LEASE_SECONDS - (ClusterConf.TIMEOUT or 0)
     package = {
         "id": uuid4().hex,
         "name": f"{rows[0][TYPE]} #{rows[0][ID]}{more}",
         "func": unpack,
-        "args": (claim.token, pickle.dumps(rows, pickle.HIGHEST_PROTOCOL)),
+        "args": (claim.token, rows),
         "kwargs": {"begin_before": begin_before, "probing": probing},
         "started": timezone.now(),
         # The outbox' own rows tell more.
         "save": False,
     }
     # No id to acknowledge: the outbox settles by itself.
-    return None, SignedPackage.dumps(package)
+    return None, package
 
 
-def unpack(token: UUID, rows: bytes, **options: Any) -> None:
-    """What a worker runs. The rows are written once and read once, here: django-q2 writes and reads a task's
-    arguments three times on their way (its signature, the workers' queue, that of the results)."""
-    deliver(token, events_of(pickle.loads(rows)), **options)
+def unpack(token: UUID, rows: list[Row], **options: Any) -> None:
+    """What a worker runs."""
+    deliver(token, events_of(rows), **options)
+
+
+@receiver(post_execute_in_worker, dispatch_uid="outbox_packing")
+def _forget(task: Package, **_: Any) -> None:
+    """The events go no further with the result of a task: nobody reads them there."""
+    if task["func"] is unpack and task["success"]:
+        task["args"] = ()

@@ -144,6 +144,8 @@ AUTH_PASSWORD_VALIDATORS = [
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_TZ = True
+# Nothing here is translated, and looking each text up costs a little everywhere.
+USE_I18N = False
 FORMAT_MODULE_PATH = "semantix.formats"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

@@ -9,14 +9,14 @@ import pytest
 from django.db import connection, transaction
 from django_q.conf import Conf as ClusterConf
 from django_q.models import OrmQ
-from django_q.signing import SignedPackage
 from django_q.tasks import async_task
 from pytest_django.fixtures import Settings
 
 import outbox
 from outbox import circuits, ordering, packing, registry, settling
-from outbox.broker import OutboxBroker
+from outbox.broker import OutboxBroker, Task
 from outbox.claiming import ID
+from outbox.interprocess import Packages
 from outbox.models import Circuit, Event, Relay
 from outbox.testing import handled
 from outbox.wakeup import wake
@@ -51,21 +51,21 @@ def warm(broker: OutboxBroker) -> OutboxBroker:
     return broker
 
 
-def packages(tasks: list[tuple[Any, str]]) -> list[dict[str, Any]]:
-    return [SignedPackage.loads(package) for _, package in tasks]
+def packages(tasks: list[Task]) -> list[dict[str, Any]]:
+    return [Packages.loads(package) for _, package in tasks]
 
 
-def run(tasks: list[tuple[Any, str]]) -> None:
+def run(tasks: list[Task]) -> None:
     """As a worker does."""
     for package in packages(tasks):
         package["func"](*package["args"], **package["kwargs"])
 
 
-def events_in(tasks: list[tuple[Any, str]]) -> list[list[int]]:
-    return [[row[ID] for row in pickle.loads(package["args"][1])] for package in packages(tasks)]
+def events_in(tasks: list[Task]) -> list[list[int]]:
+    return [[row[ID] for row in package["args"][1]] for package in packages(tasks)]
 
 
-def until_handed_out(broker: OutboxBroker) -> list[tuple[Any, str]]:
+def until_handed_out(broker: OutboxBroker) -> list[Task]:
     return wait_until(broker.dequeue)
 
 
@@ -248,7 +248,7 @@ def test_ordinary_tasks_come_along_one_after_the_other_without_waiting(
     for number in range(3):
         async_task("operator.neg", number)
 
-    tasks: list[tuple[Any, str]] = []
+    tasks: list[Task] = []
     while len(tasks) < 3:
         tasks += warm.dequeue()
 
