@@ -13,8 +13,8 @@ from django.utils import timezone
 from django_q.brokers.orm import ORM
 from django_q.conf import Conf as ClusterConf
 
-from outbox import circuits, heartbeat, interprocess, packing, stopping
-from outbox.claiming import claim, rescue
+from outbox import circuits, hands, heartbeat, interprocess, packing, stopping
+from outbox.claiming import claim, end_lease, rescue
 from outbox.conf import conf
 from outbox.listening import EVENTS, EVERYTHING, NOTHING, TASK, TASKS, Listener, Look
 from outbox.ordering import bring_back, set_aside
@@ -45,12 +45,14 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
         self._probe = Chore(0.25)
         self._chores = {
             rescue: Chore(5.0),
+            self._free_what_is_left: Chore(1.0),
             bring_back: Chore(5.0),
             self._set_aside: Chore(1.0),
             self.beat: Chore(5.0),
         }
-        stopping.watch()
-        interprocess.install()
+        if stopping.watch():
+            interprocess.install()
+            hands.share()
 
     def __getstate__(self) -> tuple[Any, ...]:
         return self.list_key, self._info
@@ -146,6 +148,13 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
         if self.get_connection().filter(key=self.list_key, lock__lt=timezone.now()).exists():
             tasks.extend(super().dequeue() or [])
             self._more |= TASKS
+
+    def _free_what_is_left(self) -> None:
+        """Of workers that are no more."""
+        if left := hands.left():
+            for token, ids in left:
+                end_lease(token, ids)
+            rescue()
 
     def _set_aside(self) -> None:
         set_aside(handled_types())

@@ -12,7 +12,7 @@ import psycopg
 from django.db import IntegrityError, connection
 from django.db.models.functions import Now
 
-from outbox import signals
+from outbox import backoff, signals
 from outbox.conf import conf
 from outbox.durability import UNSYNCED
 from outbox.events import BULK, ClaimedEvent
@@ -84,13 +84,14 @@ RETURNING e.id, e.aggregatetype, e.aggregateid, e.type, e.payload::text, e.heade
 """
 
 # A lease ran out: the worker was killed, or never got to it. Out of attempts it is dead, else it waits again.
-RESCUE = """
+RESCUE = f"""
 WITH lost AS (
     SELECT id FROM outbox_event WHERE status = 'claimed' AND lease_expires_at < statement_timestamp()
     ORDER BY lease_expires_at LIMIT 1000 FOR UPDATE SKIP LOCKED
 ), freed AS (
     UPDATE outbox_event e
     SET status = CASE WHEN attempts >= %(max_attempts)s THEN 'dead' ELSE 'pending' END,
+        available_at = {backoff.NEXT_ATTEMPT},
         claim_token = NULL, lease_expires_at = NULL, last_error = %(reason)s
     FROM lost WHERE e.id = lost.id RETURNING e.id, e.attempts
 ), recorded AS (
@@ -200,10 +201,16 @@ def end_leases() -> int:
     return Event.objects.filter(status=Status.CLAIMED).update(lease_expires_at=Now())
 
 
+def end_lease(token: UUID, ids: Collection[int]) -> int:
+    """The same of some events of a claim, whose worker is known to be gone."""
+    return Event.objects.filter(id__in=ids, claim_token=token).update(lease_expires_at=Now())
+
+
 def rescue() -> int:
     """Free the events whose lease ran out; returns how many there were."""
     with connection.cursor() as cursor:
-        cursor.execute(RESCUE, {"max_attempts": conf.MAX_ATTEMPTS, "reason": LEASE_EXPIRED})
+        parameters = {"max_attempts": conf.MAX_ATTEMPTS, "reason": LEASE_EXPIRED, **backoff.parameters()}
+        cursor.execute(RESCUE, parameters)
         rows = cursor.fetchall()
     follow([id for id, dead in rows if dead])
     return len(rows)

@@ -10,7 +10,6 @@ import logging
 import pickle
 import select
 import socket
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -126,8 +125,8 @@ class Packages:
 
 
 def install() -> None:
-    """Make a cluster that starts in this process use them: it has no setting for that. To be called before it makes
-    its queues, and so where it makes its broker."""
-    if cluster := sys.modules.get("django_q.cluster"):
-        cluster.Queue, cluster.Value = Queue, Timer  # type: ignore[attr-defined]
-        sys.modules["django_q.pusher"].SignedPackage = Packages  # type: ignore[attr-defined]
+    """Make the cluster of this process use them: it has no setting for that. To be called in its sentinel before that
+    makes the queues, and so where it makes its broker."""
+    from django_q import cluster, pusher
+
+    cluster.Queue, cluster.Value, pusher.SignedPackage = Queue, Timer, Packages

@@ -10,6 +10,7 @@ from django.utils import timezone
 from django_q.conf import Conf as ClusterConf
 from django_q.signals import post_execute_in_worker
 
+from outbox import hands
 from outbox.claiming import ID, TYPE, Claim, Row, events_of
 from outbox.conf import conf
 from outbox.delivery import deliver
@@ -52,7 +53,11 @@ def _task(claim: Claim, rows: list[Row], probing: str) -> tuple[None, Package]:
         "name": f"{rows[0][TYPE]} #{rows[0][ID]}{more}",
         "func": unpack,
         "args": (claim.token, rows),
-        "kwargs": {"begin_before": begin_before, "probing": probing},
+        "kwargs": {
+            "number": hands.give(claim.token, [row[ID] for row in rows]),
+            "begin_before": begin_before,
+            "probing": probing,
+        },
         "started": timezone.now(),
         # The outbox' own rows tell more.
         "save": False,
@@ -61,9 +66,10 @@ def _task(claim: Claim, rows: list[Row], probing: str) -> tuple[None, Package]:
     return None, package
 
 
-def unpack(token: UUID, rows: list[Row], **options: Any) -> None:
+def unpack(token: UUID, rows: list[Row], *, number: int, **options: Any) -> None:
     """What a worker runs."""
-    deliver(token, events_of(rows), **options)
+    with hands.holding(number):
+        deliver(token, events_of(rows), **options)
 
 
 @receiver(post_execute_in_worker, dispatch_uid="outbox_packing")

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db import connection
 
+from outbox import backoff
 from outbox.conf import conf
 from outbox.durability import UNSYNCED
 from outbox.models import Status
@@ -35,13 +36,11 @@ SELECT coalesce(array_agg(settled.id), '{{}}'), coalesce(bool_or(EXISTS (
 FROM settled
 """
 
-# Full jitter (random() times the whole pause) spreads the retries of events that failed together.
-FAILED = """
+FAILED = f"""
 WITH failed AS (
     UPDATE outbox_event
     SET status = CASE WHEN %(final)s OR attempts >= %(max_attempts)s THEN 'dead' ELSE 'pending' END,
-        available_at = clock_timestamp() + random() * make_interval(
-            secs => least(%(cap)s, %(base)s * power(2, least(attempts, 31) - 1))),
+        available_at = {backoff.NEXT_ATTEMPT},
         last_error = %(error)s, claim_token = NULL, lease_expires_at = NULL
     WHERE id = ANY(%(ids)s) AND claim_token = %(token)s
     RETURNING id, attempts, status
@@ -87,11 +86,10 @@ def failed(
         "token": token,
         "final": final,
         "max_attempts": conf.MAX_ATTEMPTS,
-        "base": conf.BACKOFF_BASE_SECONDS,
-        "cap": conf.BACKOFF_CAP_SECONDS,
         "error": _storable(f"{type(error).__name__}: {told}"[:ERROR_LENGTH]),
         "traceback": _storable("".join(told.format())[-TRACEBACK_LENGTH:]),
         "worker": f"{socket.gethostname()}:{os.getpid()}",
+        **backoff.parameters(),
     }
     statuses = {id: Status(status) for id, status in _record(FAILED, parameters)}
     _follow([id for id, status in statuses.items() if status == Status.DEAD])

@@ -16,18 +16,20 @@ _stop: Event | None = None
 _look_at = 0.0
 
 
-def watch() -> None:
+def watch() -> bool:
     """Remember the cluster's stop event; to be called where django-q2 makes its broker.
 
     That is in the sentinel, before it forks the pusher and the workers, and the sentinel was started with the
     event as an argument. django-q2 hands it to nobody else, so it is taken from there. Anywhere else (a web
-    process that enqueues, a worker whose handler does) nothing changes.
+    process that enqueues, a worker whose handler does) nothing changes. Returns whether this is the sentinel.
     """
     global _stop
     process = multiprocessing.current_process()
-    if getattr(getattr(process, "_target", None), "__name__", "") == "Sentinel":
-        arguments = getattr(process, "_args", ())
-        _stop = next((argument for argument in arguments if isinstance(argument, Event)), None)
+    if getattr(getattr(process, "_target", None), "__name__", "") != "Sentinel":
+        return False
+    arguments = getattr(process, "_args", ())
+    _stop = next((argument for argument in arguments if isinstance(argument, Event)), None)
+    return True
 
 
 def is_stopping() -> bool:

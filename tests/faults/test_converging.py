@@ -32,6 +32,7 @@ from outbox.registry import handled_types, handler_of
 from outbox.testing import drain
 from tests.faults.equality import assert_equal_stores
 from tests.faults.workers import Worker, watch_chroma
+from tests.outbox.published import let_due
 from tests.tenants import new_tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -169,6 +170,7 @@ def _expire_leases() -> None:
             "UPDATE outbox_event SET lease_expires_at = now() - interval '1 s' WHERE status = 'claimed'"
         )
     rescue()
+    let_due()
 
 
 @pytest.mark.timeout(400)

@@ -13,6 +13,7 @@ from outbox.registry import handled_types
 from outbox.testing import drain
 from tests.faults.equality import assert_equal_stores
 from tests.faults.workers import Worker, watch_chroma
+from tests.outbox.published import let_due
 from tests.tenants import new_tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -57,6 +58,7 @@ def let_leases_run_out() -> None:
             "UPDATE outbox_event SET lease_expires_at = now() - interval '1 s' WHERE status = 'claimed'"
         )
     rescue()
+    let_due()
 
 
 @pytest.mark.parametrize("situation", [stored, embedded, changed, deleted])

@@ -9,7 +9,6 @@ from django_q.models import Success
 from django_q.tasks import async_task
 from pytest_django.fixtures import Settings
 
-from outbox.claiming import rescue
 from outbox.models import Event, Failure
 from tests.clusters import cluster
 from tests.outbox.published import expire_leases, publish, publish_all, status_of
@@ -28,8 +27,6 @@ def test_an_event_that_kills_its_worker_is_dead_after_max_attempts_and_its_neigh
         wait_until(lambda: Event.objects.get(id=poison.id).attempts == 1)
         for attempt in (1, 2, 3):
             wait_until(lambda attempt=attempt: running.output.count("after death") >= attempt, seconds=60)
-            expire_leases()
-            rescue()
         wait_until(lambda: status_of(poison) == ["dead"], seconds=60)
 
         assert Failure.objects.filter(event=poison, worker="lost").count() == 3
@@ -45,16 +42,24 @@ def test_a_batch_that_killed_its_worker_is_delivered_one_by_one(tmp_path: Path, 
     with cluster(tmp_path, OUTBOX_MAX_ATTEMPTS="2") as running:
         wait_until(lambda: "after death" in running.output, seconds=60)
         assert not Effect.objects.exists()
-        expire_leases()
-        rescue()
 
         wait_until(lambda: status_of(*neighbours) == ["delivered"] * 4, seconds=60)
 
         assert set(Effect.objects.values_list("together", flat=True)) == {1}
         wait_until(lambda: running.output.count("after death") == 2, seconds=60)
-        expire_leases()
-        rescue()
         wait_until(lambda: status_of(poison) == ["dead"], seconds=60)
+
+
+def test_what_a_killed_worker_had_in_hand_waits_for_no_lease(tmp_path: Path) -> None:
+    with cluster(tmp_path) as running:
+        event = publish("test.waited_for", file=str(tmp_path / "go on"))
+        wait_until(lambda: Effect.objects.exists(), seconds=60)
+        os.kill(running.pids("ready for work at")[-1], signal.SIGKILL)
+        (tmp_path / "go on").touch()
+
+        wait_until(lambda: status_of(event) == ["delivered"], seconds=60)
+    assert Event.objects.get().attempts == 2
+    assert Failure.objects.get(event=event).worker == "lost"
 
 
 def test_a_worker_that_takes_too_long_is_ended_and_the_reason_recorded(tmp_path: Path) -> None:

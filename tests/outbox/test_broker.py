@@ -13,7 +13,7 @@ from django_q.tasks import async_task
 from pytest_django.fixtures import Settings
 
 import outbox
-from outbox import circuits, ordering, packing, registry, settling
+from outbox import circuits, hands, ordering, packing, registry, settling
 from outbox.broker import OutboxBroker, Task
 from outbox.claiming import ID
 from outbox.interprocess import Packages
@@ -221,12 +221,31 @@ def test_it_gives_a_sign_of_life(warm: OutboxBroker) -> None:
     assert str(relay) == f"{relay.host}:{relay.pid}"
 
 
+@pytest.fixture
+def _long_backoff(settings: Settings) -> None:
+    settings.OUTBOX_BACKOFF_BASE_SECONDS = settings.OUTBOX_BACKOFF_CAP_SECONDS = 1e7
+
+
+@pytest.mark.usefixtures("_long_backoff")
 def test_it_frees_what_lost_workers_held(broker: OutboxBroker) -> None:
     event = publish()
     claim_all()
     expire_leases()
 
-    assert events_in(broker.dequeue()) == [[event.id]]
+    assert broker.dequeue() == []
+    assert status_of(event) == ["pending"]
+
+
+@pytest.mark.usefixtures("_long_backoff")
+def test_it_frees_what_a_worker_was_killed_with(
+    broker: OutboxBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event, other = publish(), publish()
+    claimed = claim_all()
+    monkeypatch.setattr(hands, "left", lambda: [hands.Given(claimed.token, [event.id])])
+
+    assert broker.dequeue() == []
+    assert status_of(event, other) == ["pending", "claimed"]
 
 
 def test_it_sets_aside_what_jams_the_way(broker: OutboxBroker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import pairwise
 from threading import Event as Flag
+from uuid import uuid4
 
 import pytest
 from django.db import connection, transaction
@@ -13,7 +14,7 @@ from pytest_django.fixtures import Settings
 
 import outbox
 from outbox import settling
-from outbox.claiming import ID, Claim, claim, end_leases, rescue
+from outbox.claiming import ID, Claim, claim, end_lease, end_leases, rescue
 from outbox.models import Event, Failure
 from tests.outbox.published import (
     NOTED,
@@ -219,6 +220,7 @@ def test_an_event_whose_lease_ran_out_is_claimable_again_and_that_is_on_record()
     failure = Failure.objects.get(event=event)
     assert (failure.attempt, failure.worker) == (1, "lost")
     assert failure.error.startswith("The lease ran out")
+    let_due()
     assert [e.attempts for e in claim_all().events] == [2]
 
 
@@ -230,6 +232,7 @@ def test_an_event_that_is_lost_with_its_worker_time_and_again_is_dead(settings: 
         assert ids(claim_all()) == [lost.id]
         expire_leases()
         rescue()
+        let_due()
 
     assert status_of(lost) == ["dead"]
     assert Failure.objects.filter(event=lost).count() == 3
@@ -242,7 +245,24 @@ def test_all_leases_can_be_ended_where_it_is_known_that_no_worker_lives() -> Non
 
     assert end_leases() == 1
     assert rescue() == 1
+    let_due()
     assert ids(claim_all()) == [event.id]
+
+
+def test_a_lease_is_ended_by_who_knows_the_token_and_the_event_waits_for_its_backoff(
+    settings: Settings,
+) -> None:
+    settings.OUTBOX_BACKOFF_BASE_SECONDS = settings.OUTBOX_BACKOFF_CAP_SECONDS = 1000.0
+    lost, alive = publish(), publish()
+    claimed = claim_all()
+
+    assert end_lease(uuid4(), [lost.id]) == 0
+    assert end_lease(claimed.token, [lost.id]) == 1
+    assert rescue() == 1
+
+    assert status_of(lost, alive) == ["pending", "claimed"]
+    waits = Event.objects.get(id=lost.id).available_at - Event.objects.get(id=lost.id).created_at
+    assert timedelta(0) < waits < timedelta(seconds=1100)
 
 
 def test_two_relays_at_once_never_hand_out_an_event_twice_nor_two_of_an_aggregate() -> None:

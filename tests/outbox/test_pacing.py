@@ -72,7 +72,7 @@ def test_the_sentinels_stop_event_is_what_tells_that_the_cluster_stops(
     sentinel = multiprocessing.Process(target=Sentinel, args=(stop, start, "cluster", None, None))
     monkeypatch.setattr(multiprocessing, "current_process", lambda: sentinel)
 
-    stopping.watch()
+    assert stopping.watch()
     start.set()
     assert not stopping.is_stopping()
     stop.set()
@@ -82,6 +82,6 @@ def test_the_sentinels_stop_event_is_what_tells_that_the_cluster_stops(
 
 @pytest.mark.usefixtures("process")
 def test_a_broker_made_anywhere_else_watches_nothing() -> None:
-    stopping.watch()
+    assert not stopping.watch()
 
     assert not stopping.is_stopping()

@@ -72,6 +72,7 @@ def test_a_worker_that_lost_its_lease_changes_nothing() -> None:
     late = claim_all()
     expire_leases()
     rescue()
+    let_due()
     in_hand = claim_all()
     before = Event.objects.values().get()
 

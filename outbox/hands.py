@@ -1,0 +1,74 @@
+"""Which worker has which task in hand, so that what one was killed with need not wait for its lease to run out.
+
+The relay numbers the tasks it hands out; a worker writes its pid beside the number as long as it is at it. What nobody
+has in hand, or was in hand in another cluster, or while the relay itself died, is left to the lease.
+"""
+
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from ctypes import Array, c_int64
+from itertools import count
+from multiprocessing.sharedctypes import RawArray
+from typing import NamedTuple
+from uuid import UUID
+
+import psutil
+
+# More than are handed out between two looks; a pid each.
+SLOTS = 65_536
+NOBODY, DONE = 0, -1
+
+
+class Given(NamedTuple):
+    """The events of a task, and the claim they were taken with."""
+
+    token: UUID
+    ids: Collection[int]
+
+
+_holders: "Array[c_int64] | None" = None
+_given: dict[int, Given] = {}
+_numbers = count()
+
+
+def share() -> None:
+    """Make what relay and workers share: to be called in the process that both are forked from."""
+    global _holders
+    _holders = RawArray(c_int64, SLOTS)
+
+
+def give(token: UUID, ids: Collection[int]) -> int:
+    """Remember what is handed out; returns the task's number. The relay's."""
+    number = next(_numbers)
+    if _holders is not None:
+        _holders[number % SLOTS] = NOBODY
+        _given[number] = Given(token, ids)
+    return number
+
+
+@contextmanager
+def holding(number: int) -> Iterator[None]:
+    """Have the task in hand as long as the block lasts. A worker's."""
+    if _holders is None:
+        yield
+        return
+    _holders[number % SLOTS] = os.getpid()
+    try:
+        yield
+    finally:
+        _holders[number % SLOTS] = DONE
+
+
+def left() -> list[Given]:
+    """What workers had in hand that are no more, each once. The relay's."""
+    if _holders is None:
+        return []
+    found = []
+    for number in list(_given):
+        holder = _holders[number % SLOTS]
+        if holder == DONE:
+            del _given[number]
+        elif holder != NOBODY and not psutil.pid_exists(holder):
+            found.append(_given.pop(number))
+    return found

@@ -1,0 +1,74 @@
+"""What a killed worker had in hand is known, and what a living one has is its own."""
+
+import multiprocessing
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import uuid4
+
+import pytest
+
+from outbox import hands
+from outbox.interprocess import Queue
+
+forking = multiprocessing.get_context("fork")
+
+
+@pytest.fixture(autouse=True)
+def _shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hands, "_holders", None)
+    monkeypatch.setattr(hands, "_given", {})
+    hands.share()
+
+
+@contextmanager
+def worker(number: int) -> Iterator[multiprocessing.Process]:
+    """One that has this task in hand."""
+    began = Queue()
+
+    def work() -> None:
+        with hands.holding(number):
+            began.put(True)
+            signal.pause()
+
+    running = forking.Process(target=work)
+    running.start()
+    assert began.get()
+    try:
+        yield running  # type: ignore[misc]
+    finally:
+        running.kill()
+        running.join()
+
+
+def test_what_a_worker_was_killed_with_is_told_once() -> None:
+    token = uuid4()
+    number = hands.give(token, [1, 2])
+    with worker(number) as killed:
+        assert hands.left() == []
+        killed.kill()
+        killed.join()
+
+        assert hands.left() == [(token, [1, 2])]
+        assert hands.left() == []
+
+
+def test_what_nobody_has_taken_yet_and_what_is_done_is_left_by_nobody() -> None:
+    waiting = hands.give(uuid4(), [1])
+    done = hands.give(uuid4(), [2])
+    with pytest.raises(SystemExit), hands.holding(done):
+        raise SystemExit  # as django-q2 ends a task that takes too long: what becomes of its events is recorded
+
+    assert hands.left() == []
+    with worker(waiting) as killed:
+        killed.kill()
+        killed.join()
+    assert len(hands.left()) == 1
+
+
+def test_where_nothing_is_shared_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a task is run in the process that hands it out."""
+    monkeypatch.setattr(hands, "_holders", None)
+
+    with hands.holding(hands.give(uuid4(), [1])):
+        assert hands.left() == []
