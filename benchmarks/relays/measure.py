@@ -22,6 +22,7 @@ SUBJECTS = {
     "statements": "statements.Statements",
     "procrastinate": "procrastinate.Procrastinate",
     "pgqueuer": "pgqueuer.Pgqueuer",
+    "pgqueuer-100": "pgqueuer.PgqueuerInHundreds",
     "django-q2": "django_q2.DjangoQ2",
 }
 # Mean seconds between two single events, exponentially distributed: requests come when they like.

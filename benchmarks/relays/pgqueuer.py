@@ -1,4 +1,5 @@
-"""pgqueuer: two worker processes over asyncpg, its fastest driver, with LISTEN/NOTIFY and batches of 100."""
+"""pgqueuer: two worker processes over asyncpg, its fastest driver, with LISTEN/NOTIFY. As it comes, with batches of
+ten, and told to take a hundred at once."""
 
 import asyncio
 import os
@@ -16,10 +17,10 @@ from benchmarks.relays import starts
 from benchmarks.relays.subject import start
 from semantix.embedded.process import Child
 
-BATCH = 100
-
 
 class Pgqueuer:
+    batch = 10
+
     def prepare(self) -> None:
         asyncio.run(_install())
         self._session = psycopg.connect(os.environ["DATABASE_URL"], autocommit=True)
@@ -37,7 +38,11 @@ class Pgqueuer:
         return int(row[0]) if row else 0
 
     def workers(self) -> list[Child]:
-        return [start("benchmarks.relays.work", "pgqueuer") for _ in range(2)]
+        return [start("benchmarks.relays.work", "pgqueuer", str(self.batch)) for _ in range(2)]
+
+
+class PgqueuerInHundreds(Pgqueuer):
+    batch = 100
 
 
 async def _connect() -> asyncpg.Connection:
@@ -50,11 +55,11 @@ async def _install() -> None:
     await session.close()
 
 
-async def work() -> None:
+async def work(batch: str) -> None:
     queuer = PgQueuer.from_asyncpg_connection(await _connect())
 
     @queuer.entrypoint("note")
     async def note(job: Job) -> None:
         starts.note(int(job.payload or b"0"))
 
-    await queuer.run(dequeue_timeout=timedelta(seconds=30), batch_size=BATCH)
+    await queuer.run(dequeue_timeout=timedelta(seconds=30), batch_size=int(batch))
