@@ -10,6 +10,7 @@ import logging
 import pickle
 import select
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,8 +22,10 @@ from django_q.signing import SignedPackage
 
 logger = logging.getLogger(__name__)
 
-# Bytes that travel in a message. More go into a file, and the message carries its descriptor.
-INLINE = 16_384
+# Bytes that travel in a message. More go into a file, and the message carries its descriptor. (macOS' messages are
+# short, and its queues of them, too, unless told otherwise.)
+INLINE = 16_384 if sys.platform == "linux" else 2_000
+ROOM = 262_144
 # Seconds that a worker waits to get rid of a result. It holds its timer's lock meanwhile, for which the sentinel may be
 # waiting, and that is who replaces a monitor that died.
 PATIENCE = 5.0
@@ -36,6 +39,8 @@ class Queue:
 
     def __init__(self, maxsize: int = 0) -> None:
         self._out, self._in = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._out.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, ROOM)
+        self._in.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ROOM)
         self._in.settimeout(None if maxsize else PATIENCE)
         # Made by who is about to wait, not by who was given something: one that dies on the way leaves room for
         # one more, and not a queue that is full for ever.
