@@ -13,7 +13,7 @@ from django.utils import timezone
 from django_q.brokers.orm import ORM
 from django_q.conf import Conf as ClusterConf
 
-from outbox import circuits, hands, heartbeat, interprocess, packing, stopping
+from outbox import circuits, hands, heartbeat, interprocess, orphans, packing, stopping
 from outbox.claiming import claim, end_lease, rescue
 from outbox.conf import conf
 from outbox.listening import EVENTS, EVERYTHING, NOTHING, TASK, TASKS, Listener, Look
@@ -53,6 +53,7 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
         if stopping.watch():
             interprocess.install()
             hands.share()
+            orphans.prevent()
 
     def __getstate__(self) -> tuple[Any, ...]:
         return self.list_key, self._info

@@ -1,11 +1,9 @@
 """A child process and its end: nothing started here outlives us, however we end."""
 
-import ctypes
 import os
 import resource
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -13,15 +11,14 @@ from pathlib import Path
 
 import psutil
 
+from outbox.orphans import end_with_parent
 from semantix.embedded.account import Account
 from semantix.embedded.errors import StartError, StartInterrupted
 
-PR_SET_PDEATHSIG = 1
 # How much the work behind gives way: as nice(1) counts.
 BACKGROUND_NICENESS = 5
 # Where Linux shares the processor between sessions first, and looks at niceness only within each.
 AUTOGROUP = Path("/proc/self/autogroup")
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class Child:
@@ -152,10 +149,9 @@ def _before_exec(death_signal: signal.Signals, background: bool) -> Callable[[],
     parent = os.getpid()
 
     def in_the_child() -> None:
-        if _libc is not None:
-            _libc.prctl(PR_SET_PDEATHSIG, death_signal)
-            if os.getppid() != parent:  # it died before we asked to be told
-                os._exit(1)
+        end_with_parent(death_signal)
+        if os.getppid() != parent:  # it died before we asked to be told
+            os._exit(1)
         # Chroma holds files open for each collection; a soft limit of 1024 is for who uses select().
         _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         with suppress(ValueError, OSError):  # macOS says "unlimited" and refuses it

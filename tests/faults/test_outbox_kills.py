@@ -4,6 +4,7 @@ import os
 import signal
 from pathlib import Path
 
+import psutil
 import pytest
 from django_q.models import Success
 from django_q.tasks import async_task
@@ -126,3 +127,19 @@ def test_a_cluster_that_lost_its_machine_leaves_its_events_to_another(tmp_path: 
         expire_leases()
         wait_until(lambda: status_of(in_hand) == ["delivered"], seconds=60)
     assert Event.objects.get().attempts == 2
+
+
+@pytest.mark.parametrize("killed", ["the sentinel", "the main process"])
+def test_none_of_a_cluster_outlives_who_looks_after_it(tmp_path: Path, killed: str) -> None:
+    with cluster(tmp_path) as running:
+        processes = running.processes()
+        (sentinel,) = psutil.Process(running.process.pid).children()
+        os.kill(sentinel.pid if killed == "the sentinel" else running.process.pid, signal.SIGKILL)
+
+        wait_until(lambda: not any(is_alive(process) for process in processes), seconds=60)
+        # For who starts again what failed.
+        assert running.wait_for_end() != 0
+
+
+def is_alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
