@@ -94,18 +94,17 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
             self._hand_out_probes(tasks)
         if self._more.tasks:
             self._hand_out_queued(tasks)
-        if tasks:
-            return
-        look = self._listen()
+        # Also with such tasks in hand: thousands of them are not to hold back every event.
+        look = self._listen(patient=not tasks)
         if look.since < math.inf:
             self._hand_out_events(tasks, look.since)
         if look.tasks:
             self._more |= TASKS
 
-    def _listen(self) -> Look:
+    def _listen(self, *, patient: bool) -> Look:
         """Wait for something to look at, unless there is something already."""
         more, self._more = self._more, NOTHING
-        seconds = 0.0 if more else min(conf.POLL_SECONDS, LONGEST_WAIT)
+        seconds = min(conf.POLL_SECONDS, LONGEST_WAIT) if patient and not more else 0.0
         if notifies():
             woken = self.listener.wait(seconds)
             if woken and not more:

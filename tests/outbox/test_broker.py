@@ -277,6 +277,19 @@ def test_ordinary_tasks_come_along_one_after_the_other_without_waiting(
     assert not OrmQ.objects.exists()
 
 
+def test_ordinary_tasks_without_end_hold_back_no_event(warm: OutboxBroker, settings: Settings) -> None:
+    settings.OUTBOX_POLL_SECONDS = 1000.0
+    async_task("operator.neg", 1)
+    wait_until(warm.dequeue)
+    event = publish()
+
+    def one_more() -> list[Task]:
+        async_task("operator.neg", 1)
+        return [task for task in warm.dequeue() if task[0] is None]
+
+    assert events_in(wait_until(one_more)) == [[event.id]]
+
+
 def test_a_task_that_another_cluster_took_first_is_nothing(
     warm: OutboxBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
