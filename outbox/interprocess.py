@@ -47,11 +47,19 @@ class Queue:
         self._room = Semaphore(maxsize) if maxsize else None
 
     def put(self, obj: Any) -> None:
-        """Send an object, as soon as there is room. Where there is no limit, and nobody takes any, it is dropped."""
+        """Send an object, as soon as there is room. Where there is no limit, and nobody takes any, it is dropped, as
+        is what cannot be sent: a worker outlives a task that returns such a thing."""
+        try:
+            data = pickle.dumps(obj, pickle.HIGHEST_PROTOCOL)
+        except Exception:
+            logger.exception(
+                "A task's result is dropped, it cannot be pickled; if it was queued, it runs again"
+            )
+            return
         if self._room:
             self._room.acquire()
         try:
-            self._send(pickle.dumps(obj, pickle.HIGHEST_PROTOCOL))
+            self._send(data)
         except TimeoutError:
             # Of the outbox' own there is nothing to record.
             logger.error(
@@ -121,6 +129,19 @@ class Timer:
         self._file.close()
 
 
+class Flag:
+    """Set once, and looked at, by nobody who waits. Who looks at an event of multiprocessing has its lock meanwhile."""
+
+    def __init__(self) -> None:
+        self._value = RawValue("b", 0)
+
+    def set(self) -> None:
+        self._value.value = 1
+
+    def is_set(self) -> bool:
+        return bool(self._value.value)
+
+
 class Packages:
     """What the pusher opens a task with. One that comes from its own process is signed by nobody, nor need it be."""
 
@@ -134,4 +155,4 @@ def install() -> None:
     makes the queues, and so where it makes its broker."""
     from django_q import cluster, pusher
 
-    cluster.Queue, cluster.Value, pusher.SignedPackage = Queue, Timer, Packages
+    cluster.Queue, cluster.Value, cluster.Event, pusher.SignedPackage = Queue, Timer, Flag, Packages

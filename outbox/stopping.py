@@ -5,15 +5,9 @@ what they have not begun.
 """
 
 import multiprocessing
-import time
 from multiprocessing.synchronize import Event
 
-# Between two looks at the event. Each takes its lock for a moment, and a worker that is killed in that very moment
-# keeps it: the cluster could never stop. (It costs as much as all else that is done for an event, too.)
-LOOK_SECONDS = 0.02
-
 _stop: Event | None = None
-_look_at = 0.0
 
 
 def watch() -> bool:
@@ -33,10 +27,6 @@ def watch() -> bool:
 
 
 def is_stopping() -> bool:
-    global _look_at
-    if _stop is None or (now := time.monotonic()) < _look_at:
-        return False
-    if _stop.is_set():
-        return True
-    _look_at = now + LOOK_SECONDS
-    return False
+    # Not by is_set(), which takes the event's lock: a worker that is killed in that very moment keeps it, and the
+    # sentinel, which waits for the event between two looks at its processes, would wait for ever.
+    return _stop is not None and not _stop._flag._semlock._is_zero()  # type: ignore[attr-defined]  # noqa: SLF001

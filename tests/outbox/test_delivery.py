@@ -200,7 +200,6 @@ def test_a_delivery_that_lost_its_lease_changes_nothing_and_says_so(caplog: pyte
 def stop(monkeypatch: pytest.MonkeyPatch) -> Any:
     event = multiprocessing.Event()
     monkeypatch.setattr(stopping, "_stop", event)
-    monkeypatch.setattr(stopping, "LOOK_SECONDS", 0.0)
     return event
 
 

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from outbox import interprocess
-from outbox.interprocess import INLINE, Queue, Timer
+from outbox.interprocess import INLINE, Flag, Queue, Timer
 from tests.waiting import wait_until
 
 forking = multiprocessing.get_context("fork")
@@ -84,6 +84,28 @@ def test_where_nobody_takes_results_they_are_dropped_and_no_worker_is_held_up(
         results.put(put := put + 1)
 
     assert [results.get() for _ in range(put - 1)] == list(range(1, put))
+
+
+@pytest.mark.parametrize("maxsize", [0, 1])
+def test_what_cannot_be_sent_is_dropped_and_takes_no_room(
+    maxsize: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue = Queue(maxsize)
+    queue.put(lambda: "no pickle")
+    assert "cannot be pickled" in caplog.text
+
+    queue.put("next")
+
+    assert queue.get() == "next"
+
+
+def test_a_flag_set_in_one_process_is_set_in_all() -> None:
+    flag = Flag()
+    assert not flag.is_set()
+    with process(flag.set) as other:
+        other.join()
+
+        assert flag.is_set()
 
 
 def test_the_lock_of_a_timer_is_free_when_its_holder_was_killed() -> None:
