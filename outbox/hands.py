@@ -8,8 +8,7 @@ import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from ctypes import Array, c_int64
-from itertools import count
-from multiprocessing.sharedctypes import RawArray
+from multiprocessing.sharedctypes import RawArray, RawValue
 from typing import NamedTuple
 from uuid import UUID
 
@@ -29,21 +28,25 @@ class Given(NamedTuple):
 
 _holders: "Array[c_int64] | None" = None
 _given: dict[int, Given] = {}
-_numbers = count()
+# The next task's number. Shared, so that a relay which takes over from one that was killed does not begin anew: tasks
+# that were handed out with its numbers are still on their way.
+_next: c_int64 | None = None
 
 
 def share() -> None:
     """Make what relay and workers share: to be called in the process that both are forked from."""
-    global _holders
-    _holders = RawArray(c_int64, SLOTS)
+    global _holders, _next
+    _holders, _next = RawArray(c_int64, SLOTS), RawValue(c_int64, 0)
 
 
 def give(token: UUID, ids: Collection[int]) -> int:
     """Remember what is handed out; returns the task's number. The relay's."""
-    number = next(_numbers)
-    if _holders is not None:
-        _holders[number % SLOTS] = NOBODY
-        _given[number] = Given(token, ids)
+    if _holders is None or _next is None:
+        return 0
+    number = _next.value
+    _next.value += 1
+    _holders[number % SLOTS] = NOBODY
+    _given[number] = Given(token, ids)
     return number
 
 

@@ -17,6 +17,7 @@ forking = multiprocessing.get_context("fork")
 @pytest.fixture(autouse=True)
 def _shared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hands, "_holders", None)
+    monkeypatch.setattr(hands, "_next", None)
     monkeypatch.setattr(hands, "_given", {})
     hands.share()
 
@@ -64,6 +65,17 @@ def test_what_nobody_has_taken_yet_and_what_is_done_is_left_by_nobody() -> None:
         killed.kill()
         killed.join()
     assert len(hands.left()) == 1
+
+
+def test_a_relay_that_takes_over_numbers_on() -> None:
+    """What the one before it handed out, under a number of its own, may be on its way still."""
+    before = Queue()
+    first = forking.Process(target=lambda: before.put(hands.give(uuid4(), [1])))
+    first.start()
+    number = before.get()
+    first.join()
+
+    assert hands.give(uuid4(), [2]) == number + 1
 
 
 def test_where_nothing_is_shared_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
