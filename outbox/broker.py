@@ -1,5 +1,6 @@
 """The relay: a django-q2 broker that hands out claimed outbox events beside ordinary tasks."""
 
+import gc
 import logging
 import math
 import os
@@ -54,6 +55,9 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
             interprocess.install()
             hands.share()
             orphans.prevent()
+            # What is loaded by now stays, in every process forked from here: the collector need not look at it again,
+            # nor write to the memory that they share.
+            gc.freeze()
 
     def __getstate__(self) -> tuple[Any, ...]:
         return self.list_key, self._info

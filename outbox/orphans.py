@@ -8,6 +8,7 @@ import ctypes
 import os
 import signal
 import sys
+from functools import partial
 
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -20,13 +21,13 @@ def end_with_parent(by: signal.Signals) -> None:
 
 
 def prevent() -> None:
-    """Here and in every child that this process forks. The sentinel's."""
-    sentinel = os.getpid()
+    """Here and in every process that this one forks. The sentinel's."""
+    end_with(os.getppid())
+    os.register_at_fork(after_in_child=partial(end_with, os.getpid()))
 
-    def in_child() -> None:
-        # Not what a worker forks for itself: that may come from a thread which ends before it.
-        if os.getppid() == sentinel:
-            end_with_parent(signal.SIGKILL)
 
-    end_with_parent(signal.SIGKILL)
-    os.register_at_fork(after_in_child=in_child)
+def end_with(parent: int) -> None:
+    """Be killed when that process ends, if it is the parent: not in what a worker forks for itself, which may come
+    from a thread that ends sooner."""
+    if os.getppid() == parent:
+        end_with_parent(signal.SIGKILL)
