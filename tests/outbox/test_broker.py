@@ -3,12 +3,14 @@
 import pickle
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from select import select
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
 from django_q.conf import Conf as ClusterConf
 from django_q.models import OrmQ
+from django_q.signals import post_execute_in_worker
 from django_q.tasks import async_task
 from pytest_django.fixtures import Settings
 
@@ -18,6 +20,7 @@ from outbox.broker import OutboxBroker, Task
 from outbox.claiming import ID
 from outbox.interprocess import Packages
 from outbox.models import Circuit, Event, Relay
+from outbox.pacing import Chore
 from outbox.testing import handled
 from outbox.wakeup import wake
 from tests.outbox.published import (
@@ -172,6 +175,22 @@ def test_a_commit_is_answered_with_what_is_new_and_a_wake_with_all(
     assert warm.dequeue() == []
     wake()
     assert events_in(until_handed_out(warm)) == [[unheard.id]]
+
+
+def test_when_a_poll_is_due_what_is_new_goes_first(
+    settings: Settings, request: pytest.FixtureRequest
+) -> None:
+    settings.OUTBOX_POLL_SECONDS = 1000.0
+    warm: OutboxBroker = request.getfixturevalue("warm")
+    warm._poll = Chore(0.0)  # noqa: SLF001 - due whenever it is asked, and yet waited for
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        unheard = publish()
+    new = publish()
+    wait_until(lambda: select([warm.listener._connection], [], [], 5)[0])  # noqa: SLF001
+
+    assert events_in(warm.dequeue()) == [[new.id]]
+    assert events_in(warm.dequeue()) == [[unheard.id]]
 
 
 def _publish_and_close() -> Event:
@@ -446,3 +465,13 @@ def test_a_worker_runs_what_the_package_names(broker: OutboxBroker) -> None:
     run(broker.dequeue())
 
     assert Effect.objects.get().event == event.id
+
+
+def test_the_events_of_a_task_that_succeeded_go_no_further_with_its_result(broker: OutboxBroker) -> None:
+    """They are kept with one that failed, for who looks at it."""
+    publish()
+    [package] = packages(broker.dequeue())
+    for success, kept in ((False, package["args"]), (True, ())):
+        task = {**package, "success": success}
+        post_execute_in_worker.send(sender="django_q", func=package["func"], task=task)
+        assert task["args"] == kept

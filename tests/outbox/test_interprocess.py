@@ -108,6 +108,15 @@ def test_a_flag_set_in_one_process_is_set_in_all() -> None:
         assert flag.is_set()
 
 
+def test_a_timer_holds_a_number_and_its_lock_can_be_taken_again_and_again() -> None:
+    timer = Timer("f", -1)
+    for _ in range(2):
+        with timer.get_lock():
+            timer.value += 2.5
+
+    assert timer.value == 4.0
+
+
 def test_the_lock_of_a_timer_is_free_when_its_holder_was_killed() -> None:
     timer, said = Timer("f", -1), Queue()
 
