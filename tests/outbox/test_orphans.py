@@ -42,6 +42,14 @@ def test_only_the_child_of_that_process_ends_with_it() -> None:
     assert told() == signal.SIGKILL
 
 
+def test_where_the_kernel_tells_nobody_it_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orphans, "_libc", None)
+
+    orphans.end_with(os.getppid())
+
+    assert told() == 0
+
+
 @pytest.mark.django_db
 def test_in_the_sentinel_a_broker_prepares_what_is_forked_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stopping, "_stop", None)
