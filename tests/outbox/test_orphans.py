@@ -14,7 +14,7 @@ from django_q.cluster import Sentinel
 
 from outbox import hands, orphans, stopping
 from outbox.broker import OutboxBroker
-from outbox.interprocess import Packages, Queue, Timer
+from outbox.interprocess import Flag, Packages, Queue, Timer
 
 PR_GET_PDEATHSIG = 2
 forking = multiprocessing.get_context("fork")
@@ -54,14 +54,15 @@ def test_where_the_kernel_tells_nobody_it_is_not_asked(monkeypatch: pytest.Monke
 def test_in_the_sentinel_a_broker_prepares_what_is_forked_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stopping, "_stop", None)
     monkeypatch.setattr(hands, "_holders", None)
-    for module, name in ((cluster, "Queue"), (cluster, "Value"), (pusher, "SignedPackage")):
+    replaced = [(cluster, "Queue"), (cluster, "Value"), (cluster, "Event"), (pusher, "SignedPackage")]
+    for module, name in replaced:
         monkeypatch.setattr(module, name, getattr(module, name))
     sentinel = multiprocessing.Process(target=Sentinel, args=(multiprocessing.Event(),))
     with monkeypatch.context() as inside:
         inside.setattr(multiprocessing, "current_process", lambda: sentinel)
         OutboxBroker()
 
-    assert (cluster.Queue, cluster.Value, pusher.SignedPackage) == (Queue, Timer, Packages)
+    assert [getattr(module, name) for module, name in replaced] == [Queue, Timer, Flag, Packages]
     assert told() == signal.SIGKILL
     assert gc.get_freeze_count() > 0
     number, said = hands.give(uuid4(), [1]), Queue()
