@@ -22,8 +22,22 @@ def longest_wait() -> float:
     a share for each worker, and the events that are tried again, each alone.
     """
     tasks_of_a_claim = Cluster.WORKERS + conf.RETRY_BATCH_SIZE
-    before_the_last = Cluster.WORKERS + Cluster.QUEUE_LIMIT + tasks_of_a_claim - 1
+    before_the_last = Cluster.WORKERS + (Cluster.QUEUE_LIMIT or 0) + tasks_of_a_claim - 1
     return float((before_the_last // Cluster.WORKERS + 1) * Cluster.TIMEOUT)
+
+
+@register(TAG)
+def the_queue_has_a_limit(**_: Any) -> Sequence[CheckMessage]:
+    if Cluster.QUEUE_LIMIT:
+        return []
+    return [
+        Error(
+            f"Q_CLUSTER's queue_limit is {Cluster.QUEUE_LIMIT!r}: the relay would claim all that waits, and no lease "
+            "is long enough for that.",
+            hint="Leave queue_limit out (the square of workers), or set it to how many tasks may wait for a worker.",
+            id="outbox.E008",
+        )
+    ]
 
 
 @register(TAG)

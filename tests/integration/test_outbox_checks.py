@@ -1,5 +1,9 @@
 """System checks: settings that cannot work are refused by name, with what to do."""
 
+import re
+from ast import literal_eval
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +14,7 @@ from pytest_django.fixtures import Settings
 
 from outbox.broker import OutboxBroker
 from outbox.checks import TAG, longest_wait
+from outbox.conf import Defaults
 from tests.processes import manage
 
 
@@ -39,6 +44,19 @@ class MyBroker(OutboxBroker):
 
 
 def test_the_projects_own_settings_pass() -> None:
+    assert messages() == []
+
+
+def test_the_settings_that_the_page_begins_with_pass(cluster: Any, settings: Settings) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs/outbox.md").read_text()
+    [written] = re.findall(r"Q_CLUSTER = (\{.+?\n\})", page, re.DOTALL)
+    example = literal_eval(written)
+    example.setdefault("queue_limit", example["workers"] ** 2)
+    names = ("broker_class", "workers", "queue_limit", "timeout", "retry")
+    cluster(**{name.upper(): example[name] for name in names})
+    for field in fields(Defaults):
+        setattr(settings, f"OUTBOX_{field.name}", field.default)
+
     assert messages() == []
 
 
@@ -81,6 +99,17 @@ def test_a_cluster_without_a_timeout_is_warned_of(cluster: Any) -> None:
     cluster(TIMEOUT=None)
 
     assert only().id == "outbox.W002"
+
+
+@pytest.mark.parametrize("limit", [0, None])
+def test_the_clusters_queue_must_have_a_limit(cluster: Any, limit: int | None) -> None:
+    """Without one django-q2 prefetches everything."""
+    cluster(QUEUE_LIMIT=limit)
+
+    message = only()
+
+    assert message.id == "outbox.E008"
+    assert f"queue_limit is {limit}:" in message.msg
 
 
 @pytest.mark.parametrize(("retry", "ids"), [(60, ["outbox.E002"]), (61, [])])
