@@ -56,6 +56,10 @@ ENABLED = """
 SELECT tgname, tgenabled <> 'D' FROM pg_trigger
 WHERE tgname = ANY(%s) AND tgrelid = to_regclass('outbox_event')
 """
+CALLED = """
+SELECT tgname, prosrc FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
+WHERE tgname = ANY(%s) AND tgrelid = to_regclass('outbox_event')
+"""
 
 
 def notifies() -> bool:
@@ -74,6 +78,13 @@ def enabled_triggers() -> dict[str, bool]:
     with connection.cursor() as cursor:
         cursor.execute(ENABLED, [list(TRIGGERS)])
         return dict(cursor.fetchall())
+
+
+def differing_triggers() -> list[str]:
+    """Of the triggers that are there, those that call another function than is written here."""
+    with connection.cursor() as cursor:
+        cursor.execute(CALLED, [list(TRIGGERS)])
+        return [name for name, source in cursor.fetchall() if f"$${source}$$" not in TRIGGERS[name]]
 
 
 def sync_triggers(**_: Any) -> None:

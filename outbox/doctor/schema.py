@@ -12,7 +12,7 @@ from django.db.models import UniqueConstraint
 from outbox import autovacuum
 from outbox.conf import conf
 from outbox.doctor.finding import Finding
-from outbox.wakeup import TRIGGERS, enabled_triggers, make_triggers
+from outbox.wakeup import TRIGGERS, differing_triggers, enabled_triggers, make_triggers
 
 
 def migrations() -> Finding:
@@ -35,6 +35,7 @@ def triggers() -> Finding:
     found = enabled_triggers()
     actual = {name: words[found.get(name)] for name in TRIGGERS}
     wrong = [f"{name} is {state}" for name, state in actual.items() if state != wanted]
+    wrong += [f"{name} does something else" for name in differing_triggers()]
     return Finding(
         name="wakeup triggers",
         ok=not wrong,

@@ -98,6 +98,16 @@ def test_a_missing_trigger_is_found_and_made(name: str) -> None:
     assert wrong() == {}
 
 
+def test_a_trigger_that_calls_what_another_version_wrote_is_found_and_made() -> None:
+    execute(
+        "CREATE OR REPLACE FUNCTION outbox_wakeup() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
+    )
+
+    assert wrong() == {"wakeup triggers": "outbox_wakeup does something else"}
+    assert examine("wakeup triggers", fix=True).ok
+    assert wrong() == {}
+
+
 def test_a_trigger_that_is_not_as_the_setting_says_is_found_and_switched() -> None:
     try:
         with override_settings(OUTBOX_WAKEUP="poll"):
