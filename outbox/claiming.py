@@ -112,6 +112,9 @@ LEASE_EXPIRED = (
 Row = tuple[Any, ...]
 ID, TYPE, PRIORITY, ATTEMPTS = map(ClaimedEvent._fields.index, ("id", "type", "priority", "attempts"))
 
+# How often a claim is tried that crosses those of other clusters.
+TRIES = 3
+
 
 class Claim(NamedTuple):
     """Events taken together; the token is what settling them must name."""
@@ -163,17 +166,26 @@ def claim(
         "since": since,
     }
     started = time.perf_counter()
-    try:
-        rows = _run(parameters, session)
-    except IntegrityError:
-        # Another cluster took another event of one of these aggregates in this very moment (an event published
-        # earlier committed later, or a dead letter came back). It is seen as claimed next time.
-        return Claim(token, [])
+    rows = _run_again_if_crossed(parameters, session)
     if rows:
         seconds = time.perf_counter() - started
         signals.claimed.send_robust(sender=None, count=len(rows), seconds=seconds)
     # RETURNING promises no order.
     return Claim(token, sorted(rows, key=itemgetter(PRIORITY, ID)))
+
+
+def _run_again_if_crossed(
+    parameters: dict[str, Any], session: psycopg.Connection[Any] | None
+) -> list[tuple[Any, ...]]:
+    for _ in range(TRIES):
+        try:
+            return _run(parameters, session)
+        except IntegrityError:
+            # Another cluster took another event of one of these aggregates in this very moment (an event published
+            # earlier committed later, or a dead letter came back). Now it is seen as claimed, and the many others of
+            # this claim need not wait for the next poll.
+            continue
+    return []
 
 
 def _run(parameters: dict[str, Any], session: psycopg.Connection[Any] | None) -> list[tuple[Any, ...]]:
