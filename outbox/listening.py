@@ -168,10 +168,20 @@ class Listener:
         return any(True for _ in listening.notifies(timeout=self.ECHO_SECONDS, stop_after=1))
 
 
-def parameters() -> dict[str, Any]:
-    """Of the connection that listens: those of the database, and how soon a silent peer is noticed."""
-    given = connection.get_connection_params()
-    for name in ("cursor_factory", "context", "prepare_threshold"):
+def own_connection() -> dict[str, Any]:
+    """The parameters of a connection of one's own to the database: Django's, and the role that it takes on."""
+    given: dict[str, Any] = connection.get_connection_params()
+    for name in ("cursor_factory", "context"):
         given.pop(name, None)
+    if role := connection.settings_dict["OPTIONS"].get("assume_role"):
+        escaped = role.replace("\\", "\\\\").replace(" ", "\\ ")
+        given["options"] = f"{given.get('options', '')} -c role={escaped}".strip()
+    return given
+
+
+def parameters() -> dict[str, Any]:
+    """Of the connection that listens: its claims stay prepared, and a silent peer is noticed soon."""
+    given = own_connection()
+    given.pop("prepare_threshold", None)
     keepalive = {"keepalives": 1, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
     return {**given, **keepalive, "application_name": "outbox relay"}

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import psycopg
-from django.db import connection
 
 from memories.live.update import Update
+from outbox.listening import own_connection
 from outbox.stream import CHANNEL, HORIZON, READ, Position, horizon, read_parameters, recorded
 
 logger = logging.getLogger(__name__)
@@ -145,11 +145,8 @@ class Tail:
                 raise
 
     async def _connect(self) -> psycopg.AsyncConnection[Any]:
-        parameters = connection.get_connection_params()
-        # Not prepare_threshold: through a transaction-mode pooler nothing may stay prepared.
-        for name in ("cursor_factory", "context"):
-            parameters.pop(name, None)
-        return await psycopg.AsyncConnection.connect(**parameters, autocommit=True)
+        # With Django's prepare_threshold: through a transaction-mode pooler nothing may stay prepared.
+        return await psycopg.AsyncConnection.connect(**own_connection(), autocommit=True)
 
 
 def _position(update: Update) -> Position:

@@ -155,6 +155,19 @@ def test_where_no_notify_arrives_it_says_so_and_polls(
     assert caplog.text.count("LISTEN") == 1
 
 
+def test_it_takes_on_the_role_that_the_database_is_used_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    role = "outbox's role"
+    with connection.cursor() as cursor:
+        cursor.execute(f'CREATE ROLE "{role}"')
+    try:
+        monkeypatch.setitem(connection.settings_dict["OPTIONS"], "assume_role", role)
+        with psycopg.connect(**listening.parameters()) as session:
+            assert session.execute("SELECT current_user").fetchone() == (role,)
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f'DROP ROLE "{role}"')
+
+
 def test_where_it_cannot_connect_it_says_so_and_polls(
     listener: Listener, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
