@@ -22,6 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def test_an_event_that_kills_its_worker_is_dead_after_max_attempts_and_its_neighbours_go_on(
     tmp_path: Path, settings: Settings
 ) -> None:
+    """And nobody waits for a lease to run out."""
     settings.OUTBOX_MAX_ATTEMPTS = 3
     with cluster(tmp_path, OUTBOX_MAX_ATTEMPTS="3") as running:
         (poison,) = publish_all("test.deadly", ["poison"], kill=True)
@@ -51,18 +52,6 @@ def test_a_batch_that_killed_its_worker_is_delivered_one_by_one(tmp_path: Path, 
         wait_until(lambda: status_of(poison) == ["dead"], seconds=60)
 
 
-def test_what_a_killed_worker_had_in_hand_waits_for_no_lease(tmp_path: Path) -> None:
-    with cluster(tmp_path) as running:
-        event = publish("test.waited_for", file=str(tmp_path / "go on"))
-        wait_until(lambda: Effect.objects.exists(), seconds=60)
-        os.kill(running.pids("ready for work at")[-1], signal.SIGKILL)
-        (tmp_path / "go on").touch()
-
-        wait_until(lambda: status_of(event) == ["delivered"], seconds=60)
-    assert Event.objects.get().attempts == 2
-    assert Failure.objects.get(event=event).worker == "lost"
-
-
 def test_a_worker_that_takes_too_long_is_ended_and_the_reason_recorded(tmp_path: Path) -> None:
     with cluster(tmp_path, CLUSTER_TIMEOUT_SECONDS="5", OUTBOX_MAX_ATTEMPTS="1") as running:
         event = publish("test.waited_for", file=str(tmp_path / "never"))
@@ -87,34 +76,22 @@ def test_a_relay_that_is_killed_is_replaced_and_nothing_is_lost(tmp_path: Path) 
         assert "reincarnated pusher" in running.output
 
 
-def test_a_worker_killed_while_it_waits_for_a_task_leaves_the_next_one_to_others(tmp_path: Path) -> None:
+def test_who_is_killed_while_waiting_leaves_what_comes_to_others(tmp_path: Path) -> None:
+    """A worker for its next task, and the monitor for its result."""
     with cluster(tmp_path) as running:
-        for number in (1, 2):
-            before = publish()
-            wait_until(lambda before=before: status_of(before) == ["delivered"], seconds=60)
-            wait_until(lambda number=number: running.output.count("Processed") >= number, seconds=60)
-            os.kill(running.pids("ready for work at")[-1], signal.SIGKILL)
-            wait_until(lambda number=number: len(running.pids("ready for work at")) > number, seconds=60)
-        after = publish()
-
-        wait_until(lambda: status_of(after) == ["delivered"], seconds=60)
-        running.ask_to_stop()
-        assert running.wait_for_end() == 0
-
-
-def test_a_monitor_killed_while_it_waits_for_a_result_leaves_the_next_one_to_its_successor(
-    tmp_path: Path,
-) -> None:
-    with cluster(tmp_path) as running:
-        event = publish()
-        wait_until(lambda: status_of(event) == ["delivered"], seconds=60)
+        before = publish()
+        wait_until(lambda: status_of(before) == ["delivered"], seconds=60)
         wait_until(lambda: "Processed" in running.output, seconds=60)
+        os.kill(running.pids("ready for work at")[-1], signal.SIGKILL)
         os.kill(running.pids("monitoring at")[-1], signal.SIGKILL)
 
-        task = async_task("operator.add", 2, 3)
+        after, task = publish(), async_task("operator.add", 2, 3)
 
+        wait_until(lambda: status_of(after) == ["delivered"], seconds=60)
         wait_until(lambda: Success.objects.filter(id=task).exists(), seconds=60)
         assert Success.objects.get(id=task).result == 5
+        running.ask_to_stop()
+        assert running.wait_for_end() == 0
 
 
 def test_a_cluster_that_lost_its_machine_leaves_its_events_to_another(tmp_path: Path) -> None:
@@ -123,8 +100,8 @@ def test_a_cluster_that_lost_its_machine_leaves_its_events_to_another(tmp_path: 
         wait_until(lambda: Effect.objects.exists())
         lost.kill()
     (tmp_path / "go on").touch()
+    expire_leases()
     with cluster(tmp_path):
-        expire_leases()
         wait_until(lambda: status_of(in_hand) == ["delivered"], seconds=60)
     assert Event.objects.get().attempts == 2
 
