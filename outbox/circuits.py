@@ -8,7 +8,7 @@ from django.db import connection
 
 from outbox.conf import conf
 from outbox.exceptions import Unavailable
-from outbox.registry import dependencies, types_needing
+from outbox.registry import dependencies, handled_types, types_needing
 from outbox.wakeup import wake
 
 # Workers that fail together open the circuit once: only a probe that found the dependency still away lets the
@@ -58,11 +58,13 @@ INSERT INTO outbox_outage (dependency, opened_at, closed_at, failures, reason)
 SELECT dependency, opened_at, statement_timestamp(), failures, reason FROM away
 """
 
-# One prober among all clusters: moving the deadline is what wins.
+# One prober among all clusters: moving the deadline is what wins. One that handles what waits, as long as there is any:
+# another cluster can try nothing, and would take it for well.
 PROBE = """
 UPDATE outbox_circuit SET open_until = statement_timestamp() + make_interval(secs => %(seconds)s)
-WHERE opened_at IS NOT NULL AND open_until <= statement_timestamp()
-RETURNING dependency, types
+WHERE opened_at IS NOT NULL AND open_until <= statement_timestamp() - CASE
+    WHEN types && %(handled)s::text[] THEN interval '0' ELSE make_interval(secs => %(seconds)s) END
+RETURNING dependency, ARRAY(SELECT unnest(types) INTERSECT SELECT unnest(%(handled)s::text[]))
 """
 
 END_PAUSE = """
@@ -146,12 +148,13 @@ def close_circuit(dependency: str) -> bool:
 
 
 def win_probes() -> list[tuple[str, list[str]]]:
-    """The dependencies that this caller may try once, with the types that need them.
+    """The dependencies that this caller may try once, with the types that need them and are handled here.
 
-    Holds the other clusters off for PROBE_SECONDS.
+    Holds the other clusters off for PROBE_SECONDS. A circuit none of whose types is handled here is left to those
+    that handle some; if nobody does for as long, there are none, and any cluster may have it.
     """
     with connection.cursor() as cursor:
-        cursor.execute(PROBE, {"seconds": PROBE_SECONDS})
+        cursor.execute(PROBE, {"seconds": PROBE_SECONDS, "handled": handled_types()})
         return list(cursor.fetchall())
 
 

@@ -1,10 +1,12 @@
 """A dependency that is away is left alone for a growing, capped pause; one tries whether it is back."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from math import ceil
 
 import pytest
 from django.db import connection
+from django.db.models.functions import Now
 from pytest_django.fixtures import Settings
 
 from outbox import circuits
@@ -126,6 +128,21 @@ def test_while_the_pause_lasts_nobody_probes() -> None:
 
     assert circuits.win_probes() == []
     assert circuits.snapshot() == circuits.Snapshot(frozenset({"oven"}), frozenset())
+
+
+def test_a_cluster_leaves_the_probe_to_those_that_handle_what_waits() -> None:
+    circuits.open_circuit(Unavailable("kiln", "cold"), "handled.elsewhere", NOTED)
+    circuits.open_circuit(Unavailable("stove", "cold"), "handled.elsewhere")
+    Circuit.objects.update(open_until=Now())
+
+    assert circuits.win_probes() == [("kiln", [NOTED])]
+
+
+def test_where_nobody_handles_what_waits_any_cluster_probes_after_a_while() -> None:
+    circuits.open_circuit(Unavailable("stove", "cold"), "handled.by.nobody")
+    Circuit.objects.update(open_until=Now() - timedelta(seconds=circuits.PROBE_SECONDS))
+
+    assert circuits.win_probes() == [("stove", [])]
 
 
 def test_of_several_clusters_one_probes() -> None:
