@@ -64,7 +64,7 @@ PROBE = """
 UPDATE outbox_circuit SET open_until = statement_timestamp() + make_interval(secs => %(seconds)s)
 WHERE opened_at IS NOT NULL AND open_until <= statement_timestamp() - CASE
     WHEN types && %(handled)s::text[] THEN interval '0' ELSE make_interval(secs => %(seconds)s) END
-RETURNING dependency, ARRAY(SELECT unnest(types) INTERSECT SELECT unnest(%(handled)s::text[]))
+RETURNING dependency, ARRAY(SELECT unnest(types) INTERSECT SELECT unnest(%(handled)s::text[]) ORDER BY 1)
 """
 
 END_PAUSE = """
