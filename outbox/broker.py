@@ -30,6 +30,8 @@ Task = tuple[Any, str | packing.Package]
 
 # django-q2 waits for dequeue() to return before it stops.
 LONGEST_WAIT = 1.0
+# Until the next look, where the relay only polls and has just found something.
+SOONEST = 0.05
 
 
 class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
@@ -43,6 +45,7 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
         # What is to be looked at without waiting: what the last look did not see the end of, or left for now.
         self._more = EVERYTHING
         self._poll = Chore(conf.POLL_SECONDS)
+        self._soon = math.inf
         self._probe = Chore(0.25)
         self._chores = {
             rescue: Chore(5.0),
@@ -108,7 +111,7 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
     def _listen(self, *, patient: bool) -> Look:
         """Wait for something to look at, unless there is something already."""
         more, self._more = self._more, NOTHING
-        seconds = min(conf.POLL_SECONDS, LONGEST_WAIT) if patient and not more else 0.0
+        seconds = min(self._poll.left, LONGEST_WAIT) if patient and not more else 0.0
         if notifies():
             woken = self.listener.wait(seconds)
             if woken and not more:
@@ -132,8 +135,16 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
         )
         tasks.extend(packing.tasks(claimed))
         self._pace.claimed(len(claimed.rows))
+        self._look_again(bool(claimed.rows))
         if len(claimed.fresh) == batch or len(claimed.again) == conf.RETRY_BATCH_SIZE:
             self._more |= EVENTS
+
+    def _look_again(self, found: bool) -> None:
+        """Where nothing wakes the relay: soon after something was found, for what follows it, and ever later while
+        there is nothing."""
+        self._soon = SOONEST if found else self._soon * 2
+        if not self.listener.hears:
+            self._poll.hasten(self._soon)
 
     def _hand_out_probes(self, tasks: list[Task]) -> None:
         """One event for each dependency whose pause is over; not two, for it may still be away."""

@@ -17,6 +17,15 @@ class Chore:
         self._due = time.monotonic() + self._seconds
         return True
 
+    @property
+    def left(self) -> float:
+        """Seconds until it is time."""
+        return max(0.0, self._due - time.monotonic())
+
+    def hasten(self, seconds: float) -> None:
+        """Let it be time in so long, if that is sooner."""
+        self._due = min(self._due, time.monotonic() + seconds)
+
 
 class Pace:
     """A short wait before a claim while events stream in, so that each does not cost a wakeup, claim and task.

@@ -221,6 +221,18 @@ def test_without_listen_it_polls(settings: Settings) -> None:
     assert Relay.objects.get().wakeup == "poll"
 
 
+def test_where_it_only_polls_what_follows_an_event_is_looked_for_soon(settings: Settings) -> None:
+    settings.OUTBOX_WAKEUP = "poll"
+    settings.OUTBOX_POLL_SECONDS = 1000.0
+    broker = OutboxBroker()
+    chain = [publish(id=1) for _ in range(3)]
+
+    for event in chain:
+        tasks = until_handed_out(broker)
+        assert events_in(tasks) == [[event.id]]
+        run(tasks)
+
+
 def test_it_looks_no_more_often_than_it_is_told_to(settings: Settings) -> None:
     settings.OUTBOX_WAKEUP = "poll"
     settings.OUTBOX_POLL_SECONDS = 1000.0

@@ -21,6 +21,20 @@ def test_a_chore_is_due_at_once_and_then_every_so_often(monkeypatch: pytest.Monk
     assert not chore.is_due()
 
 
+def test_a_chore_can_be_hastened_and_not_delayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    chore = Chore(1000)
+    assert chore.left == 0
+    assert chore.is_due()
+
+    chore.hasten(2000)
+    assert chore.left == pytest.approx(1000)
+    chore.hasten(10)
+    assert chore.left == pytest.approx(10)
+    assert not chore.is_due()
+
+
 def test_while_several_events_come_together_the_relay_waits_longer_and_longer_for_more() -> None:
     pace = Pace()
     windows = []
