@@ -100,12 +100,16 @@ def test_what_cannot_be_sent_is_dropped_and_takes_no_room(
 
 
 def test_a_flag_set_in_one_process_is_set_in_all() -> None:
-    flag = Flag()
+    flag, seen = Flag(), Queue()
     assert not flag.is_set()
     with process(flag.set) as other:
         other.join()
-
         assert flag.is_set()
+
+    flag = Flag()
+    flag.set()
+    with process(lambda: seen.put(flag.is_set())):
+        assert seen.get()
 
 
 def test_a_timer_holds_a_number_and_its_lock_can_be_taken_again_and_again() -> None:
