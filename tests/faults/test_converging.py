@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.db.models.functions import Now
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -24,7 +23,7 @@ from memories.models import MemoryLog
 from memories.search import Query, search
 from memories.services import NewMemory, create_memory, delete_memory, update_memory
 from memories.text import searchable_text
-from outbox.claiming import claim, rescue
+from outbox.claiming import claim
 from outbox.delivery import deliver
 from outbox.events import ClaimedEvent
 from outbox.models import Event, Status
@@ -32,7 +31,7 @@ from outbox.registry import handled_types, handler_of
 from outbox.testing import drain
 from tests.faults.equality import assert_equal_stores
 from tests.faults.workers import Worker, watch_chroma
-from tests.outbox.published import let_due
+from tests.outbox.published import free_what_lost_workers_held
 from tests.tenants import new_tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -108,11 +107,11 @@ class Stores(RuleBasedStateMachine):
     @rule(worker=consumes(workers), after=st.integers(0, 4))
     def kill(self, worker: Worker, after: int) -> None:
         worker.kill(after=after)
-        _expire_leases()
+        free_what_lost_workers_held()
 
     @rule(target=outlived, worker=consumes(workers))
     def lose_the_lease(self, worker: Worker) -> Worker:
-        _expire_leases()
+        free_what_lost_workers_held()
         return worker
 
     @rule(worker=st.one_of(consumes(workers), consumes(outlived)))
@@ -130,7 +129,7 @@ class Stores(RuleBasedStateMachine):
         for worker in self.all:
             worker.resume()
             assert worker.error is None
-        _expire_leases()
+        free_what_lost_workers_held()
         Event.objects.filter(status=Status.PENDING).update(available_at=Now())
         drain()
         assert_equal_stores(self.tenant)
@@ -162,15 +161,6 @@ def _handle(event: Event) -> None:
     assert handler is not None
     again = ClaimedEvent(**{name: getattr(event, name) for name in ClaimedEvent._fields})
     handler([again])
-
-
-def _expire_leases() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE outbox_event SET lease_expires_at = now() - interval '1 s' WHERE status = 'claimed'"
-        )
-    rescue()
-    let_due()
 
 
 @pytest.mark.timeout(400)

@@ -3,17 +3,16 @@
 from collections.abc import Callable
 
 import pytest
-from django.db import connection
 
 from memories.models import MemoryLog, Tenant
 from memories.services import NewMemory, create_memories, delete_memory, update_memory
-from outbox.claiming import claim, events_of, rescue
+from outbox.claiming import claim, events_of
 from outbox.delivery import deliver
 from outbox.registry import handled_types
 from outbox.testing import drain
 from tests.faults.equality import assert_equal_stores
 from tests.faults.workers import Worker, watch_chroma
-from tests.outbox.published import let_due
+from tests.outbox.published import free_what_lost_workers_held
 from tests.tenants import new_tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -52,15 +51,6 @@ def deliver_once() -> None:
         deliver(claimed.token, events_of(rows))
 
 
-def let_leases_run_out() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE outbox_event SET lease_expires_at = now() - interval '1 s' WHERE status = 'claimed'"
-        )
-    rescue()
-    let_due()
-
-
 @pytest.mark.parametrize("situation", [stored, embedded, changed, deleted])
 def test_wherever_a_worker_dies_the_stores_end_equal(situation: Callable[[Tenant], None]) -> None:
     watch_chroma()
@@ -72,7 +62,7 @@ def test_wherever_a_worker_dies_the_stores_end_equal(situation: Callable[[Tenant
         if not worker.paused:
             break
         worker.kill()
-        let_leases_run_out()
+        free_what_lost_workers_held()
         drain()
 
         assert_equal_stores(tenant)
@@ -112,7 +102,7 @@ def test_what_happens_while_a_worker_pauses_outlasts_what_it_then_writes(
             indexing.resume()
         else:
             indexing.kill(after=dies_after)
-        let_leases_run_out()
+        free_what_lost_workers_held()
         drain()
 
         assert_equal_stores(tenant)

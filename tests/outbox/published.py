@@ -7,7 +7,7 @@ from uuid import uuid4
 from django.db import transaction
 
 import outbox
-from outbox.claiming import Claim, claim
+from outbox.claiming import Claim, claim, rescue
 from outbox.models import Event
 
 # Types of tests.outbox_app, also known to the clusters that tests start.
@@ -48,6 +48,13 @@ def status_of(*events: Event) -> list[str]:
 def expire_leases() -> None:
     """As if the workers had been gone for long."""
     Event.objects.filter(status="claimed").update(lease_expires_at="2000-01-01T00:00Z")
+
+
+def free_what_lost_workers_held() -> None:
+    """As the relay does in the end; may be claimed again at once."""
+    expire_leases()
+    rescue()
+    let_due()
 
 
 def let_due() -> None:

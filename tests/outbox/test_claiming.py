@@ -21,6 +21,7 @@ from tests.outbox.published import (
     TOGETHER,
     claim_all,
     expire_leases,
+    free_what_lost_workers_held,
     ids,
     let_due,
     publish,
@@ -236,9 +237,7 @@ def test_an_event_that_is_lost_with_its_worker_time_and_again_is_dead(settings: 
 
     for _ in range(3):
         assert ids(claim_all()) == [lost.id]
-        expire_leases()
-        rescue()
-        let_due()
+        free_what_lost_workers_held()
 
     assert status_of(lost) == ["dead"]
     assert Failure.objects.filter(event=lost).count() == 3

@@ -10,12 +10,12 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django.fixtures import Settings
 
 from outbox import settling
-from outbox.claiming import Claim, rescue
+from outbox.claiming import Claim
 from outbox.models import Event, Failure
 from tests.outbox.published import (
     NOTED,
     claim_all,
-    expire_leases,
+    free_what_lost_workers_held,
     ids,
     let_due,
     publish,
@@ -70,9 +70,7 @@ def test_what_was_delivered_is_done_with() -> None:
 def test_a_worker_that_lost_its_lease_changes_nothing() -> None:
     event = publish()
     late = claim_all()
-    expire_leases()
-    rescue()
-    let_due()
+    free_what_lost_workers_held()
     in_hand = claim_all()
     before = Event.objects.values().get()
 
