@@ -1,28 +1,20 @@
 """The relay, as django-q2's pusher uses it: dequeue() in a loop."""
 
 import pickle
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from select import select
-from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection
 from django_q.conf import Conf as ClusterConf
 from django_q.models import OrmQ
 from django_q.signals import post_execute_in_worker
 from django_q.tasks import async_task
 from pytest_django.fixtures import Settings
 
-import outbox
-from outbox import circuits, hands, ordering, packing, registry, settling
+from outbox import hands, ordering, packing, registry, settling
 from outbox.broker import OutboxBroker, Task
-from outbox.claiming import ID
-from outbox.interprocess import Packages
-from outbox.models import Circuit, Event, Relay
-from outbox.pacing import Chore
-from outbox.testing import handled
-from outbox.wakeup import wake
+from outbox.models import Event, Relay
+from tests.outbox.handed_out import events_in, packages, run, until_handed_out
+from tests.outbox.ovens import end_pause, open_oven
 from tests.outbox.published import (
     NOTED,
     TOGETHER,
@@ -37,39 +29,6 @@ from tests.outbox_app.models import Effect
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def broker() -> Iterator[OutboxBroker]:
-    broker = OutboxBroker()
-    yield broker
-    broker.listener.close()
-
-
-@pytest.fixture
-def warm(broker: OutboxBroker) -> OutboxBroker:
-    """One that has looked at everything and listens."""
-    while broker.dequeue() or not broker.listener.hears:
-        pass
-    return broker
-
-
-def packages(tasks: list[Task]) -> list[dict[str, Any]]:
-    return [Packages.loads(package) for _, package in tasks]
-
-
-def run(tasks: list[Task]) -> None:
-    """As a worker does."""
-    for package in packages(tasks):
-        package["func"](*package["args"], **package["kwargs"])
-
-
-def events_in(tasks: list[Task]) -> list[list[int]]:
-    return [[row[ID] for row in package["args"][1]] for package in packages(tasks)]
-
-
-def until_handed_out(broker: OutboxBroker) -> list[Task]:
-    return wait_until(broker.dequeue)
 
 
 def test_what_is_handed_out_delivers_and_needs_no_acknowledgement(broker: OutboxBroker) -> None:
@@ -144,104 +103,6 @@ def test_types_that_nobody_handles_here_are_left_alone(broker: OutboxBroker) -> 
     finally:
         registry.put(NOTED, mine)
     assert status_of(event) == ["pending"]
-
-
-def test_a_commit_wakes_the_relay_that_waits(warm: OutboxBroker, settings: Settings) -> None:
-    """Polling would not find it: its time is far off."""
-    settings.OUTBOX_POLL_SECONDS = 1000.0
-    patient = OutboxBroker()
-    patient.listener = warm.listener
-    while patient.dequeue():
-        pass
-    with ThreadPoolExecutor(1) as pool:
-        published = pool.submit(_publish_and_close)
-        tasks = until_handed_out(patient)
-
-    assert events_in(tasks) == [[published.result().id]]
-
-
-def test_a_commit_is_answered_with_what_is_new_and_a_wake_with_all(
-    settings: Settings, request: pytest.FixtureRequest
-) -> None:
-    settings.OUTBOX_POLL_SECONDS = 1000.0
-    warm: OutboxBroker = request.getfixturevalue("warm")
-    assert warm.dequeue() == []
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL session_replication_role = replica")  # as if its NOTIFY was lost
-        unheard = publish()
-    new = publish()
-
-    assert events_in(until_handed_out(warm)) == [[new.id]]
-    assert warm.dequeue() == []
-    wake()
-    assert events_in(until_handed_out(warm)) == [[unheard.id]]
-
-
-def test_when_a_poll_is_due_what_is_new_goes_first(
-    settings: Settings, request: pytest.FixtureRequest
-) -> None:
-    settings.OUTBOX_POLL_SECONDS = 1000.0
-    warm: OutboxBroker = request.getfixturevalue("warm")
-    warm._poll = Chore(0.0)  # noqa: SLF001 - due whenever it is asked, and yet waited for
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL session_replication_role = replica")
-        unheard = publish()
-    new = publish()
-    wait_until(lambda: select([warm.listener._connection], [], [], 5)[0])  # noqa: SLF001
-
-    assert events_in(warm.dequeue()) == [[new.id]]
-    assert events_in(warm.dequeue()) == [[unheard.id]]
-
-
-def _publish_and_close() -> Event:
-    try:
-        return publish()
-    finally:
-        connection.close()
-
-
-def test_dequeue_returns_within_about_a_second_for_the_cluster_to_stop(
-    warm: OutboxBroker, settings: Settings
-) -> None:
-    """And not only when its time to poll has come."""
-    settings.OUTBOX_POLL_SECONDS = 1000.0
-
-    assert warm.dequeue() == []
-
-
-def test_without_listen_it_polls(settings: Settings) -> None:
-    settings.OUTBOX_WAKEUP = "poll"
-    settings.OUTBOX_POLL_SECONDS = 0.05
-    broker = OutboxBroker()
-    broker.dequeue()
-    event = publish()
-
-    assert events_in(until_handed_out(broker)) == [[event.id]]
-    assert not broker.listener.hears
-    assert Relay.objects.get().wakeup == "poll"
-
-
-def test_where_it_only_polls_what_follows_an_event_is_looked_for_soon(settings: Settings) -> None:
-    settings.OUTBOX_WAKEUP = "poll"
-    settings.OUTBOX_POLL_SECONDS = 1000.0
-    broker = OutboxBroker()
-    chain = [publish(id=1) for _ in range(3)]
-
-    for event in chain:
-        tasks = until_handed_out(broker)
-        assert events_in(tasks) == [[event.id]]
-        run(tasks)
-
-
-def test_it_looks_no_more_often_than_it_is_told_to(settings: Settings) -> None:
-    settings.OUTBOX_WAKEUP = "poll"
-    settings.OUTBOX_POLL_SECONDS = 1000.0
-    broker = OutboxBroker()
-    while broker.dequeue():
-        pass
-    publish()
-
-    assert broker.dequeue() == []
 
 
 def test_it_gives_a_sign_of_life(warm: OutboxBroker) -> None:
@@ -331,80 +192,6 @@ def test_a_task_that_another_cluster_took_first_is_nothing(
     monkeypatch.setattr(ORM, "dequeue", lambda self: None)
 
     assert warm.dequeue() == []
-
-
-# --- Probes -------------------------------------------------------------------------------------------
-
-
-def open_oven() -> None:
-    circuits.open_circuit(outbox.Unavailable("oven", "cold"))
-
-
-def end_pause() -> None:
-    Circuit.objects.update(open_until="2000-01-01T00:00Z")
-
-
-def test_after_the_pause_one_event_tries(broker: OutboxBroker) -> None:
-    first, second = publish_all("test.baked", range(2))
-    open_oven()
-    assert broker.dequeue() == []
-
-    end_pause()
-    tasks = until_handed_out(broker)
-
-    assert events_in(tasks) == [[first.id]]
-    assert packages(tasks)[0]["kwargs"]["probing"] == "oven"
-    run(tasks)
-    assert Circuit.objects.get().opened_at is None
-    assert events_in(until_handed_out(broker)) == [[second.id]]
-
-
-def test_an_event_that_failed_before_tries_where_there_is_no_other(broker: OutboxBroker) -> None:
-    event = publish("test.baked")
-    settling.failed(claim_all("test.baked").token, [event.id], ValueError("no"))
-    let_due()
-    open_oven()
-    end_pause()
-
-    assert events_in(until_handed_out(broker)) == [[event.id]]
-
-
-def test_where_nothing_waits_the_next_event_will_find_out(broker: OutboxBroker) -> None:
-    open_oven()
-    end_pause()
-
-    wait_until(lambda: broker.dequeue() == [] and Circuit.objects.get().opened_at is None)
-
-
-def test_a_long_outage_costs_one_try_a_pause_and_moves_no_other_row(
-    broker: OutboxBroker, settings: Settings
-) -> None:
-    """However long it lasts: rows that wait are not written again and again."""
-    settings.OUTBOX_CIRCUIT_BASE_SECONDS = 100.0
-    events = publish_all("test.baked", range(50))
-    with handled("test.baked", by=_away, needs=["oven"]):
-        run(until_handed_out(broker))
-        versions = _row_versions()
-        for _ in range(3):
-            for _ in range(3):
-                assert broker.dequeue() == []
-            end_pause()
-            run(until_handed_out(broker))
-
-    changed = {id for id, version in _row_versions().items() if version != versions[id]}
-    assert changed == {events[0].id}
-    assert Circuit.objects.get().failures == 4
-    assert set(Event.objects.values_list("attempts", flat=True)) == {0}
-
-
-def _away(event: outbox.ClaimedEvent) -> None:
-    raise outbox.Unavailable("oven", "cold")
-
-
-def _row_versions() -> dict[int, int]:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT id, xmin::text::bigint FROM outbox_event")
-        return dict(cursor.fetchall())
 
 
 # --- The database going away --------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from outbox.claiming import claim
 from outbox.exceptions import Unavailable
 from outbox.listening import Listener
 from outbox.models import Circuit
+from tests.outbox.ovens import end_pause
 from tests.outbox.published import NOTED, claim_all, ids, publish
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -31,10 +32,6 @@ def pause() -> int:
     with connection.cursor() as cursor:
         cursor.execute("SELECT extract(epoch FROM open_until - clock_timestamp()) FROM outbox_circuit")
         return ceil(cursor.fetchone()[0] / 10) * 10
-
-
-def end_pause() -> None:
-    Circuit.objects.update(open_until="2000-01-01T00:00Z")
 
 
 def test_an_open_circuit_pauses_all_types_that_need_the_dependency() -> None:

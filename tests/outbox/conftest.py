@@ -1,0 +1,20 @@
+from collections.abc import Iterator
+
+import pytest
+
+from outbox.broker import OutboxBroker
+
+
+@pytest.fixture
+def broker() -> Iterator[OutboxBroker]:
+    broker = OutboxBroker()
+    yield broker
+    broker.listener.close()
+
+
+@pytest.fixture
+def warm(broker: OutboxBroker) -> OutboxBroker:
+    """One that has looked at everything and listens."""
+    while broker.dequeue() or not broker.listener.hears:
+        pass
+    return broker
