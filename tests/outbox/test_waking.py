@@ -51,12 +51,25 @@ def test_a_commit_is_answered_with_what_is_new_and_a_wake_with_all(
     assert events_in(until_handed_out(warm)) == [[unheard.id]]
 
 
+def test_what_follows_an_event_is_handed_out_once_it_is_settled(
+    settings: Settings, request: pytest.FixtureRequest
+) -> None:
+    settings.OUTBOX_POLL_SECONDS = 1000.0
+    warm: OutboxBroker = request.getfixturevalue("warm")
+    chain = [publish(id=1) for _ in range(3)]
+
+    for event in chain:
+        tasks = until_handed_out(warm)
+        assert events_in(tasks) == [[event.id]]
+        run(tasks)
+
+
 def test_when_a_poll_is_due_what_is_new_goes_first(
     settings: Settings, request: pytest.FixtureRequest
 ) -> None:
     settings.OUTBOX_POLL_SECONDS = 1000.0
     warm: OutboxBroker = request.getfixturevalue("warm")
-    warm._poll = Chore(0.0)  # noqa: SLF001 - due whenever it is asked, and yet waited for
+    warm._poll = Chore(1000.0)  # noqa: SLF001 - due now, and not again
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = replica")
         unheard = publish()
