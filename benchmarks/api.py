@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 
 from benchmarks.__main__ import Figures
 from benchmarks.service import ROOT, cluster, percentiles, say, stores, until_indexed, web
-from semantix.embedded import probe
-from semantix.embedded.process import Child
+from semantix.allinone import probe
+from semantix.allinone.process import Child
 
 CONNECTIONS, A_BATCH = 8, 1000
 # What the inline service can bear on so many connections, nearly.
@@ -199,7 +199,7 @@ class Connection:
 
 @contextmanager
 def inline_web() -> Iterator[str]:
-    from semantix.up.web import command
+    from semantix.allinone.web import command
 
     shipped = command("127.0.0.1", 0)
     with served([part.replace("semantix.asgi", "benchmarks.inline") for part in shipped]) as url:
@@ -209,7 +209,7 @@ def inline_web() -> Iterator[str]:
 @contextmanager
 def served(command: list[str], **environment: str) -> Iterator[str]:
     """A web server by its command, in which 0 stands for the port; gives its address."""
-    from semantix.embedded.chroma import free_port
+    from semantix.allinone.chroma import free_port
 
     port = free_port()
     url = f"http://127.0.0.1:{port}"

@@ -59,7 +59,7 @@ def turn_of(line: Mapping[str, Any]) -> dict[str, Any]:
 
 def recall(client: httpx.Client, queries: Lines, mode: str) -> Mapping[str, float]:
     """The mean over the questions of the share of relevant turns that the first memories hold."""
-    found = [Found(client, line, mode) for line in queries]
+    found = [SearchHit(client, line, mode) for line in queries]
     figures = {f"recall_at_{depth}": mean(one.share(one.parts[:depth]) for one in found) for depth in DEPTHS}
     return figures | {f"recall_in_{CHARACTERS}_characters": mean(one.share(one.fitting()) for one in found)}
 
@@ -73,7 +73,7 @@ def mean(shares: Iterable[float]) -> float:
 Part = tuple[frozenset[str], int]
 
 
-class Found:
+class SearchHit:
     """What was found for one question, best first."""
 
     def __init__(self, client: httpx.Client, line: Mapping[str, Any], mode: str) -> None:

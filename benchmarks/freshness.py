@@ -18,7 +18,7 @@ from benchmarks.service import cluster, percentiles, say, stores
 def run(options: Namespace) -> Figures:
     count = 30 if options.quick else 200
     with stores(), cluster():
-        from memories.models import Tenant
+        from memories.tenants import Tenant
 
         tenant = Tenant("benchmark", "freshness")
         say("Warming up ...")
@@ -28,12 +28,12 @@ def run(options: Namespace) -> Figures:
 
 
 def _measure(tenant: "Tenant", count: int) -> list[float]:  # type: ignore[name-defined]  # noqa: F821
-    from memories.services import create_memory
-    from outbox.stream import CHANNEL
+    from memories.records.services import create_memory
+    from outbox.database.channels import RECORDED
 
     spent = []
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as ear:
-        ear.execute(f"LISTEN {CHANNEL}")
+        ear.execute(f"LISTEN {RECORDED}")
         for number in range(count):
             row = create_memory(_new(tenant, number))
             committed = time.perf_counter()
@@ -48,7 +48,7 @@ def _measure(tenant: "Tenant", count: int) -> list[float]:  # type: ignore[name-
 
 
 def _new(tenant: "Tenant", number: int) -> "NewMemory":  # type: ignore[name-defined]  # noqa: F821
-    from memories.services import NewMemory
+    from memories.records.services import NewMemory
 
     return NewMemory(
         user_id=tenant.user_id,
@@ -61,7 +61,7 @@ def _new(tenant: "Tenant", number: int) -> "NewMemory":  # type: ignore[name-def
 
 def _see_that_it_is_there(row: "MemoryLog") -> None:  # type: ignore[name-defined]  # noqa: F821
     from memories.index.client import get_client
-    from memories.index.names import collection_name, document_id
+    from memories.index.ids import collection_name, document_id
 
     collection = get_client().get_collection(collection_name(row.tenant), embedding_function=None)
     if not collection.get(ids=[document_id(row.id, row.tenant)], include=[])["ids"]:

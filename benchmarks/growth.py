@@ -60,18 +60,18 @@ def _grown(
 
 def _jammed(count: int, claims: int) -> list[float]:
     """As the relay does it, once a second, before it claims: what cannot run is set aside."""
-    from outbox.ordering import set_aside
+    from outbox.queue.ordering import park
     from outbox.registry import handled_types
 
     _empty()
     _insert("pending", count, aggregate="'one'")
     say(f"{count:,} pending of one aggregate ...")
-    set_aside(handled_types())
+    park(handled_types())
     return _measure(claims)
 
 
 def _measure(claims: int) -> list[float]:
-    from outbox.listening import Listener
+    from outbox.relay.listener import Listener
 
     listener = Listener()
     listener.wait(0)
@@ -82,8 +82,8 @@ def _measure(claims: int) -> list[float]:
 
 def _claim_and_settle(session: psycopg.Connection[Any] | None) -> float:
     """Milliseconds of the claim."""
-    from outbox import settling
-    from outbox.claiming import ID, claim
+    from outbox.delivery import outcomes
+    from outbox.queue.claim import ID, claim
     from outbox.registry import handled_types
 
     _insert("pending", BATCH)
@@ -91,7 +91,7 @@ def _claim_and_settle(session: psycopg.Connection[Any] | None) -> float:
     claimed = claim(handled_types(), batch=BATCH, retries=2, session=session)
     spent = (time.perf_counter() - started) * 1000
     assert len(claimed.rows) == BATCH
-    settling.delivered(claimed.token, [row[ID] for row in claimed.rows])
+    outcomes.delivered(claimed.token, [row[ID] for row in claimed.rows])
     return spent
 
 

@@ -18,9 +18,9 @@ from memories.api.views import memory_logs  # noqa: E402
 from memories.embeddings import embed_documents  # noqa: E402
 from memories.index.client import get_client  # noqa: E402
 from memories.models import MemoryLog  # noqa: E402
-from memories.services import NewMemory, _fields  # noqa: E402
+from memories.records.services import NewMemory, _fields  # noqa: E402
 from memories.text import searchable_text  # noqa: E402
-from semantix.threads import ThreadedHandler  # noqa: E402
+from semantix.web.threads import ThreadedHandler  # noqa: E402
 
 PROVIDER_SECONDS = 0.3
 

@@ -176,7 +176,8 @@ def one_reader(count: int) -> list[float]:
     from django.db import connection
 
     from memories.live.tail import TYPES
-    from outbox.stream import CHANNEL, HORIZON, READ, horizon, read_parameters, recorded
+    from outbox.database.channels import RECORDED
+    from outbox.queue.stream import HORIZON, READ, horizon, read_parameters, recorded
 
     parameters = connection.get_connection_params()
     for name in ("cursor_factory", "context", "prepare_threshold"):
@@ -184,7 +185,7 @@ def one_reader(count: int) -> list[float]:
     writer = Thread(target=record, args=[count])
     ages: list[float] = []
     with psycopg.connect(**parameters, autocommit=True) as reading:
-        reading.execute(f"LISTEN {CHANNEL}")
+        reading.execute(f"LISTEN {RECORDED}")
         position = horizon(reading.execute(HORIZON).fetchone() or ())
         writer.start()
         while len(ages) < count:

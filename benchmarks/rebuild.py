@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.__main__ import Figures
 from benchmarks.service import ROOT, say, stores
-from semantix.embedded import chroma
+from semantix.allinone import chroma
 
 DIMENSIONS = 768
 TASK = "Fix the timeout of service"
@@ -75,8 +75,8 @@ def _raw(folder: Path, memories: int, tenants: int) -> float:
     """Rows per second of one client that has everything at hand."""
     from memories.index.client import connect
     from memories.index.metadata import metadata_of
+    from memories.indexing.sync import text_of
     from memories.models import MemoryLog
-    from memories.sync import text_of
 
     rows = list(MemoryLog.objects.filter(user_id="user-0").defer("embedding"))
     documents, metadatas = [text_of(row) for row in rows], [metadata_of(row) for row in rows]

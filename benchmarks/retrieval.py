@@ -62,7 +62,7 @@ def backends() -> Iterator[tuple[str, dict[str, Any]]]:
 def of_backend(name: str, settings: Mapping[str, Any], memories: Lines, queries: Lines) -> Figures:
     from django.test import override_settings
 
-    from memories.search import Mode
+    from memories.search.search import Mode
 
     with override_settings(**settings):
         say(f"{name}: {len(memories)} memories ...")
@@ -78,7 +78,7 @@ def of_backend(name: str, settings: Mapping[str, Any], memories: Lines, queries:
 def store(user_id: str, memories: Lines) -> dict[int, str]:
     """Store and index the memories under `user_id`; returns the turn of each id."""
     from memories.models import MemoryLog
-    from memories.services import NewMemory, create_memories
+    from memories.records.services import NewMemory, create_memories
     from outbox.testing import drain
 
     create_memories(
@@ -92,8 +92,8 @@ def store(user_id: str, memories: Lines) -> dict[int, str]:
 
 def recall(user_id: str, mode: str, queries: Lines, turns: Mapping[int, str]) -> Mapping[str, float]:
     """The mean over the questions of the share of relevant turns that stands among the first."""
-    from memories.models import Tenant
-    from memories.search import Mode, Query, search
+    from memories.search.search import Mode, Query, search
+    from memories.tenants import Tenant
 
     sums = dict.fromkeys(DEPTHS, 0.0)
     spent = []

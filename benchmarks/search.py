@@ -79,8 +79,8 @@ def _fill(size: int) -> None:
 def _raw(size: int) -> dict[str, Ask]:
     from memories.embeddings import embed_query
     from memories.index.client import get_client
-    from memories.index.names import collection_name
-    from memories.models import Tenant
+    from memories.index.ids import collection_name
+    from memories.tenants import Tenant
 
     name = collection_name(Tenant(USER, str(size)))
     collection = get_client().get_collection(name, embedding_function=None)
@@ -95,8 +95,8 @@ def _raw(size: int) -> dict[str, Ask]:
 
 
 def _semantix(size: int) -> dict[str, Ask]:
-    from memories.models import Tenant
-    from memories.search import Mode, Query, search
+    from memories.search.search import Mode, Query, search
+    from memories.tenants import Tenant
 
     def ask(mode: Mode) -> Ask:
         return lambda text: search(Query(text=text, tenant=Tenant(USER, str(size)), mode=mode))
@@ -121,15 +121,16 @@ def _http(size: int, url: str) -> dict[str, Ask]:
 @contextmanager
 def _away() -> Iterator[None]:
     """As after the clusters found that Chroma does not answer."""
-    from memories.index import presence
+    from memories.index import availability
     from memories.index.client import DEPENDENCY
-    from outbox import Unavailable, circuits
+    from outbox import Unavailable
+    from outbox.queue import circuits
 
     circuits.open_circuit(Unavailable(DEPENDENCY, "measured without it"))
-    presence.forget()
+    availability.forget()
     yield
     circuits.close_circuit(DEPENDENCY)
-    presence.forget()
+    availability.forget()
 
 
 def _measure(ask: Callable[[str], Any], questions: int) -> dict[str, float]:

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from semantix.embedded import chroma, postgres, probe
-from semantix.embedded.process import Child
+from semantix.allinone import chroma, postgres, probe
+from semantix.allinone.process import Child
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -97,8 +97,8 @@ def web() -> Iterator[str]:
 @contextmanager
 def web_server() -> Iterator[tuple[str, Child]]:
     """The same, with its process."""
-    from semantix.embedded.chroma import free_port
-    from semantix.up import web as web_server
+    from semantix.allinone import web as web_server
+    from semantix.allinone.chroma import free_port
 
     port = free_port()
     url = web_server.base_url("127.0.0.1", port)
@@ -113,7 +113,7 @@ def web_server() -> Iterator[tuple[str, Child]]:
 @contextmanager
 def redis() -> Iterator[str]:
     """A Redis server that writes its log each second, as docker-compose.yml starts it; gives its URL."""
-    from semantix.embedded.chroma import free_port
+    from semantix.allinone.chroma import free_port
 
     program = shutil.which("redis-server")
     if program is None:
@@ -151,7 +151,7 @@ def _answers(port: int) -> bool:
 def until_indexed() -> None:
     """Until a cluster has brought every memory into the index."""
     from memories.models import MemoryLog
-    from memories.progress import UNINDEXED
+    from memories.records.sync_status import UNINDEXED
 
     while MemoryLog.objects.filter(UNINDEXED).exists():
         time.sleep(0.2)

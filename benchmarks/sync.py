@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.__main__ import Figures
 from benchmarks.service import cluster, say, stores
-from semantix.embedded import chroma
+from semantix.allinone import chroma
 
 TENANTS = 10
 A_TRANSACTION = 500
@@ -40,7 +40,7 @@ def run(options: Namespace) -> Figures:
 
 
 def _new(count: int, user: str) -> "list[NewMemory]":  # type: ignore[name-defined]  # noqa: F821
-    from memories.services import NewMemory
+    from memories.records.services import NewMemory
 
     return [
         NewMemory(
@@ -61,7 +61,7 @@ def _new(count: int, user: str) -> "list[NewMemory]":  # type: ignore[name-defin
 def _through(new: "list[NewMemory]") -> float:  # type: ignore[name-defined]  # noqa: F821
     """Memories per second, from the first one's storing until all are indexed."""
     from memories.models import MemoryLog
-    from memories.services import create_memories
+    from memories.records.services import create_memories
 
     started = time.perf_counter()
     rows = [
@@ -79,8 +79,8 @@ def _raw(folder: Path) -> float:
     """Rows per second of one client that has everything at hand."""
     from memories.index.client import connect
     from memories.index.metadata import metadata_of
+    from memories.indexing.sync import text_of
     from memories.models import MemoryLog
-    from memories.sync import text_of
 
     server = chroma.start(folder / "raw", log=folder / "raw.log")
     try:

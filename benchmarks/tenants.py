@@ -23,7 +23,7 @@ def run(options: Namespace) -> Figures:
     with stores():
         from django.conf import settings
 
-        from memories.models import Tenant
+        from memories.tenants import Tenant
 
         tenants = [Tenant(f"user-{number}", "benchmark") for number in range(count)]
         say(f"{count} tenants of {MEMORIES} memories ...")
@@ -45,10 +45,10 @@ def run(options: Namespace) -> Figures:
 
 
 def _fill(tenants: "list[Tenant]") -> None:  # type: ignore[name-defined]  # noqa: F821
-    from memories.index import generations, writing
+    from memories.index import generations, upsert
     from memories.models import MemoryLog
 
-    live = generations.ensured(tenants)
+    live = generations.get_or_create(tenants)
     vectors = np.random.default_rng(1).standard_normal((MEMORIES, DIMENSIONS)).astype(np.float32)
     for tenant in tenants:
         rows = [
@@ -61,17 +61,17 @@ def _fill(tenants: "list[Tenant]") -> None:  # type: ignore[name-defined]  # noq
             )
             for number in range(1, MEMORIES + 1)
         ]
-        writing.upsert(live[tenant].target, rows, vectors)
+        upsert.upsert(live[tenant].write_target, rows, vectors)
 
 
 def _search(tenant: "Tenant") -> float:  # type: ignore[name-defined]  # noqa: F821
     """Milliseconds of one search; the query's embedding is not among them."""
-    from memories.index import generations, searching
+    from memories.index import generations, query
 
-    asked = searching.question(generations.of_tenant(tenant), "timeout of a service")
+    asked = query.question(generations.of_tenant(tenant), "timeout of a service")
     assert asked is not None
     started = time.perf_counter()
-    hits = searching.nearest(asked, limit=10)
+    hits = query.nearest(asked, limit=10)
     spent = (time.perf_counter() - started) * 1000
     assert len(hits) == 10
     return spent

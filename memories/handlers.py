@@ -6,19 +6,21 @@ from time import perf_counter
 from typing import Any
 
 import outbox
-from memories import filling, migrating, repairing, sync
-from memories.index import collections, generations, orphans, writing
+from memories.event_types import VECTOR_AGGREGATE
+from memories.index import collections, generations, orphans, upsert
 from memories.index.client import DEPENDENCY as CHROMA
 from memories.index.collections import CollectionLost
-from memories.models import Generation, MemoryLog, Tenant
-from memories.services import VECTOR_AGGREGATE
+from memories.indexing import migrate, repair, sync
+from memories.indexing.fill import go_on, refill
+from memories.models import Generation, MemoryLog
+from memories.tenants import Tenant
 from outbox import ClaimedEvent, NewEvent
 
 # What Google takes in one call.
 EMBEDDED_AT_ONCE = 100
 
 outbox.declare("vector.stored", "vector.deleted", "vector.searched")
-outbox.progress("index")(migrating.progress)
+outbox.progress("index")(migrate.progress)
 
 
 @contextmanager
@@ -27,7 +29,7 @@ def refilling_what_is_lost() -> Iterator[None]:
     try:
         yield
     except CollectionLost as lost:
-        filling.refill(lost)
+        refill(lost)
         raise
 
 
@@ -37,7 +39,9 @@ def refilling_what_is_lost() -> Iterator[None]:
 def embed(events: Sequence[ClaimedEvent]) -> None:
     """Embed the memories whose text has no embedding yet, and have all of them indexed."""
     rows = MemoryLog.objects.in_bulk([int(event.aggregateid) for event in events])
-    targets = {t: live.target for t, live in generations.ensured(r.tenant for r in rows.values()).items()}
+    targets = {
+        t: live.write_target for t, live in generations.get_or_create(r.tenant for r in rows.values()).items()
+    }
     started = perf_counter()
     stale = [row for row in rows.values() if not sync.is_embedded(row, targets[row.tenant])]
     truncated: set[int] = set()
@@ -105,7 +109,7 @@ def fill(event: ClaimedEvent) -> None:
     generation = Generation.objects.filter(pk=event.payload["generation_id"]).first()
     if generation is not None:
         with refilling_what_is_lost():
-            filling.go_on(generation)
+            go_on(generation)
 
 
 @outbox.handler("vector.orphaned", needs=[CHROMA])
@@ -115,13 +119,13 @@ def remove_orphans(event: ClaimedEvent) -> None:
     if generation is not None:
         with refilling_what_is_lost():
             documents = orphans.unknown(generation, event.payload["document_ids"])
-            writing.delete_documents(generation, documents)
+            upsert.delete_documents(generation, documents)
 
 
 @outbox.handler("index.doubted", needs=[CHROMA])
 def look_for_all(_event: ClaimedEvent) -> None:
     """Have filled anew what Chroma has not any more, of every tenant."""
-    repairing.all_lost()
+    repair.all_lost()
 
 
 @outbox.handler("index.retired", needs=[CHROMA])

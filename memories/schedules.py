@@ -5,7 +5,8 @@ from typing import Any
 
 from django.db import connection
 
-from memories import idempotency, migrating, verifying
+from memories.indexing import migrate, verify
+from memories.records import idempotency
 from outbox import Unavailable
 
 logger = logging.getLogger(__name__)
@@ -36,9 +37,9 @@ def ensure_schedules(**_: Any) -> None:
 
 
 def migrate_models() -> int:
-    """Begin where a tenant's model is not the settings' one; see memories.migrating."""
+    """Begin where a tenant's model is not the settings' one; see memories.indexing.migrate."""
     try:
-        return migrating.migrate_models()
+        return migrate.migrate_models()
     except Unavailable as unavailable:
         logger.info("No model to migrate to: %s", unavailable)
         return 0
@@ -52,7 +53,7 @@ def forget_answers() -> int:
 def verify_index() -> dict[str, Any] | None:
     """Compare the next thousand memories with the index, and have mended what is wrong."""
     try:
-        report = verifying.verify_next()
+        report = verify.verify_next()
     except Unavailable as unavailable:
         logger.info("The index is not verified now: %s", unavailable)
         return None

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from outbox.events import BULK, INTERACTIVE, ClaimedEvent, NewEvent
 from outbox.exceptions import BacklogTooDeep, NotInTransaction, Reject, Unavailable, UnknownEventType
+from outbox.operations.progress import Progress, progress
 from outbox.registry import declare, handler
-from outbox.works import Progress, progress
 
 if TYPE_CHECKING:
-    from outbox.publishing import publish, publish_many, publish_with
-    from outbox.recording import record
+    from outbox.publishing.publish import publish, publish_many, publish_with
+    from outbox.publishing.record import record
 
 __all__ = [
     "BULK",
@@ -46,11 +46,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # These need the models and the database, which cannot be imported before the apps are loaded.
     if name in ("publish", "publish_many", "publish_with"):
-        from outbox import publishing
+        from outbox.publishing import publish as module
 
-        return getattr(publishing, name)
+        return getattr(module, name)
     if name == "record":
-        from outbox.recording import record
+        from outbox.publishing.record import record
 
         return record
     raise AttributeError(f"module 'outbox' has no attribute {name!r}")

@@ -8,11 +8,12 @@ class OutboxConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from outbox import checks, task_handler  # noqa: F401 - the import registers the checks
-        from outbox.schedules import ensure_prune_schedule
-        from outbox.wakeup import sync_triggers
+        from outbox import checks  # noqa: F401 - registers them
+        from outbox.database.triggers import sync_triggers
+        from outbox.operations.schedules import ensure_prune_schedule
+        from outbox.tasks import handler
 
         autodiscover_modules("handlers")
-        task_handler.register()
+        handler.register()
         post_migrate.connect(sync_triggers, sender=self, dispatch_uid="outbox_sync_triggers")
         post_migrate.connect(ensure_prune_schedule, sender=self, dispatch_uid="outbox_prune_schedule")

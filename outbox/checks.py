@@ -106,7 +106,7 @@ def database_is_postgresql(**_: Any) -> Sequence[CheckMessage]:
 
 @register(TAG)
 def the_cluster_relays(**_: Any) -> Sequence[CheckMessage]:
-    from outbox.broker import OutboxBroker
+    from outbox.relay.broker import OutboxBroker
 
     try:
         broker = import_string(Cluster.BROKER_CLASS or "")
@@ -117,7 +117,7 @@ def the_cluster_relays(**_: Any) -> Sequence[CheckMessage]:
     return [
         Error(
             f"Q_CLUSTER's broker_class is {Cluster.BROKER_CLASS!r}: no cluster would deliver the outbox's events.",
-            hint="Set Q_CLUSTER['broker_class'] = 'outbox.broker.OutboxBroker'.",
+            hint="Set Q_CLUSTER['broker_class'] = 'outbox.relay.broker.OutboxBroker'.",
             id="outbox.E005",
         )
     ]

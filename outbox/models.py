@@ -39,7 +39,7 @@ class Event(models.Model):
     claim_token = models.UUIDField(null=True, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
     # Waits behind many others of its aggregate, out of the claim's way; looked at again then, at the latest.
-    set_aside_until = models.DateTimeField(null=True, blank=True, editable=False)
+    parked_until = models.DateTimeField(null=True, blank=True, editable=False)
     last_error = models.TextField(blank=True, default="", db_default="")
     created_at = models.DateTimeField(db_default=Now())
     delivered_at = models.DateTimeField(null=True, blank=True)
@@ -72,7 +72,7 @@ class Event(models.Model):
             # The claim takes each type in this order. Delivered rows are in none of these.
             models.Index(
                 fields=("type", "priority", "available_at", "id"),
-                condition=models.Q(status="pending", attempts=0, set_aside_until=None),
+                condition=models.Q(status="pending", attempts=0, parked_until=None),
                 name="outbox_event_fresh",
             ),
             models.Index(
@@ -106,16 +106,16 @@ class Event(models.Model):
                 condition=models.Q(status="dead"),
                 name="outbox_event_dead_of",
             ),
-            # The stream of events that are only recorded; see outbox.stream.
+            # The stream of events that are only recorded; see outbox.queue.stream.
             models.Index(
                 fields=("xact_id", "id"),
                 condition=models.Q(status="delivered", attempts=0),
                 name="outbox_event_recorded",
             ),
             models.Index(
-                fields=("set_aside_until",),
-                condition=models.Q(set_aside_until__isnull=False),
-                name="outbox_event_set_aside",
+                fields=("parked_until",),
+                condition=models.Q(parked_until__isnull=False),
+                name="outbox_event_parked",
             ),
         )
 

@@ -11,9 +11,9 @@ from typing import Any
 from django.db.models.functions import Now
 
 from outbox import registry
-from outbox.claiming import claim, events_of
-from outbox.delivery import deliver
+from outbox.delivery.deliver import deliver
 from outbox.models import Event, Status
+from outbox.queue.claim import claim, events_of
 
 
 def drain(*, rounds: int = 100, through_backoff: bool = False) -> int:

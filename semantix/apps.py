@@ -7,8 +7,9 @@ class SemantixConfig(AppConfig):
     def ready(self) -> None:
         from django_q.signals import post_spawn
 
-        from semantix import checks, delivery_log  # noqa: F401 - these register checks and receivers
-        from semantix.metrics import deliveries  # noqa: F401
-        from semantix.tracing import start_in_worker
+        from semantix import checks  # noqa: F401 - registers them
+        from semantix.observability import delivery_log  # noqa: F401 - registers its receivers
+        from semantix.observability.metrics import deliveries  # noqa: F401
+        from semantix.observability.tracing import start_in_worker
 
         post_spawn.connect(start_in_worker, dispatch_uid="semantix_tracing")

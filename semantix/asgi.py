@@ -14,15 +14,15 @@ from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.urls import path
 
-from semantix.threads import ThreadedHandler
+from semantix.web.threads import ThreadedHandler
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "semantix.settings")
 event_loop = get_asgi_application()
 threads = ThreadedHandler(settings.WEB_THREADS)
 
 # Imported only now: they need the apps loaded.
+from memories.api.live.socket import LiveUpdates  # noqa: E402
 from memories.api.prefer_wait import PreferWait  # noqa: E402
-from memories.live.socket import LiveUpdates  # noqa: E402
 
 answers = PreferWait(threads, threads.executor)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import django_stubs_ext
 
-from semantix import logs
 from semantix.console.menu import unfold_settings
 from semantix.environment import Environment
+from semantix.observability import logs
 
 # Django's classes take type arguments (admin.ModelAdmin[Event]) at run time too.
 django_stubs_ext.monkeypatch()
@@ -100,10 +100,10 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "semantix.middleware.trace.trace",
-    "semantix.middleware.access_log.log_requests",
-    "semantix.metrics.middleware.measure",
-    "semantix.problem_pages.ProblemMiddleware",
+    "semantix.web.middleware.trace.trace",
+    "semantix.web.middleware.access_log.log_requests",
+    "semantix.observability.metrics.middleware.measure",
+    "semantix.web.problem_pages.ProblemMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -280,7 +280,7 @@ OUTBOX_MAX_BACKLOG = env.int("OUTBOX_MAX_BACKLOG", default=50_000)
 
 Q_CLUSTER = {
     "name": "semantix",
-    "broker_class": "outbox.broker.OutboxBroker",
+    "broker_class": "outbox.relay.broker.OutboxBroker",
     "orm": "default",
     "workers": env.int("CLUSTER_WORKERS", default=2),
     # Seconds a task may run before its worker is ended.

@@ -6,14 +6,14 @@ from django.urls import include, path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
-from semantix import docs, health
 from semantix.console.live import live
-from semantix.metrics.view import metrics
+from semantix.observability.metrics.view import metrics
+from semantix.web import docs, health
 
 # Before its URLs are read. Commands and the cluster go without its pages, a sixth of their start.
 admin.autodiscover()
 
-handler500 = "semantix.problem_pages.server_error"
+handler500 = "semantix.web.problem_pages.server_error"
 
 
 def reading(view: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[HttpRequest], HttpResponseBase]:

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from django.test import TransactionTestCase
 
-from memories.conversations import switch
-from memories.index import presence
-from outbox.listening import Listener
-from tests.emptying import empty_the_tables
-from tests.redis_server import RedisServer
+from memories.conversations.buffers import failover
+from memories.index import availability
+from outbox.relay.listener import Listener
+from tests.support.emptying import empty_the_tables
+from tests.support.redis_server import RedisServer
 
 TESTS = Path(__file__).parent
 
@@ -35,19 +35,19 @@ with suppress(ModuleNotFoundError):  # where only what runs the service is insta
     hypothesis.settings.load_profile("long" if "FUZZ_CASES" in os.environ else "short")
 
 
-# Of the first of these a file may take most of a minute: begun last, it would be waited for.
-ORDER = ("e2e", "faults", "outbox", "unit", "contract", "integration")
+# Some files of the first kinds take most of a minute: started last, they would be waited for.
+ORDER = ("e2e", "faults", "outbox", "semantix", "docs", "contract", "memories")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: ORDER.index(item.path.relative_to(TESTS).parts[0]))
+    items.sort(key=lambda item: min(ORDER.index(part) for part in item.path.parts if part in ORDER))
 
 
 @pytest.fixture(autouse=True)
 def _chroma_is_asked_afresh() -> None:
     """A search leaves Chroma alone for a while after it was away, as in some test before."""
-    presence.forget()
+    availability.forget()
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +62,6 @@ def redis_server(redis_for_all: RedisServer, settings: Any) -> Iterator[RedisSer
     settings.CONVERSATION_REDIS_TIMEOUT_SECONDS = 20.0
     settings.CONVERSATION_REDIS_URL = redis_for_all.url
     redis_for_all.client.flushall()
-    switch.end_pause()
+    failover.end_pause()
     yield redis_for_all
-    switch.end_pause()
+    failover.end_pause()

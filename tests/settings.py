@@ -3,7 +3,7 @@
 from semantix.settings import *  # noqa: F403
 from semantix.settings import INSTALLED_APPS
 
-INSTALLED_APPS = [*INSTALLED_APPS, "tests.outbox_app"]
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.support.outbox_app"]
 # A good one takes a third of a second for each password.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # Each of the many clients of the tests would look through all static files for itself.

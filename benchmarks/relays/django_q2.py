@@ -8,7 +8,7 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from benchmarks.relays.subject import start
-from semantix.embedded.process import Child
+from semantix.allinone.process import Child
 
 FUNCTION = "benchmarks.relays.starts.note"
 

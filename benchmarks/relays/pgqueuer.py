@@ -15,7 +15,7 @@ from pgqueuer.queries import Queries, SyncQueries
 
 from benchmarks.relays import starts
 from benchmarks.relays.subject import start
-from semantix.embedded.process import Child
+from semantix.allinone.process import Child
 
 
 class Pgqueuer:

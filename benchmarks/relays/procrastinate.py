@@ -8,7 +8,7 @@ from procrastinate import App, BaseConnector, PsycopgConnector, SyncPsycopgConne
 
 from benchmarks.relays import starts
 from benchmarks.relays.subject import start
-from semantix.embedded.process import Child
+from semantix.allinone.process import Child
 
 CONCURRENCY = 10
 

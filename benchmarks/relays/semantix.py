@@ -7,7 +7,7 @@ from django.core.management import call_command
 from django.db import connection, transaction
 
 from benchmarks.relays.subject import start
-from semantix.embedded.process import Child
+from semantix.allinone.process import Child
 
 BATCH = 5000
 

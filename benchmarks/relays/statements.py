@@ -7,7 +7,7 @@ import django
 
 from benchmarks.relays.semantix import Semantix
 from benchmarks.relays.subject import start
-from semantix.embedded.process import Child
+from semantix.allinone.process import Child
 
 REST_SECONDS = 0.001
 
@@ -20,9 +20,9 @@ class Statements(Semantix):
 def work() -> None:
     django.setup()
     from benchmarks.relays.handlers import TYPE, handle
-    from outbox.claiming import claim, events_of
     from outbox.conf import conf
-    from outbox.settling import delivered
+    from outbox.delivery.outcomes import delivered
+    from outbox.queue.claim import claim, events_of
 
     while True:
         claimed = claim([TYPE], batch=conf.BATCH_SIZE, retries=0)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from semantix.embedded.process import Child
+from semantix.allinone.process import Child
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

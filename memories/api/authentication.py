@@ -8,8 +8,8 @@ from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request, is_form_media_type
 
-from memories import keys
-from memories.access import EVERYTHING, Access
+from memories.auth import api_keys
+from memories.auth.access import EVERYTHING, Access
 from memories.models import APIKey
 
 SCHEMES = ("bearer", "api-key")
@@ -22,7 +22,7 @@ class KeyAuthentication(BaseAuthentication):
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() not in SCHEMES:
             return None
-        row = keys.holder(key.strip())
+        row = api_keys.holder(key.strip())
         if row is None:
             raise AuthenticationFailed(
                 "This API key is unknown, revoked or expired. Ask the operator for another."

@@ -10,11 +10,11 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from memories import idempotency
 from memories.api.limits import ID_LENGTH
 from memories.api.openapi import KEY
-from memories.idempotency import Answer, Keyed
-from memories.models import Tenant
+from memories.records import idempotency
+from memories.records.idempotency import Answer, IdempotentRequest
+from memories.tenants import Tenant
 
 HEADERS = ("Location", "ETag")
 
@@ -38,7 +38,7 @@ def answered_once(request: Request, tenant: Tenant, write: Callable[[], Response
     key = key_of(request)
     if key is None:
         return write()
-    keyed = Keyed(tenant, key, _fingerprint(request))
+    keyed = IdempotentRequest(tenant, key, _fingerprint(request))
     answer, again = idempotency.once(keyed, lambda: _kept(write()))
     headers = {**answer.headers, **({"Idempotency-Replayed": "true"} if again else {})}
     return Response(json.loads(answer.body), status=answer.status, headers=headers)

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from memories.api.fields import Identifier, Text
 from memories.api.limits import ID_LENGTH, TEXT_LENGTH
 from memories.api.pagination import NewestFirst
-from memories.progress import SyncStatus
+from memories.records.sync_status import SyncStatus
 
 # `?format=json` chooses the renderer.
 ALWAYS = {"format"}

@@ -14,10 +14,10 @@ from typing import Any
 from django.db import DatabaseError
 from rest_framework.renderers import JSONRenderer
 
-from memories import selectors
 from memories.api import limits
 from memories.api.serializers.memory_log import Sync
-from memories.progress import SyncStatus
+from memories.records import queries
+from memories.records.sync_status import SyncStatus
 
 Message = dict[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -137,6 +137,6 @@ def preferred_seconds(scope: Any) -> int:
 def progress_of(ids: Collection[int]) -> Progress:
     """`sync` of each of these memories; what is there no longer, and all while PostgreSQL is away, is left out."""
     try:
-        return {row.id: Sync(row).data for row in selectors.memories().filter(id__in=ids)}
+        return {row.id: Sync(row).data for row in queries.memories().filter(id__in=ids)}
     except DatabaseError:
         return {}

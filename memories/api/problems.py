@@ -23,9 +23,9 @@ from memories.api.errors import (
 )
 from memories.api.strict_json import Refusal, escaped
 from memories.conversations.turns import KeyReused as TurnsKeyReused
-from memories.idempotency import InFlight, KeyReused
 from memories.models import MemoryLog
-from memories.services import VersionConflict
+from memories.records.idempotency import InFlight, KeyReused
+from memories.records.services import VersionConflict
 from outbox import BacklogTooDeep, Unavailable
 
 CONTENT_TYPE = "application/problem+json"

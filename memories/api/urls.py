@@ -1,12 +1,12 @@
 from django.urls import path
 
+from memories.api.live.sse import events
 from memories.api.views.batch import MemoryLogBatch
 from memories.api.views.conversation import ConversationClose, ConversationDetail, ConversationTurns
 from memories.api.views.conversations import Conversations
 from memories.api.views.memory_log import MemoryLogDetail, MemoryLogHistory
 from memories.api.views.memory_logs import MemoryLogs
 from memories.api.views.search import MemoryLogSearch
-from memories.live.sse import events
 
 urlpatterns = [
     path("memory-logs", MemoryLogs.as_view(), name="memory-logs"),

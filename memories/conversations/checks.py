@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
-from memories.conversations import redis_client
+from memories.conversations.buffers import redis_client
 
 
 @register()

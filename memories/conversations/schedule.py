@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
-from memories.conversations.flushing import flush
+from memories.conversations.flush import flush
 
 NAME = "flush_conversations"
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from memories.models import Tenant
+from memories.tenants import Tenant
 
 # {"seq": 3, "role": "user", "content": "...", "at": "2026-01-31T08:15:00.123Z", and whatever else the client gave}
 Turn = dict[str, Any]

@@ -14,7 +14,7 @@ import numpy as np
 from django.conf import settings
 from django.core.cache import caches
 
-from memories import cache_use, measured
+from memories import metrics
 from memories.embeddings.backend import EmbeddingBackend, Vectors
 from memories.embeddings.selection import MisconfiguredError, get_backend
 
@@ -93,9 +93,8 @@ class _CountedCache:
         with self._lock:
             self.hits += hits
             self.misses += misses
-        measured.cache_hits.inc(hits)
-        measured.cache_misses.inc(misses)
-        cache_use.note(hits=hits, misses=misses)
+        metrics.cache_hits.inc(hits)
+        metrics.cache_misses.inc(misses)
 
     def attempt(self, action: Callable[[Any], T], otherwise: T) -> T:
         if monotonic() < self._paused_until:
@@ -105,7 +104,7 @@ class _CountedCache:
         except Exception as error:  # whatever the cache's client raises, embedding goes on
             with self._lock:
                 self.errors += 1
-                measured.cache_errors.inc()
+                metrics.cache_errors.inc()
                 self._paused_until = monotonic() + PAUSE_SECONDS
             logger.warning(
                 "The embedding cache failed, going on without it for %g s: %s", PAUSE_SECONDS, error

@@ -10,7 +10,7 @@ from django.conf import settings
 
 from memories.index import generations
 from memories.index.client import DEPENDENCY, get_client, translated_errors
-from memories.index.names import PREFIX
+from memories.index.ids import PREFIX
 from memories.models import Generation
 from outbox import Unavailable
 

@@ -19,8 +19,9 @@ from django.db.models.functions import Now
 
 import outbox
 from memories.embeddings import EmbeddingBackend, MisconfiguredError, get_backend, make_backend
-from memories.index.names import collection_name
-from memories.models import Generation, Tenant
+from memories.index.ids import collection_name
+from memories.models import Generation
+from memories.tenants import Tenant
 
 State = Generation.State
 
@@ -40,7 +41,7 @@ class Live(NamedTuple):
     building: Generation | None
 
     @property
-    def target(self) -> Generation:
+    def write_target(self) -> Generation:
         """The one whose model the rows' stored embeddings are, or become."""
         found = self.building or self.active
         assert found is not None
@@ -61,7 +62,7 @@ def live(tenants: Iterable[Tenant]) -> dict[Tenant, Live]:
     return {tenant: Live(by.get(State.ACTIVE), by.get(State.BUILDING)) for tenant, by in found.items()}
 
 
-def ensured(tenants: Iterable[Tenant]) -> dict[Tenant, Live]:
+def get_or_create(tenants: Iterable[Tenant]) -> dict[Tenant, Live]:
     """What these tenants have; a tenant that has nothing gets its first generation, of the model in the settings."""
     wanted = set(tenants)
     found = live(wanted)
@@ -107,7 +108,7 @@ def note_made(generation: Generation, chroma_id: UUID) -> bool:
 def begin(tenant: Tenant) -> Generation:
     """A new collection for the tenant, of the model in the settings, to be filled beside the one that answers.
 
-    It takes the place of another one that was being built; who fills it has to be told (see `memories.filling`).
+    It takes the place of another one that was being built; who fills it has to be told (see `memories.indexing.fill`).
     """
     with transaction.atomic():
         _lock(tenant)
@@ -118,7 +119,7 @@ def begin(tenant: Tenant) -> Generation:
     return generation
 
 
-def begin_again(lost: Generation) -> bool:
+def restart_build(lost: Generation) -> bool:
     """Its collection is gone from Chroma: unless a successor is being built, it is to be made and filled anew.
 
     False when there is nothing to do, or somebody else noticed before.

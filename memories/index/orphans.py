@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from memories.index import writing
+from memories.index import upsert
 from memories.index.collections import with_collection
-from memories.index.names import document_id, memory_id
+from memories.index.ids import document_id, memory_id
 from memories.models import Generation, MemoryLog
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def unknown(generation: Generation, documents: list[str]) -> list[str]:
 def remove(generation: Generation) -> int:
     """Take them out of the index; returns how many there were. Raises CollectionLost, Unavailable."""
     found = find(generation)
-    writing.delete_documents(generation, found)
+    upsert.delete_documents(generation, found)
     return len(found)
 
 

@@ -3,10 +3,10 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from memories.access import Access
+from memories.auth.access import Access
 from memories.live.tail import Tail
 from memories.live.update import Update
-from outbox.stream import Position
+from outbox.queue.stream import Position
 
 # A sign of life, so that neither side, nor a proxy between, takes a quiet connection for a dead one.
 HEARTBEAT_SECONDS = 15.0

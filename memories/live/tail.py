@@ -13,8 +13,9 @@ from typing import Any, Self
 import psycopg
 
 from memories.live.update import Update
-from outbox.listening import own_connection
-from outbox.stream import CHANNEL, HORIZON, READ, Position, horizon, read_parameters, recorded
+from outbox.database.channels import RECORDED
+from outbox.database.connection import own_connection
+from outbox.queue.stream import HORIZON, READ, Position, horizon, read_parameters, recorded
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class Tail:
         while idle < LINGER_SECONDS:
             try:
                 async with await self._connect() as listening:
-                    await listening.execute(f"LISTEN {CHANNEL}")
+                    await listening.execute(f"LISTEN {RECORDED}")
                     while idle < LINGER_SECONDS:
                         idle = 0.0 if self._clients else idle + POLL_SECONDS
                         await self._take_all()

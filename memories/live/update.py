@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from outbox.stream import Position, Recorded
+from outbox.queue.stream import Position, Recorded
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from memories.index.client import DEPENDENCY as CHROMA
 from memories.index.collections import IndexMismatch
-from memories.index.scope import Scope
+from memories.tenants import Scope
 from outbox import Unavailable
 from outbox.management.command import OutboxCommand, WrongUse
 

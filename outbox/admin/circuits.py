@@ -9,11 +9,11 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from outbox import circuits
 from outbox.admin import rendering
-from outbox.admin.confirming import Deed, confirmed
+from outbox.admin.confirmed_actions import ConfirmedAction, confirmed
 from outbox.admin.reading import ReadOnly
 from outbox.models import Circuit, Outage
+from outbox.queue import circuits
 from outbox.registry import types_needing
 
 BY_HAND = timedelta(hours=1)
@@ -24,7 +24,7 @@ OUTAGES = 20
 def _open(rows: QuerySet[Circuit], by: str, reason: str) -> int:
     names = list(rows.values_list("dependency", flat=True))
     for name in names:
-        circuits.hold_open(name, pause=BY_HAND, reason=f"opened by {by}: {reason}")
+        circuits.open_manually(name, pause=BY_HAND, reason=f"opened by {by}: {reason}")
     return len(names)
 
 
@@ -32,7 +32,7 @@ def _close(rows: QuerySet[Circuit], by: str, reason: str) -> int:
     return sum(circuits.close_circuit(name) for name in list(rows.values_list("dependency", flat=True)))
 
 
-OPEN = Deed(
+OPEN = ConfirmedAction(
     name="Open",
     consequence="would be left alone for an hour: the events that need it wait, and count no attempts",
     done="left alone for an hour",
@@ -41,7 +41,7 @@ OPEN = Deed(
     act=_open,
     asks_reason=True,
 )
-CLOSE = Deed(
+CLOSE = ConfirmedAction(
     name="Close",
     consequence="would be tried again at once, with all events that wait for it",
     done="tried again",

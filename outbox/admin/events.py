@@ -7,22 +7,22 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from outbox import dead_letters, replaying
 from outbox.admin import rendering
-from outbox.admin.confirming import Deed, buttons, confirmed
+from outbox.admin.confirmed_actions import ConfirmedAction, buttons, confirmed
 from outbox.admin.filters import AgeFilter, ErrorFilter, TypeFilter
 from outbox.admin.paging import BoundedPaginator
 from outbox.admin.reading import ReadOnly
 from outbox.models import Event, Status
+from outbox.operations import dead_letters, replay
 
-RETRY = Deed(
+RETRY = ConfirmedAction(
     name="Retry",
     consequence="would wait for delivery again, with all attempts before them",
     done="retried",
     eligible=lambda rows: rows.filter(status__in=dead_letters.RETRYABLE),
     act=lambda rows, by, reason: dead_letters.retry(events=rows, by=by, reason=reason),
 )
-DISCARD = Deed(
+DISCARD = ConfirmedAction(
     name="Discard",
     consequence="would be given up: never delivered, kept on record",
     done="discarded",
@@ -30,12 +30,12 @@ DISCARD = Deed(
     act=lambda rows, by, reason: dead_letters.discard(events=rows, by=by, reason=reason),
     asks_reason=True,
 )
-REPLAY = Deed(
+REPLAY = ConfirmedAction(
     name="Replay",
     consequence="that were delivered would be published again, at bulk priority",
     done="replayed",
-    eligible=replaying.replayable,
-    act=lambda rows, by, reason: replaying.replay(events=rows),
+    eligible=replay.replayable,
+    act=lambda rows, by, reason: replay.replay(events=rows),
 )
 
 

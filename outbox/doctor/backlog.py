@@ -2,10 +2,10 @@
 
 from django.db import connection
 
-from outbox import pruning, statistics
-from outbox.claiming import rescue
 from outbox.conf import conf
 from outbox.doctor.finding import Finding
+from outbox.operations import prune, statistics
+from outbox.queue.claim import reclaim_expired
 from outbox.registry import handled_types
 
 # The relay rescues every 5 s what lost its worker.
@@ -32,7 +32,7 @@ def leases() -> Finding:
 
 
 def _rescue_all() -> None:
-    while rescue():
+    while reclaim_expired():
         pass
 
 
@@ -62,12 +62,12 @@ def circuits() -> Finding:
 
 
 def retention() -> Finding:
-    late = pruning.prunable(days=conf.RETENTION_DAYS + 1)
+    late = prune.prunable(days=conf.RETENTION_DAYS + 1)
     return Finding(
         name="retention",
         ok=not late,
         expected=f"delivered events older than OUTBOX_RETENTION_DAYS ({conf.RETENTION_DAYS}) are deleted",
         actual=f"{late} are a day over it" if late else "none is kept longer",
         repair="python manage.py outbox_prune. Does a cluster run, and is the schedule outbox_prune on?",
-        fix=pruning.prune,
+        fix=prune.prune,
     )

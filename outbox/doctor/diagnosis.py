@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from django.db import DatabaseError
 
-from outbox.doctor import backlog, schema, surroundings
+from outbox.doctor import backlog, environment, schema
 from outbox.doctor.finding import Finding
 
 Examination = Callable[[], Finding]
@@ -15,12 +15,12 @@ EXAMINATIONS: Sequence[Examination] = (
     schema.triggers,
     schema.indexes,
     schema.vacuum,
-    surroundings.settings,
-    surroundings.lease,
-    surroundings.listen,
-    surroundings.clocks,
-    surroundings.transactions,
-    surroundings.cluster,
+    environment.settings,
+    environment.lease,
+    environment.listen,
+    environment.clocks,
+    environment.transactions,
+    environment.cluster,
     backlog.leases,
     backlog.handlers,
     backlog.circuits,
@@ -38,7 +38,7 @@ def _mend(fix: Callable[[], object], examine: Examination) -> Finding:
 
 
 def diagnose(*, fix: bool = False) -> Iterator[Finding]:
-    """Look at one thing after the other; with `fix`, mend what a program may mend and look again."""
+    """WorkHint at one thing after the other; with `fix`, mend what a program may mend and look again."""
     for examine in EXAMINATIONS:
         finding = examine()
         if fix and not finding.ok and finding.fix:

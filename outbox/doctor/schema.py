@@ -9,10 +9,10 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import UniqueConstraint
 
-from outbox import autovacuum
 from outbox.conf import conf
+from outbox.database import autovacuum
+from outbox.database.triggers import TRIGGERS, differing_triggers, enabled_triggers, make_triggers
 from outbox.doctor.finding import Finding
-from outbox.wakeup import TRIGGERS, differing_triggers, enabled_triggers, make_triggers
 
 
 def migrations() -> Finding:
@@ -105,7 +105,7 @@ def vacuum() -> Finding:
     return Finding(
         name="autovacuum",
         ok=not differing and not off,
-        expected="on, with the settings in outbox/autovacuum.py",
+        expected="on, with the settings in outbox/database/autovacuum.py",
         actual="; ".join([*off, *differing]) or "on, with the settings it needs",
         repair="python manage.py outbox_doctor --fix sets them",
         fix=_set_autovacuum,

@@ -10,8 +10,9 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from memories.embeddings.cache import cache_statistics
-from outbox import statistics
-from semantix.console.history import Minute, last_minutes, percent
+from outbox.operations import statistics
+from outbox.operations.history import Minute, last_minutes, percent
+from semantix.observability.metrics.view import embedding_cache_use
 
 BLUE, GREEN, RED, AMBER = "#3b82f6", "#16a34a", "#dc2626", "#d97706"
 NOTHING = "–"
@@ -47,7 +48,7 @@ def cards(now: statistics.Statistics, history: Sequence[Minute]) -> list[Card]:
         _latency(now, history),
         _dead(now, history),
         _circuits(now, history),
-        _cache(history),
+        _cache(),
     ]
 
 
@@ -136,18 +137,17 @@ def _circuits(now: statistics.Statistics, history: Sequence[Minute]) -> Card:
     )
 
 
-def _cache(history: Sequence[Minute]) -> Card:
+def _cache() -> Card:
     if not settings.EMBEDDING_CACHE_ENABLED:
         return Card("Embedding cache", "off", "EMBEDDING_CACHE_ENABLED is false")
     if not cache_statistics()["enabled"]:
         return Card("Embedding cache", "off", "this embedder is faster than looking up")
-    hits, misses = sum(m.hits for m in history), sum(m.misses for m in history)
+    hits, misses = embedding_cache_use()
     rate = percent(hits, hits + misses)
     return Card(
         "Embedding cache",
         NOTHING if rate is None else f"{rate:.0f} %",
-        f"{hits:,} hits, {misses:,} misses in {len(history)} minutes",
-        chart=_chart(history, Percent=(GREEN, [m.hit_percent for m in history])),
+        f"{hits:,} hits, {misses:,} misses since the service started",
     )
 
 

@@ -11,13 +11,13 @@ from django.db import connections, transaction
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
 import outbox
-from memories.models import Tenant
-from memories.services import NewMemory, create_memory
+from memories.records.services import NewMemory, create_memory
+from memories.tenants import Tenant
 from outbox.models import Event, Failure, Status
 from outbox.testing import drain
-from tests.processes import environment
-from tests.tenants import new_tenant
-from tests.web_server import WebServer
+from tests.support.processes import environment
+from tests.support.tenants import new_tenant
+from tests.support.web_server import WebServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

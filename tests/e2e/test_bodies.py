@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from memories.models import MemoryLog
-from tests.keys import memory
-from tests.processes import environment
-from tests.web_server import WebServer
+from tests.support.keys import memory
+from tests.support.processes import environment
+from tests.support.web_server import WebServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

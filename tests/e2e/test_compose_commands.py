@@ -16,11 +16,11 @@ import psycopg
 import pytest
 import yaml
 
-from semantix.embedded.process import Child
-from tests.free_port import free_port
-from tests.waiting import wait_until
+from semantix.allinone.process import Child
+from tests.support.free_port import free_port
+from tests.support.paths import ROOT
+from tests.support.waiting import wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 # The Dockerfile's health check holds where a service has none of its own.
 [_, _written] = (ROOT / "Dockerfile").read_text().split("HEALTHCHECK")

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.keys import new_key
-from tests.processes import environment
-from tests.web_server import WebServer
+from tests.support.keys import new_key
+from tests.support.processes import environment
+from tests.support.web_server import WebServer
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 CASES = int(os.environ.get("FUZZ_CASES", "0"))

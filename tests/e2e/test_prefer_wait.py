@@ -11,12 +11,12 @@ import pytest
 
 from memories.models import MemoryLog
 from outbox.testing import drain
-from tests.clusters import cluster
-from tests.keys import memory
-from tests.processes import environment
-from tests.tenants import new_tenant
-from tests.waiting import wait_until
-from tests.web_server import WebServer
+from tests.support.clusters import cluster
+from tests.support.keys import memory
+from tests.support.processes import environment
+from tests.support.tenants import new_tenant
+from tests.support.waiting import wait_until
+from tests.support.web_server import WebServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -16,10 +16,10 @@ import httpx
 import psutil
 import pytest
 
-from tests.e2e.running import ORDINARY_USER, ROOT, Home, Up
-from tests.free_port import free_port
-from tests.tenants import new_tenant
-from tests.waiting import wait_until
+from tests.support.free_port import free_port
+from tests.support.running import ORDINARY_USER, ROOT, Home, Up
+from tests.support.tenants import new_tenant
+from tests.support.waiting import wait_until
 
 # The cluster gives way to all else that this machine does meanwhile.
 pytestmark = pytest.mark.timeout(400)

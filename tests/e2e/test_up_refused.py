@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.running import Up
-from tests.free_port import free_port
+from tests.support.free_port import free_port
+from tests.support.running import Up
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from outbox.broker import OutboxBroker
+from outbox.relay.broker import OutboxBroker
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from rest_framework import serializers
 
 from memories.api.fields import Identifier, Text, Verbatim
 from memories.api.limits import ID_LENGTH, TURN_LENGTH, TURNS
-from memories.conversations.models import Conversation, ConversationGap
 from memories.conversations.turns import GIVEN_BY_US, Turn
+from memories.models.conversation import Conversation, ConversationGap
 
 
 class TurnInput(serializers.Serializer[Turn]):

@@ -9,8 +9,8 @@ from memories.api.fields import Identifier, JSONObject, Text
 from memories.api.limits import ID_LENGTH, TEXT_LENGTH
 from memories.api.serializers.plain import plain_memory
 from memories.models import MemoryLog, MemoryVersion
-from memories.progress import SyncStatus
-from memories.services import NewMemory
+from memories.records.services import NewMemory
+from memories.records.sync_status import SyncStatus
 
 
 class MemoryLogInput(serializers.Serializer[NewMemory]):
@@ -94,7 +94,7 @@ class MemoryLogOutput(serializers.ModelSerializer[MemoryLog]):
 _INPUT = MemoryLogInput()
 
 
-def checked(given: Any) -> dict[str, Any]:
+def validate(given: Any) -> dict[str, Any]:
     """The fields of a memory to store. Raises ValidationError."""
     if plain := plain_memory(given):
         return plain

@@ -10,7 +10,7 @@ from typing import Any
 
 from memories.api.limits import ID_LENGTH, TEXT_LENGTH
 from memories.models import MemoryLog
-from memories.progress import SyncStatus
+from memories.records.sync_status import SyncStatus
 
 TEXTS = {"user_id": ID_LENGTH, "project_id": ID_LENGTH, "task": TEXT_LENGTH, "agent": ID_LENGTH}
 
@@ -44,7 +44,7 @@ def _takes_the_others(fields: dict[str, Any], given: Mapping[str, Any]) -> bool:
     return True
 
 
-def shown(row: MemoryLog) -> dict[str, Any]:
+def serialize(row: MemoryLog) -> dict[str, Any]:
     """A memory as it is answered, without its vector: what MemoryLogOutput says of it."""
     return {
         "id": row.id,

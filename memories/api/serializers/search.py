@@ -10,8 +10,8 @@ from memories.api.limits import ID_LENGTH, TEXT_LENGTH
 from memories.api.openapi import NUMBERS, STORED_TEXT
 from memories.filters import Filters
 from memories.index.metadata import MAX_STRING, is_filterable
-from memories.models import Tenant
-from memories.search import Mode, Query
+from memories.search.search import Mode, Query
+from memories.tenants import Tenant
 
 
 @extend_schema_field(

@@ -18,10 +18,10 @@ from memories.api.examples import BATCH
 from memories.api.idempotency import answered_once
 from memories.api.openapi import APPLIED, IDEMPOTENCY_KEY, IDEMPOTENCY_PROBLEMS, PREFER, REPLAYED
 from memories.api.parsers import MOST_REFUSALS
-from memories.api.serializers.memory_log import BatchOutput, MemoryLogInput, checked
-from memories.models import Tenant
-from memories.services import NewMemory, create_memories
-from outbox.backlog import refuse_if_too_deep
+from memories.api.serializers.memory_log import BatchOutput, MemoryLogInput, validate
+from memories.records.services import NewMemory, create_memories
+from memories.tenants import Tenant
+from outbox.publishing.backpressure import refuse_if_too_deep
 
 
 class MemoryLogBatch(GenericAPIView[Any]):
@@ -70,6 +70,6 @@ def _checked(body: Any) -> list[NewMemory]:
 def _each(items: list[Any]) -> Iterator[NewMemory | ValidationError]:
     for item in items:
         try:
-            yield NewMemory(**checked(item))
+            yield NewMemory(**validate(item))
         except ValidationError as error:
             yield error

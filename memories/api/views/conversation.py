@@ -26,10 +26,10 @@ from memories.api.serializers.conversation import (
     TenantInput,
     TurnsTaken,
 )
-from memories.conversations import flushing, reading, writing
-from memories.conversations.models import Conversation
+from memories.conversations import append, flush, transcript
 from memories.conversations.turns import Post
-from memories.models import Tenant
+from memories.models.conversation import Conversation
+from memories.tenants import Tenant
 
 
 class ConversationTurns(GenericAPIView[Any]):
@@ -55,7 +55,7 @@ class ConversationTurns(GenericAPIView[Any]):
             turns=tuple(given.validated_data["turns"]),
             key=key_of(request),
         )
-        taken = writing.append(post)
+        taken = append.append(post)
         return Response(
             {
                 "conversation_id": conversation_id,
@@ -85,7 +85,7 @@ class ConversationDetail(GenericAPIView[Any]):
     def get(self, request: Request, conversation_id: str) -> Response:
         asked = ConversationParameters.of(request)
         row = _visible(request, conversation_id, asked)
-        return Response(_shown(reading.transcript(row, after=asked["after"])))
+        return Response(_shown(transcript.transcript(row, after=asked["after"])))
 
 
 class ConversationClose(GenericAPIView[Any]):
@@ -104,10 +104,10 @@ class ConversationClose(GenericAPIView[Any]):
         given = TenantInput(data=request.data)
         given.is_valid(raise_exception=True)
         row = _visible(request, conversation_id, given.validated_data)
-        flushing.close(row)
+        flush.close(row)
         row.refresh_from_db()
-        counted = ConversationOutput(row, context={"waiting": reading.waiting_counts([row])})
-        return Response({**counted.data, "memory_ids": reading.memory_ids(row)})
+        counted = ConversationOutput(row, context={"waiting": transcript.waiting_counts([row])})
+        return Response({**counted.data, "memory_ids": transcript.memory_ids(row)})
 
 
 def _named(conversation_id: str) -> str:
@@ -127,7 +127,7 @@ def _visible(request: Request, conversation_id: str, asked: dict[str, Any]) -> C
     )
 
 
-def _shown(found: reading.Transcript) -> dict[str, Any]:
+def _shown(found: transcript.Transcript) -> dict[str, Any]:
     waiting = found.waiting if found.complete else None
     return {
         **ConversationOutput(found.row, context={"waiting": {found.row.id: waiting}}).data,

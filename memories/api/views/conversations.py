@@ -12,8 +12,8 @@ from memories.api.openapi import page_of
 from memories.api.pagination import NewestFirst
 from memories.api.parameters import ConversationsParameters, conditions
 from memories.api.serializers.conversation import ConversationOutput
-from memories.conversations.models import Conversation
-from memories.conversations.reading import waiting_counts
+from memories.conversations.transcript import waiting_counts
+from memories.models.conversation import Conversation
 
 
 class Conversations(GenericAPIView[Any]):

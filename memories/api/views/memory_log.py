@@ -10,17 +10,17 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from memories import selectors, services
 from memories.api.authentication import access_of
 from memories.api.examples import CHANGE, REPLACE
 from memories.api.openapi import APPLIED, CHANGED, ETAG, IF_MATCH, PREFER, page_of
 from memories.api.pagination import OldestVersionFirst
 from memories.api.parameters import MemoryParameters, PageParameters
 from memories.api.serializers.memory_log import MemoryLogChange, MemoryLogOutput, MemoryState, Version
-from memories.api.serializers.plain import shown
+from memories.api.serializers.plain import serialize
 from memories.api.versioning import etag, expected_version
 from memories.models import MemoryLog
-from outbox.backlog import refuse_if_too_deep
+from memories.records import queries, services
+from outbox.publishing.backpressure import refuse_if_too_deep
 
 
 class MemoryLogDetail(GenericAPIView[Any]):
@@ -34,11 +34,11 @@ class MemoryLogDetail(GenericAPIView[Any]):
     def get(self, request: Request, pk: int) -> Response:
         asked = MemoryParameters.of(request)
         if "as_of" in asked:
-            states = access_of(request).visible(selectors.memories_at(asked["as_of"]))
+            states = access_of(request).visible(queries.memories_at(asked["as_of"]))
             return _answer(MemoryState(get_object_or_404(states, pgh_obj=pk)).data)
         embedding = "embedding" in asked.get("include", ())
         row = self._visible(pk, embedding=embedding)
-        return _answer(MemoryLogOutput(row, context=asked).data if embedding else shown(row))
+        return _answer(MemoryLogOutput(row, context=asked).data if embedding else serialize(row))
 
     @extend_schema(
         summary="Replace a memory",
@@ -68,11 +68,11 @@ class MemoryLogDetail(GenericAPIView[Any]):
         given = MemoryLogChange(self._visible(pk), data=request.data, partial=partial)
         given.is_valid(raise_exception=True)
         services.update_memory(pk, given.validated_data, expected_version=expected_version(request))
-        return _answer(shown(self._visible(pk)))
+        return _answer(serialize(self._visible(pk)))
 
     def _visible(self, pk: int, *, embedding: bool = False) -> MemoryLog:
         rows = MemoryLog.objects.all() if embedding else MemoryLog.objects.defer("embedding")
-        return selectors.memory(access_of(self.request).visible(rows), pk)
+        return queries.memory(access_of(self.request).visible(rows), pk)
 
 
 class MemoryLogHistory(GenericAPIView[Any]):
@@ -89,7 +89,7 @@ class MemoryLogHistory(GenericAPIView[Any]):
     def get(self, request: Request, pk: int) -> Response:
         PageParameters.of(request)
         paginator = OldestVersionFirst()
-        versions = access_of(request).visible(selectors.versions(pk))
+        versions = access_of(request).visible(queries.versions(pk))
         page = paginator.paginate_queryset(versions, request, view=self)
         if not page:
             raise NotFound

@@ -8,7 +8,6 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from memories import selectors
 from memories.api.authentication import access_of, require
 from memories.api.errors import Invalid
 from memories.api.examples import STORE
@@ -29,15 +28,16 @@ from memories.api.serializers.memory_log import (
     MemoryLogInput,
     MemoryLogOutput,
     MemoryState,
-    checked,
+    validate,
 )
-from memories.api.serializers.plain import shown
+from memories.api.serializers.plain import serialize
 from memories.api.strict_json import Refusal
 from memories.api.versioning import etag
-from memories.models import Tenant
-from memories.progress import only
-from memories.services import NewMemory, create_memory
-from outbox.backlog import refuse_if_too_deep
+from memories.records import queries
+from memories.records.services import NewMemory, create_memory
+from memories.records.sync_status import filter_by_status
+from memories.tenants import Tenant
+from outbox.publishing.backpressure import refuse_if_too_deep
 
 
 class MemoryLogs(GenericAPIView[Any]):
@@ -54,10 +54,10 @@ class MemoryLogs(GenericAPIView[Any]):
     def get(self, request: Request) -> Response:
         asked = MemoriesParameters.of(request)
         if "as_of" in asked:
-            return self._page(selectors.memories_at(asked["as_of"]), asked, NewestStateFirst, MemoryState)
-        rows = selectors.memories(embedding="embedding" in asked.get("include", ()))
+            return self._page(queries.memories_at(asked["as_of"]), asked, NewestStateFirst, MemoryState)
+        rows = queries.memories(embedding="embedding" in asked.get("include", ()))
         if "sync_status" in asked:
-            rows = only(rows, asked["sync_status"])
+            rows = filter_by_status(rows, asked["sync_status"])
         return self._page(rows, asked, NewestFirst, MemoryLogOutput)
 
     @extend_schema(
@@ -75,7 +75,7 @@ class MemoryLogs(GenericAPIView[Any]):
             raise Invalid(
                 [Refusal("", "This takes one memory; POST /memory-logs/batch takes a list of them.")]
             )
-        new = NewMemory(**checked(body), idempotency_key=key_of(request))
+        new = NewMemory(**validate(body), idempotency_key=key_of(request))
         require(request, new.user_id, new.project_id)
         return answered_once(request, Tenant(new.user_id, new.project_id), lambda: _stored(new))
 
@@ -90,7 +90,7 @@ class MemoryLogs(GenericAPIView[Any]):
 def _stored(new: NewMemory) -> Response:
     row = create_memory(new)
     return Response(
-        shown(row),
+        serialize(row),
         status=status.HTTP_201_CREATED,
         headers={"Location": f"/memory-logs/{row.id}", **etag(row.version)},
     )

@@ -11,7 +11,7 @@ from memories.api.authentication import require
 from memories.api.examples import SEARCH
 from memories.api.serializers.search import SearchInput, SearchResult
 from memories.models import MemoryLog
-from memories.search import answer
+from memories.search.search import answer
 
 
 class MemoryLogSearch(GenericAPIView[Any]):

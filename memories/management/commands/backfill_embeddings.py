@@ -4,8 +4,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from memories import backfilling, migrating
-from memories.filling import Tally
+from memories.indexing import backfill, migrate
+from memories.indexing.fill import FillProgress
 from memories.management.index_command import IndexCommand
 
 
@@ -18,11 +18,11 @@ class Command(IndexCommand):
     def handle(self, *_args: object, **options: Any) -> None:
         scope = self.scope(options)
         self.require_somebody(scope)
-        migrating.migrate_models(scope)
+        migrate.migrate_models(scope)
         # disable=None: a bar for a person at a terminal, none for a file or a pipe.
-        with tqdm(total=backfilling.count(scope), unit=" memories", disable=None) as bar:
-            tally = Tally(advance=bar.update)
-            self.through_waits(lambda: backfilling.run(scope, tally))
-        left = backfilling.count(scope)
+        with tqdm(total=backfill.count(scope), unit=" memories", disable=None) as bar:
+            tally = FillProgress(advance=bar.update)
+            self.through_waits(lambda: backfill.run(scope, tally))
+        left = backfill.count(scope)
         answer = {"embedded": tally.embedded, "left": left}
         self.answer(options, answer, f"{tally.embedded} memories embedded, {left} left without an embedding.")

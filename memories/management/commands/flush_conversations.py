@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from memories.conversations.flushing import Outcome, flush
+from memories.conversations.flush import Outcome, flush
 
 
 class Command(BaseCommand):

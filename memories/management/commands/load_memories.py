@@ -14,7 +14,7 @@ from tqdm import tqdm
 from memories.api.parsers import StrictJSONParser
 from memories.api.problems import problem_of
 from memories.api.serializers.memory_log import MemoryLogInput
-from memories.services import NewMemory, create_memories
+from memories.records.services import NewMemory, create_memories
 
 BATCH = 500
 

@@ -6,11 +6,11 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
-from memories import rebuilding
-from memories.filling import Tally
-from memories.index.scope import Scope
+from memories.indexing import rebuild
+from memories.indexing.fill import FillProgress
 from memories.management.index_command import IndexCommand
 from memories.models import Generation
+from memories.tenants import Scope
 
 
 class Command(IndexCommand):
@@ -38,10 +38,10 @@ class Command(IndexCommand):
         self.require_somebody(scope)
         started = time.monotonic()
         try:
-            with rebuilding.only_one():
+            with rebuild.only_one():
                 filled = self._to_fill(scope, options)
                 tally = self._fill(filled)
-        except rebuilding.RebuildRunning as error:
+        except rebuild.RebuildRunning as error:
             raise CommandError(str(error)) from error
         seconds = time.monotonic() - started
         answer = {
@@ -61,18 +61,18 @@ class Command(IndexCommand):
 
     def _to_fill(self, scope: Scope, options: dict[str, Any]) -> list[Generation]:
         recreate = options["recreate"]
-        going_on = [] if options["restart"] else rebuilding.unfinished(scope, recreate=recreate)
+        going_on = [] if options["restart"] else rebuild.unfinished(scope, recreate=recreate)
         if going_on:
-            going_on += self.through_waits(lambda: rebuilding.again(scope))
+            going_on += self.through_waits(lambda: rebuild.again(scope))
             self.stderr.write(
                 f"Going on with what was not finished: {len(going_on)} collections (--restart begins anew)."
             )
             return going_on
-        return rebuilding.start(scope, recreate=recreate)
+        return rebuild.start(scope, recreate=recreate)
 
-    def _fill(self, filled: list[Generation]) -> Tally:
+    def _fill(self, filled: list[Generation]) -> FillProgress:
         # disable=None: a bar for a person at a terminal, none for a file or a pipe.
-        with tqdm(total=rebuilding.left(filled), unit=" memories", disable=None) as bar:
-            tally = Tally(advance=bar.update)
-            self.through_waits(lambda: rebuilding.run(filled, tally))
+        with tqdm(total=rebuild.left(filled), unit=" memories", disable=None) as bar:
+            tally = FillProgress(advance=bar.update)
+            self.through_waits(lambda: rebuild.run(filled, tally))
         return tally

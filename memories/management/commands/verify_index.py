@@ -5,9 +5,9 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
+from memories.indexing.verify import Verifier, verify_next
 from memories.management.index_command import IndexCommand
 from memories.models import MemoryLog
-from memories.verifying import Verifier, verify_next
 from outbox.management.command import WrongUse
 
 MEANINGS = {

@@ -5,8 +5,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 from tqdm import tqdm
 
-from outbox import pruning
 from outbox.management.command import OutboxCommand, WrongUse
+from outbox.operations import prune
 
 
 class Command(OutboxCommand):
@@ -24,10 +24,10 @@ class Command(OutboxCommand):
         days = options["days"]
         if days is not None and days < 0:
             raise WrongUse("--days counts the days to keep: 0 or more.")
-        total = pruning.prunable(days=days)
+        total = prune.prunable(days=days)
         if options["dry_run"]:
             self.answer(options, {"dry_run": True, "pruned": total}, f"Would delete {total} events.")
             return
         with tqdm(total=total, unit="event", disable=None) as bar:
-            count = pruning.prune(days=days, on_batch=bar.update)
+            count = prune.prune(days=days, on_batch=bar.update)
         self.answer(options, {"dry_run": False, "pruned": count}, f"Deleted {count} events.")

@@ -9,8 +9,8 @@ from tqdm import tqdm
 from outbox.management.command import OutboxCommand, WrongUse
 from outbox.management.selection import add_selection, moment, select
 from outbox.models import Event
+from outbox.operations.replay import originals, replay, replayable
 from outbox.registry import handled_types
-from outbox.replaying import originals, replay, replayable
 
 
 class Command(OutboxCommand):

@@ -4,10 +4,10 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from outbox import dead_letters
 from outbox.management.command import OutboxCommand, operator
 from outbox.management.selection import add_selection, select
 from outbox.models import Status
+from outbox.operations import dead_letters
 
 
 class Command(OutboxCommand):

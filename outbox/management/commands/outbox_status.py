@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from outbox import statistics
 from outbox.management.command import OutboxCommand
-from outbox.statistics import Statistics
-from outbox.works import Progress, under_way
+from outbox.operations import statistics
+from outbox.operations.progress import Progress, under_way
+from outbox.operations.statistics import Statistics
 
 # Counting these takes a quarter of a second. A larger table is estimated, and the answer says so.
 EXACT_UP_TO = 5_000_000

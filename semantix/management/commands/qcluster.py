@@ -9,7 +9,7 @@ from django_q.cluster import Cluster
 from django_q.management.commands import qcluster
 from prometheus_client import start_http_server
 
-from semantix.metrics.view import measured_registry
+from semantix.observability.metrics.view import measured_registry
 
 
 class Command(qcluster.Command):  # type: ignore[misc]  # django-q2 is untyped

@@ -5,8 +5,8 @@ from contextlib import suppress
 from django.core.management.base import BaseCommand, CommandError
 
 from memories.embeddings import MisconfiguredError, get_backend
-from semantix.embedded.errors import StartError
-from semantix.up.run import run
+from semantix.allinone.errors import StartError
+from semantix.allinone.run import run
 
 
 class Command(BaseCommand):

@@ -1,0 +1,15 @@
+"""Links to the page of a row."""
+
+from django.db.models import Model
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+NONE = SafeString("–")
+
+
+def link(row: Model) -> SafeString:
+    name = f"admin:{row._meta.app_label}_{row._meta.model_name}_change"  # noqa: SLF001
+    return format_html(
+        '<a href="{}" style="text-decoration:underline">{}</a>', reverse(name, args=[row.pk]), row
+    )

@@ -1,0 +1,1 @@
+"""Live updates over HTTP: server-sent events and WebSocket."""

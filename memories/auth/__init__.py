@@ -1,0 +1,1 @@
+"""API keys, and which tenants each opens."""

@@ -1,0 +1,75 @@
+"""Another embedding model: each tenant gets a new collection in the background; the former answers until then."""
+
+from django.db import connection, transaction
+
+from memories.embeddings import get_backend
+from memories.index import generations
+from memories.indexing import fill, rebuild
+from memories.models import Generation
+from memories.tenants import EVERYTHING, Scope, Tenant
+from outbox import Progress
+from outbox.models import Event, Status
+
+State = Generation.State
+
+
+def migrate_models(scope: Scope = EVERYTHING) -> int:
+    """Begin where a tenant's model is not the settings' one; returns for how many tenants.
+
+    Run by a schedule every minute, on whichever cluster: all of them must have the same settings.
+    Raises MisconfiguredError.
+    """
+    backend = get_backend()
+    live = scope.of(Generation.objects.exclude(state=State.RETIRED))
+    others = live.exclude(model=backend.model, dimensions=backend.dimensions)
+    tenants = set(others.values_list("user_id", "project_id"))
+    begun = sum(_begin(Tenant(*tenant)) for tenant in sorted(tenants))
+    _go_on_with_abandoned(scope)
+    return begun
+
+
+def _begin(tenant: Tenant) -> bool:
+    active, building = generations.of_tenant(tenant)
+    if building is not None and generations.is_current(building):
+        return False
+    with transaction.atomic():
+        if active is None or not generations.is_current(active):
+            fill.publish_fill(generations.begin(tenant))
+        elif building is not None:
+            # A change of mind: what was re-embedded for the other model is embedded again.
+            generations.give_up_building(active)
+            fill.publish_fill(active)
+    return True
+
+
+def _go_on_with_abandoned(scope: Scope) -> None:
+    """A rebuild that was killed may have left collections half full, and nobody to fill them."""
+    building = scope.of(Generation.objects.filter(state=State.BUILDING))
+    if not building.exists() or rebuild.is_running():
+        return
+    events = Event.objects.filter(
+        type="index.fill",
+        aggregatetype=generations.AGGREGATE,
+        # A dead letter is left to the person it waits for.
+        status__in=(Status.PENDING, Status.CLAIMED, Status.DEAD),
+    )
+    filled = set(events.values_list("aggregateid", flat=True))
+    with transaction.atomic():
+        for generation in building:
+            if str(generation.pk) not in filled:
+                fill.publish_fill(generation)
+
+
+FILLED = """
+SELECT count(DISTINCT g.id), coalesce(sum((m.id <= g.position)::int), 0), count(m.id)
+FROM memory_index_generations g LEFT JOIN memory_logs m USING (user_id, project_id)
+WHERE g.position IS NOT NULL AND g.state <> 'retired'
+"""
+
+
+def progress() -> Progress | None:
+    """How far the collections that are being filled have come: for a new model, after a loss, in a rebuild."""
+    with connection.cursor() as cursor:
+        cursor.execute(FILLED)
+        tenants, done, total = cursor.fetchone()
+    return Progress(done, total, f"memories of {tenants} tenants into their collections") if tenants else None

@@ -1,0 +1,199 @@
+"""Making the index look like PostgreSQL: embed what lacks its embedding, index what lacks its vector.
+
+Everything here converges: it looks at the row as it is now, whatever the event said, and looks again after it
+wrote, so that a worker that was paused cannot leave an older version, or a deleted memory, behind.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import orjson
+from django.db import connection, transaction
+
+from memories import metrics
+from memories.embeddings import EmbeddingError, embed_documents, is_truncated
+from memories.embeddings.backend import Vectors
+from memories.index import generations, upsert
+from memories.models import Generation, MemoryLog
+from memories.tenants import Tenant
+from memories.text import searchable_text
+from outbox import Reject, Unavailable
+
+logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+
+# The rows are locked in the order of their ids, so that an embedder and an indexer that meet do not deadlock.
+# An embedding of a text that has changed meanwhile is not stored: the change has an event of its own.
+STORE_EMBEDDINGS = """
+WITH given AS (
+    SELECT * FROM unnest(%(ids)s::bigint[], %(hashes)s::text[], %(vectors)s::text[]) AS g (id, hash, vector)
+), locked AS (
+    SELECT m.id FROM memory_logs m WHERE m.id = ANY(%(ids)s) ORDER BY m.id FOR NO KEY UPDATE
+)
+UPDATE memory_logs m
+SET embedding = g.vector::vector, embedded_hash = g.hash, embedding_model = %(model)s, embedded_at = now()
+FROM given g JOIN locked USING (id)
+WHERE m.id = g.id AND m.content_hash = g.hash
+"""
+
+MARK_INDEXED = """
+WITH given AS (
+    SELECT * FROM unnest(%(ids)s::bigint[], %(versions)s::int[]) AS g (id, version)
+), locked AS (
+    SELECT m.id FROM memory_logs m WHERE m.id = ANY(%(ids)s) ORDER BY m.id FOR NO KEY UPDATE
+)
+UPDATE memory_logs m SET indexed_version = g.version, indexed_at = now()
+FROM given g JOIN locked USING (id)
+WHERE m.id = g.id AND m.version = g.version
+RETURNING m.id
+"""
+
+
+def is_embedded(row: MemoryLog, generation: Generation) -> bool:
+    """Whether the row's embedding is of its text as it is now, by the generation's model."""
+    return (
+        row.embedding is not None
+        and row.embedded_hash == row.content_hash
+        and row.embedding_model == generation.model
+        and len(row.embedding) == generation.dimensions
+    )
+
+
+@contextmanager
+def derived_write() -> Iterator[None]:
+    """A transaction for what can be derived again: it does not wait for the disk.
+
+    What a crash of Postgres could take with it (its last fraction of a second) it takes in the order it was
+    written: the event's own outcome, recorded later, goes first, and so the event is delivered again.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL synchronous_commit TO off")
+        yield
+
+
+class Embedded(NamedTuple):
+    """Rows and the vectors of their texts, not stored yet."""
+
+    rows: Sequence[MemoryLog]
+    vectors: Vectors
+    model: str
+    # Ids of the rows whose text the model reads only the beginning of.
+    truncated: frozenset[int]
+
+
+def embed(rows: Sequence[MemoryLog], generation: Generation) -> Embedded:
+    """Embed the rows' texts by the generation's model; slow, and so outside of any transaction.
+
+    Raises Unavailable, Reject.
+    """
+    backend = generations.embedder(generation)
+    texts = [text_of(row) for row in rows]
+    truncated = (row.id for row, text in zip(rows, texts, strict=True) if is_truncated(text, backend))
+    about: dict[str, str | int] = {"embedding.model": generation.model, "embedding.texts": len(texts)}
+    with metrics.tracer.start_as_current_span("embed", attributes=about), metrics.embed_seconds.time():
+        vectors = embed_documents(texts, backend)
+    metrics.embedded_texts.inc(len(texts))
+    return Embedded(rows, vectors, generation.model, frozenset(truncated))
+
+
+def store(embedded: Embedded) -> None:
+    """Keep the vectors on their rows, where the text is still the one that was embedded."""
+    rows, vectors, model, _ = embedded
+    parameters: dict[str, Any] = {
+        "ids": [row.id for row in rows],
+        "hashes": [row.content_hash for row in rows],
+        "vectors": [orjson.dumps(vector, option=orjson.OPT_SERIALIZE_NUMPY).decode() for vector in vectors],
+        "model": model,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(STORE_EMBEDDINGS, parameters)
+
+
+def index(tenants: Mapping[int, Tenant]) -> list[MemoryLog]:
+    """Make the index hold these memories (id: whose it is) as PostgreSQL has them; returns the rows it now holds.
+
+    What PostgreSQL does not have leaves the index. A row whose text was changed and not embedded again yet is
+    left for its own event. Raises Unavailable.
+    """
+    indexed: dict[int, MemoryLog] = {}
+    ids = set(tenants)
+    while ids:
+        found = MemoryLog.objects.in_bulk(list(ids))
+        gone = ids - found.keys()
+        for tenant, lost in _by_tenant((tenants[memory_id], memory_id) for memory_id in gone).items():
+            forget(tenant, lost)
+        indexed = {memory_id: row for memory_id, row in indexed.items() if memory_id not in gone}
+        live = generations.get_or_create(row.tenant for row in found.values())
+        rows = [row for row in found.values() if is_embedded(row, live[row.tenant].write_target)]
+        for tenant, part in _by_tenant((row.tenant, row) for row in rows).items():
+            _write(live[tenant], part)
+        indexed |= {row.id: row for row in rows}
+        ids = _overtaken(rows) | _elsewhere(rows, live)
+    return list(indexed.values())
+
+
+def forget(tenant: Tenant, memory_ids: Sequence[int]) -> None:
+    """Make sure that the index does not hold these memories. Raises Unavailable."""
+    for generation in generations.of_tenant(tenant).all:
+        upsert.delete(generation, memory_ids)
+
+
+def mark_indexed(rows: Sequence[MemoryLog]) -> set[int]:
+    """Note on the rows which version the index holds; returns the ids of those still at that version."""
+    with connection.cursor() as cursor:
+        cursor.execute(MARK_INDEXED, {"ids": [r.id for r in rows], "versions": [r.version for r in rows]})
+        return {memory_id for (memory_id,) in cursor.fetchall()}
+
+
+def text_of(row: MemoryLog) -> str:
+    return searchable_text(task=row.task, agent=row.agent, raw_data=row.raw_data)
+
+
+def _write(live: generations.Live, rows: Sequence[MemoryLog]) -> None:
+    upsert.upsert(live.write_target, rows, np.stack([row.embedding for row in rows]))
+    if live.active is not None and live.active is not live.write_target:
+        _write_to_former(live.active, rows)
+
+
+def _write_to_former(generation: Generation, rows: Sequence[MemoryLog]) -> None:
+    """Until the new model's collection holds everything, search asks the former: it should know news, too."""
+    try:
+        vectors = _vectors(rows, generation)
+    except (Unavailable, Reject, EmbeddingError) as error:
+        # The former provider may be gone for good: then these are found once the new collection answers.
+        logger.warning("%s: %d memories wait for its successor to be found: %s", generation, len(rows), error)
+    else:
+        upsert.upsert(generation, rows, vectors)
+
+
+def _vectors(rows: Sequence[MemoryLog], generation: Generation) -> Vectors:
+    """Those the rows have, where its successor is of the same model."""
+    if all(is_embedded(row, generation) for row in rows):
+        return np.stack([row.embedding for row in rows])
+    return embed(rows, generation).vectors
+
+
+def _overtaken(rows: Sequence[MemoryLog]) -> set[int]:
+    """What was changed or deleted while it was written."""
+    written = {(row.id, row.version) for row in rows}
+    now = MemoryLog.objects.filter(id__in=[row.id for row in rows]).values_list("id", "version")
+    return {memory_id for memory_id, _ in written - set(now)}
+
+
+def _elsewhere(rows: Sequence[MemoryLog], live: dict[Tenant, generations.Live]) -> set[int]:
+    """Rows whose tenant got another collection while they were written; who fills it may have passed them by."""
+    now = generations.live(live)
+    moved = {tenant for tenant in live if now.get(tenant) != live[tenant]}
+    return {row.id for row in rows if row.tenant in moved}
+
+
+def _by_tenant(items: Iterable[tuple[Tenant, Item]]) -> dict[Tenant, list[Item]]:
+    tenants: dict[Tenant, list[Item]] = defaultdict(list)
+    for tenant, item in items:
+        tenants[tenant].append(item)
+    return tenants

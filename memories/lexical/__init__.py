@@ -1,5 +1,0 @@
-"""Finding memories by their words: BM25 in PostgreSQL, as fresh as the rows themselves. See docs/search.md."""
-
-from memories.lexical.ranking import Ranked, lexical_search
-
-__all__ = ["Ranked", "lexical_search"]

@@ -1,0 +1,33 @@
+"""The tables of the service, a module each. Django finds them here."""
+
+from memories.models.api_key import APIKey
+from memories.models.base import StatementTime
+from memories.models.conversation import (
+    BufferedTurn,
+    BufferSwitch,
+    Conversation,
+    ConversationGap,
+    ConversationPart,
+    TurnKey,
+)
+from memories.models.generation import Generation, Verification
+from memories.models.idempotency import IdempotentAnswer
+from memories.models.memory import MemoryLog
+from memories.models.version import VERSIONED, MemoryVersion
+
+__all__ = [
+    "VERSIONED",
+    "APIKey",
+    "BufferSwitch",
+    "BufferedTurn",
+    "Conversation",
+    "ConversationGap",
+    "ConversationPart",
+    "Generation",
+    "IdempotentAnswer",
+    "MemoryLog",
+    "MemoryVersion",
+    "StatementTime",
+    "TurnKey",
+    "Verification",
+]

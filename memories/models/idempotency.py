@@ -1,0 +1,28 @@
+"""The stored answers of requests that carried an Idempotency-Key."""
+
+from django.db import models
+
+from memories.models.base import StatementTime
+
+
+class IdempotentAnswer(models.Model):
+    """What a request was answered that came with an Idempotency-Key, to be answered the same again."""
+
+    user_id = models.TextField()
+    project_id = models.TextField()
+    key = models.TextField()
+    fingerprint = models.TextField(help_text="of what was asked: another one is refused")
+    status = models.PositiveSmallIntegerField()
+    body = models.TextField(help_text="the JSON as it was sent")
+    headers = models.JSONField(default=dict)
+    created_at = models.DateTimeField(db_default=StatementTime())
+
+    class Meta:
+        db_table = "idempotent_answers"
+        constraints = (
+            models.UniqueConstraint(fields=("user_id", "project_id", "key"), name="idempotent_answers_key"),
+        )
+        indexes = (models.Index(fields=("created_at",), name="idempotent_answers_age"),)
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.status}"

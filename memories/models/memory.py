@@ -1,0 +1,68 @@
+"""The memory row. PostgreSQL is the source of truth; the embedding on the row is a backup of the index."""
+
+from datetime import date as Date
+
+from django.contrib.postgres.indexes import GinIndex, OpClass
+from django.db import models
+
+from memories.models.base import StatementTime
+from memories.models.vector_field import EmbeddingField
+from memories.tenants import Tenant
+
+
+class MemoryLog(models.Model):
+    """What an agent wrote down: a task, who did it, when, and a free-form JSON body."""
+
+    id = models.BigAutoField(primary_key=True)
+    user_id = models.TextField()
+    project_id = models.TextField()
+    task = models.TextField()
+    agent = models.TextField()
+    date = models.DateField(default=Date.today)
+    raw_data = models.JSONField(default=dict)
+    version = models.PositiveIntegerField(default=1, help_text="grows with each change")
+    content_hash = models.TextField(help_text="of the searchable text: another hash, another embedding")
+    embedding = EmbeddingField(null=True, blank=True, help_text="of the text with `embedded_hash`")
+    embedding_model = models.TextField(blank=True, default="")
+    embedded_hash = models.TextField(blank=True, default="", help_text="content_hash that `embedding` is of")
+    embedded_at = models.DateTimeField(null=True, blank=True)
+    indexed_version = models.PositiveIntegerField(
+        null=True, blank=True, help_text="version that Chroma holds"
+    )
+    indexed_at = models.DateTimeField(null=True, blank=True)
+    # NULL, not "": those without a key must not collide.
+    idempotency_key = models.TextField(null=True, blank=True)  # noqa: DJ001
+    created_at = models.DateTimeField(db_default=StatementTime())
+    updated_at = models.DateTimeField(db_default=StatementTime())
+
+    # An Idempotency-Key stores one memory, also after its answer was forgotten.
+    ONE_A_KEY = "memory_logs_idempotency_key"
+
+    class Meta:
+        db_table = "memory_logs"
+        ordering = ("-id",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("user_id", "project_id", "idempotency_key"), name="memory_logs_idempotency_key"
+            ),
+        )
+        indexes = (
+            # A tenant's memories, newest first. Agent and date are looked at in the index itself: a rare one is
+            # found without reading the rows that are passed over.
+            models.Index(fields=("user_id", "project_id", "-id", "agent", "date"), name="memory_logs_tenant"),
+            GinIndex(OpClass(models.F("raw_data__tags"), name="jsonb_path_ops"), name="memory_logs_tags"),
+            # What is still on its way to the index: few rows, whatever the table's size.
+            models.Index(
+                fields=("user_id", "project_id", "id"),
+                condition=models.Q(indexed_version__isnull=True)
+                | ~models.Q(indexed_version=models.F("version")),
+                name="memory_logs_unindexed",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.task[:80]} #{self.pk}"
+
+    @property
+    def tenant(self) -> Tenant:
+        return Tenant(self.user_id, self.project_id)

@@ -1,0 +1,1 @@
+"""Memories in PostgreSQL: writes, reads, sync status, idempotent requests."""

@@ -1,0 +1,189 @@
+"""Writes: each changes the row and records its event in one transaction."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from datetime import date as Date
+from functools import partial
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from django.db import connection, transaction
+
+import outbox
+from memories.event_types import AGGREGATE
+from memories.models import MemoryLog, StatementTime
+from memories.records import bulk_insert
+from memories.records.group_commit import GroupCommit
+from memories.text import searchable_text, text_hash
+from outbox.publishing import headers
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewMemory:
+    """A memory as a client describes it."""
+
+    user_id: str
+    project_id: str
+    task: str
+    agent: str
+    date: Date = field(default_factory=Date.today)
+    raw_data: dict[str, Any] = field(default_factory=dict)
+    idempotency_key: str | None = None
+
+
+# What a client may change of a memory. Whose it is stays: its index entry and its history are that tenant's.
+CHANGEABLE = frozenset({"task", "agent", "date", "raw_data"})
+
+
+class VersionConflict(Exception):
+    """The memory is at another version than the one that was to be changed."""
+
+    def __init__(self, current: int) -> None:
+        self.current = current
+        super().__init__(f"The memory is at version {current}.")
+
+
+def create_memory(new: NewMemory) -> MemoryLog:
+    """Store a memory and its `memory_log.stored` event, or neither; together with those that come at the same time."""
+    given = Given(new, headers.current())
+    if connection.in_atomic_block:
+        return _store([given], outbox.INTERACTIVE)[0]
+    return store_together(given)
+
+
+def create_memories(new: Iterable[NewMemory], *, priority: int = outbox.BULK) -> list[MemoryLog]:
+    """Store many memories, an event each, in one statement; all or nothing."""
+    return _store([Given(memory, headers.current()) for memory in new], priority)
+
+
+class Given(NamedTuple):
+    """A memory, and what its event is to carry of the request that brings it."""
+
+    new: NewMemory
+    headers: Mapping[str, str]
+
+
+def _store(given: Sequence[Given], priority: int) -> list[MemoryLog]:
+    rows = (_fields(new) for new, _ in given)
+    events = (_event("memory_log.stored", new, 0, 1, priority, carried) for new, carried in given)
+    # A statement needs no transaction; what is in one already is to survive its failing.
+    with transaction.atomic() if connection.in_atomic_block else nullcontext():
+        return bulk_insert.insert(rows, events)
+
+
+store_together = GroupCommit[Given, MemoryLog](partial(_store, priority=outbox.INTERACTIVE))
+
+
+def update_memory(
+    memory_id: int, changes: Mapping[str, Any], *, expected_version: int | None = None
+) -> MemoryLog:
+    """Change a memory's task, agent, date or raw_data (whole); the version grows, `memory_log.updated` is recorded.
+
+    What changes nothing makes no version and no event. Raises MemoryLog.DoesNotExist, VersionConflict.
+    """
+    if not changes.keys() <= CHANGEABLE:
+        raise ValueError(f"Not changeable: {', '.join(sorted(changes.keys() - CHANGEABLE))}")
+    with transaction.atomic():
+        row = _locked(memory_id, expected_version)
+        changed = [name for name, value in changes.items() if not _same(getattr(row, name), value)]
+        if changed:
+            _change(row, {name: changes[name] for name in changed})
+            outbox.publish_many([_change_event("memory_log.updated", row, outbox.INTERACTIVE)])
+    return row
+
+
+def replace_raw_data(changed: Mapping[MemoryLog, dict[str, Any]], *, priority: int = outbox.BULK) -> None:
+    """Give many memories, locked by the caller, another raw_data: a version and a `memory_log.updated` event each."""
+    for row, raw_data in changed.items():
+        _alter(row, {"raw_data": raw_data})
+    fields = ["raw_data", "version", "content_hash", "updated_at"]
+    with transaction.atomic():
+        MemoryLog.objects.bulk_update(list(changed), fields)
+        outbox.publish_many(_change_event("memory_log.updated", row, priority) for row in changed)
+
+
+def delete_memory(memory_id: int, *, expected_version: int | None = None) -> None:
+    """Delete a memory and record `memory_log.deleted`; its history stays.
+
+    Raises MemoryLog.DoesNotExist, VersionConflict.
+    """
+    with transaction.atomic():
+        row = _locked(memory_id, expected_version)
+        event = _change_event("memory_log.deleted", row, outbox.INTERACTIVE)
+        row.delete()
+        outbox.publish_many([event])
+
+
+def _locked(memory_id: int, expected_version: int | None) -> MemoryLog:
+    row = MemoryLog.objects.select_for_update(no_key=True).defer("embedding").get(id=memory_id)
+    if expected_version not in (None, row.version):
+        raise VersionConflict(row.version)
+    return row
+
+
+def _change(row: MemoryLog, changes: Mapping[str, Any]) -> None:
+    _alter(row, changes)
+    row.save(update_fields=[*changes, "version", "content_hash", "updated_at"])
+    row.refresh_from_db(fields=["updated_at"])
+
+
+def _alter(row: MemoryLog, changes: Mapping[str, Any]) -> None:
+    for name, value in changes.items():
+        setattr(row, name, value)
+    row.version += 1
+    row.content_hash = _content_hash(row)
+    # The statement's time, not the transaction's: that may have begun before the version it waited for.
+    row.updated_at = StatementTime()
+
+
+def _same(one: object, other: object) -> bool:
+    """Whether two values of a field are stored alike; in Python 1 is True, in JSON it is not."""
+    if isinstance(one, dict):
+        return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    return one == other
+
+
+def _fields(new: NewMemory) -> dict[str, Any]:
+    text = searchable_text(task=new.task, agent=new.agent, raw_data=new.raw_data)
+    return {**vars(new), "content_hash": text_hash(text)}
+
+
+def _content_hash(row: MemoryLog) -> str:
+    return text_hash(searchable_text(task=row.task, agent=row.agent, raw_data=row.raw_data))
+
+
+def _change_event(type: str, row: MemoryLog, priority: int) -> outbox.NewEvent:
+    return _event(type, row, row.id, row.version, priority)
+
+
+def _event(
+    type: str,
+    memory: MemoryLog | NewMemory,
+    id: int,
+    version: int,
+    priority: int,
+    carried: Mapping[str, str] = MappingProxyType({}),
+) -> outbox.NewEvent:
+    payload = {
+        "memory_log_id": id,
+        "version": version,
+        "user_id": memory.user_id,
+        "project_id": memory.project_id,
+    }
+    if type != "memory_log.deleted":
+        payload |= {
+            "task": memory.task,
+            "agent": memory.agent,
+            "date": memory.date.isoformat(),
+            "raw_data": memory.raw_data,
+        }
+    return outbox.NewEvent(
+        type=type,
+        aggregatetype=AGGREGATE,
+        aggregateid=id,
+        payload=payload,
+        headers=carried,
+        priority=priority,
+    )

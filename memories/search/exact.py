@@ -1,0 +1,22 @@
+"""Search by meaning in PostgreSQL itself: exact, over all of a tenant's vectors. Slower than the index, and there
+when the index is not; also for what the index does not have yet."""
+
+from django.db import connection
+
+from memories.filters import ALLOWED, Filters
+from memories.index.query import QueryVector
+from memories.search.results import DISTANCE, compared_with
+from memories.tenants import Tenant
+
+NEAREST = f"""
+SELECT id, distance FROM (SELECT m.id, {DISTANCE} AS distance FROM memory_logs AS m WHERE {ALLOWED}) AS compared
+WHERE distance IS NOT NULL ORDER BY distance, id LIMIT %(limit)s
+"""
+
+
+def nearest(tenant: Tenant, query_vector: QueryVector, *, limit: int, filters: Filters) -> dict[int, float]:
+    """The ids of the nearest memories with their cosine distance, nearest first."""
+    parameters = {**tenant._asdict(), **filters.parameters(), **compared_with(query_vector), "limit": limit}
+    with connection.cursor() as cursor:
+        cursor.execute(NEAREST, parameters)
+        return {id: max(0.0, distance) for id, distance in cursor.fetchall()}

@@ -1,0 +1,52 @@
+-- A key is of (tenant, term), so that a look-up reads nothing of other tenants. 32 bits: within a tenant, two
+-- terms share a key once in billions; between tenants it happens, which is why each ranking ends with a join to
+-- the tenant's own memories.
+--
+-- Words: Unicode is folded (compatibility forms, accents), Chinese and Japanese characters are terms each (no
+-- spaces tell their words), and ASCII punctuation separates, so that paths, hosts, dates and identifiers are
+-- found by their parts. Then PostgreSQL's English configuration: lower case, stop words, stems; words of other
+-- languages pass through it nearly as they are, in memories and questions alike.
+--
+-- The text of a memory: its task, agent and date ("2024-05-08", and "8 May" as people ask), then every string
+-- and number in raw_data to a depth of 32, then the keys. Each value and the whole are cut: that bounds the work
+-- of a write, and keeps far below what a tsvector holds.
+-- (jsonb_path_query_array, because the set-returning jsonb_path_query takes a minute over a million values.)
+CREATE OR REPLACE FUNCTION memory_lexemes(words text) RETURNS tsvector
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+BEGIN
+    IF octet_length(words) <> char_length(words) THEN
+        words := normalize(regexp_replace(normalize(words, NFKD), '[\u0300-\u036f]+', '', 'g'), NFC);
+        words := regexp_replace(words, '([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff])', ' \1 ', 'g');
+    END IF;
+    RETURN to_tsvector('pg_catalog.english', regexp_replace(words, '[!-/:-@[-`{-~]+', ' ', 'g'));
+END $$;
+
+CREATE OR REPLACE FUNCTION memory_words(task text, agent text, date date, raw_data jsonb) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT left(concat_ws(E'\n', left(task, 4000), left(agent, 4000), to_char(date, 'YYYY-MM-DD FMDD FMMonth'),
+        (SELECT string_agg(left(value, 4000), E'\n') FROM jsonb_array_elements_text(jsonb_path_query_array(
+            raw_data, 'strict $.**{0 to 32} ? (@.type() == "string" || @.type() == "number")')) AS value),
+        (SELECT string_agg(left(key, 200), E'\n') FROM jsonb_array_elements_text(jsonb_path_query_array(
+            raw_data, 'strict $.**{0 to 32} ? (@.type() == "object").keyvalue().key')) AS key)
+    ), 16000)
+$$;
+
+CREATE OR REPLACE FUNCTION memory_term_key(user_id text, project_id text, lexeme text) RETURNS int
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT (hashtextextended(lexeme, hashtextextended(project_id, hashtextextended(user_id, 0))) >> 32)::int
+$$;
+
+CREATE OR REPLACE FUNCTION memory_terms_of(
+    memory_id bigint, user_id text, project_id text, task text, agent text, date date, raw_data jsonb
+) RETURNS SETOF memory_terms
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT memory_id, array_agg(key), array_agg(count), sum(count)::int
+    FROM (
+        SELECT memory_term_key(user_id, project_id, lexeme), coalesce(cardinality(positions), 1)::smallint
+        FROM unnest(memory_lexemes(memory_words(task, agent, date, raw_data)))
+        UNION ALL
+        -- The empty term stands in every memory: its statistics are the tenant's.
+        SELECT memory_term_key(user_id, project_id, ''), 1::smallint
+        ORDER BY 1
+    ) AS term (key, count)
+$$;

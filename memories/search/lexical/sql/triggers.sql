@@ -1,0 +1,57 @@
+-- A statement's rows at once where it inserts or deletes. Updates row by row, because only those triggers can
+-- name columns: storing an embedding fires nothing. No foreign key: it would lock each row that it checks.
+CREATE OR REPLACE FUNCTION memory_terms_on_insert() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    WITH added AS (
+        INSERT INTO memory_terms SELECT t.* FROM inserted AS m, LATERAL memory_terms_of(
+            m.id, m.user_id, m.project_id, m.task, m.agent, m.date, m.raw_data) AS t
+        RETURNING *
+    )
+    INSERT INTO memory_terms_sample
+    SELECT key, memory_id, length FROM added, unnest(keys) AS key WHERE hashint8(memory_id) & 31 = 0;
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER memory_terms_on_insert AFTER INSERT ON memory_logs
+REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION memory_terms_on_insert();
+
+CREATE OR REPLACE FUNCTION memory_terms_on_update() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    WITH removed AS (
+        DELETE FROM memory_terms AS t USING (SELECT OLD.id) AS m WHERE t.memory_id = m.id RETURNING t.*
+    )
+    DELETE FROM memory_terms_sample AS s USING removed AS r
+    WHERE hashint8(r.memory_id) & 31 = 0 AND s.key = ANY (r.keys) AND s.memory_id = r.memory_id;
+    WITH added AS (
+        INSERT INTO memory_terms SELECT t.* FROM (SELECT NEW.*) AS m, LATERAL memory_terms_of(
+            m.id, m.user_id, m.project_id, m.task, m.agent, m.date, m.raw_data) AS t
+        RETURNING *
+    )
+    INSERT INTO memory_terms_sample
+    SELECT key, memory_id, length FROM added, unnest(keys) AS key WHERE hashint8(memory_id) & 31 = 0;
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER memory_terms_on_update
+AFTER UPDATE OF id, user_id, project_id, task, agent, date, raw_data ON memory_logs FOR EACH ROW
+WHEN ((OLD.id, OLD.user_id, OLD.project_id, OLD.task, OLD.agent, OLD.date, OLD.raw_data)
+    IS DISTINCT FROM (NEW.id, NEW.user_id, NEW.project_id, NEW.task, NEW.agent, NEW.date, NEW.raw_data))
+EXECUTE FUNCTION memory_terms_on_update();
+
+CREATE OR REPLACE FUNCTION memory_terms_on_delete() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    WITH removed AS (
+        DELETE FROM memory_terms AS t USING deleted AS m WHERE t.memory_id = m.id RETURNING t.*
+    )
+    DELETE FROM memory_terms_sample AS s USING removed AS r
+    WHERE hashint8(r.memory_id) & 31 = 0 AND s.key = ANY (r.keys) AND s.memory_id = r.memory_id;
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER memory_terms_on_delete AFTER DELETE ON memory_logs
+REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT EXECUTE FUNCTION memory_terms_on_delete();
+
+CREATE OR REPLACE FUNCTION memory_terms_on_truncate() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    TRUNCATE memory_terms, memory_terms_sample;
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER memory_terms_on_truncate AFTER TRUNCATE ON memory_logs
+FOR EACH STATEMENT EXECUTE FUNCTION memory_terms_on_truncate();

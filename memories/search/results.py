@@ -1,0 +1,103 @@
+"""What a search answers with: memories as PostgreSQL has them, whichever store found them."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import orjson
+from django.db import DEFAULT_DB_ALIAS, connection
+
+from memories.filters import CONDITION, IS_TENANTS, Filters
+from memories.index.ids import document_id
+from memories.index.metadata import metadata_of
+from memories.index.query import QueryVector, similarity_of
+from memories.models import MemoryLog
+from memories.tenants import Tenant
+from memories.text import searchable_text
+
+# In the order of the model's fields, which from_db goes by.
+COLUMNS = ("id", "user_id", "project_id", "task", "agent", "date", "raw_data", "version", "content_hash")
+# What each statement here gives of a row `m` of memory_logs, before its distance and score.
+ROW = ", ".join(f"m.{name}" for name in COLUMNS)
+# Null for a memory whose embedding is not there yet, or is of another text or model. CASE, because PostgreSQL
+# refuses to compare vectors of different lengths, and a model may have been set to another.
+DISTANCE = """
+CASE WHEN m.embedded_hash = m.content_hash AND m.embedding_model = %(model)s
+          AND vector_dims(m.embedding) = %(dimensions)s THEN m.embedding <=> %(vector)s::vector END
+"""
+
+READ = f"""
+SELECT {ROW}, {DISTANCE}, given.score
+FROM unnest(%(ids)s::bigint[], %(scores)s::float[]) AS given (id, score) JOIN memory_logs AS m USING (id)
+WHERE {IS_TENANTS} ORDER BY score DESC, id DESC
+"""
+# Of an older version the index has what is no longer so: those that lag behind are compared and filtered here.
+READ_INDEXED = f"""
+SELECT {ROW}, m.distance, 1 - m.distance / 2 FROM (
+    SELECT m.*, CASE WHEN m.indexed_version = m.version THEN given.distance ELSE {DISTANCE} END AS distance
+    FROM unnest(%(ids)s::bigint[], %(distances)s::float[]) AS given (id, distance) JOIN memory_logs AS m USING (id)
+    WHERE {IS_TENANTS} AND (m.indexed_version = m.version OR {CONDITION})
+) AS m WHERE m.distance IS NOT NULL ORDER BY distance, id DESC
+"""
+
+
+class SearchHit(NamedTuple):
+    id: str
+    memory_log_id: int
+    document: str
+    metadata: dict[str, Any]
+    distance: float | None
+    """Cosine; None where no vectors were compared."""
+    similarity: float | None
+    score: float
+    """What the order is by: comparable within one answer only."""
+
+
+def read(tenant: Tenant, scores: Mapping[int, float], query_vector: QueryVector | None) -> list[SearchHit]:
+    """The tenant's memories with these ids, compared with the question: best first, of equals the newer."""
+    given = {"ids": list(scores), "scores": list(scores.values())}
+    return fetch(READ, {**tenant._asdict(), **compared_with(query_vector), **given})
+
+
+def read_indexed(
+    tenant: Tenant, distances: Mapping[int, float], filters: Filters, query_vector: QueryVector | None
+) -> list[SearchHit]:
+    """What the index gave, nearest first: by its distance, if the memory is as it was when the index learnt of it; by
+    that of its embedding, once it has one, if it was changed."""
+    given = {"ids": list(distances), "distances": list(distances.values())}
+    parameters = {**tenant._asdict(), **filters.parameters(), **compared_with(query_vector), **given}
+    return fetch(READ_INDEXED, parameters)
+
+
+def compared_with(query_vector: QueryVector | None) -> dict[str, Any]:
+    """The parameters of DISTANCE."""
+    if query_vector is None:
+        return {"model": None, "dimensions": None, "vector": None}
+    return {
+        "model": query_vector.generation.model,
+        "dimensions": query_vector.generation.dimensions,
+        "vector": orjson.dumps(query_vector.vector, option=orjson.OPT_SERIALIZE_NUMPY).decode(),
+    }
+
+
+def fetch(statement: str, parameters: Mapping[str, Any]) -> list[SearchHit]:
+    """What a statement gives that selects ROW, a distance and a score."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return [_hit(*row) for row in cursor.fetchall()]
+
+
+def _hit(*row: Any) -> SearchHit:
+    *values, distance, score = row
+    memory = MemoryLog.from_db(DEFAULT_DB_ALIAS, COLUMNS, values)
+    memory.raw_data = json.loads(memory.raw_data)
+    distance = None if distance is None else max(0.0, distance)
+    return SearchHit(
+        id=document_id(memory.id, memory.tenant),
+        memory_log_id=memory.id,
+        document=searchable_text(task=memory.task, agent=memory.agent, raw_data=memory.raw_data),
+        metadata=metadata_of(memory),
+        distance=distance,
+        similarity=None if distance is None else similarity_of(distance),
+        score=score,
+    )

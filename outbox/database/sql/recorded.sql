@@ -1,0 +1,10 @@
+-- Wakes the readers of the stream (outbox.queue.stream): events were recorded that nobody handles.
+CREATE OR REPLACE FUNCTION outbox_recorded() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM inserted WHERE status = 'delivered') THEN
+        PERFORM pg_notify('outbox_recorded', '');
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER outbox_recorded AFTER INSERT ON outbox_event
+REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION outbox_recorded();

@@ -1,0 +1,1 @@
+"""Delivery: a worker runs the handlers and records the outcomes."""

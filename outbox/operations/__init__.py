@@ -1,0 +1,1 @@
+"""For operators: statistics, history, dead letters, replay, pruning, schedules."""

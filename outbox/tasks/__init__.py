@@ -1,0 +1,1 @@
+"""Django's tasks, delivered as events of the outbox."""

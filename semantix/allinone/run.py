@@ -1,0 +1,150 @@
+"""From nothing to a running service, and back to nothing."""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from django.conf import settings
+from django.core.checks import run_checks
+from django.db import DatabaseError, connections
+
+from memories.indexing import repair
+from semantix.allinone import chroma, database, postgres, probe, web
+from semantix.allinone.access import access
+from semantix.allinone.announcement import announcement
+from semantix.allinone.errors import StartError, StartInterrupted
+from semantix.allinone.interruption import Interruption
+from semantix.allinone.lock import Lock
+from semantix.allinone.private_files import secret_key, write_services
+from semantix.allinone.process import Child
+from semantix.allinone.service import Program
+from semantix.allinone.service_group import ServiceGroup
+
+Say = Callable[[str], None]
+
+
+def run(say: Say) -> None:
+    """Start everything, say where it is, keep watch until interrupted, stop everything.
+
+    Raises StartError when something does not start, or ends by itself again and again; all is stopped then, too.
+    """
+    interruption = Interruption()
+    lock = Lock(settings.DATA_DIR / "up.lock", f"The data folder {settings.DATA_DIR}")
+    group = ServiceGroup(say)
+    try:
+        _start(group, interruption, say)
+        group.watch(interruption)
+    except StartInterrupted:
+        pass
+    finally:
+        group.stop()
+        settings.SERVICES_ENV.unlink(missing_ok=True)
+        lock.release()
+    say("Stopped.")
+
+
+def _start(group: ServiceGroup, interruption: Interruption, say: Say) -> None:
+    auth = access(settings.HOST, settings.SEMANTIX_AUTH if "SEMANTIX_AUTH" in settings.GIVEN else None)
+    web.require_free_port(settings.HOST, settings.PORT)
+    services = _start_stores(group, interruption, say)
+    with interruption.at_once():
+        database.migrate(say)
+        _refuse_wrong_settings(say)
+    write_services(settings.SERVICES_ENV, services)
+    environment = {**os.environ, **services, "SEMANTIX_AUTH": auth, **_measurements()}
+    url = _start_django(group, environment, interruption, say)
+    group.require_all()
+    with interruption.at_once():
+        say(announcement(url, auth, database.first_admin_password()))
+
+
+def _start_stores(group: ServiceGroup, interruption: Interruption, say: Say) -> dict[str, str]:
+    """Postgres and Chroma, unless they were given. Returns the settings that tell of them."""
+    services = {}
+    if "DATABASE_URL" not in settings.GIVEN:
+        say(f"Starting Postgres over {settings.DATA_DIR / 'postgres'} ...")
+        store = postgres.start(settings.DATA_DIR / "postgres", log=_log("postgres"), stopping=interruption)
+        group.add(store)
+        services["DATABASE_URL"] = store.url
+        database.use(store.url)
+    if "CHROMA_URL" not in settings.GIVEN:
+        say(f"Starting Chroma over {settings.CHROMADB_PATH} ...")
+        index = chroma.start(settings.CHROMADB_PATH, log=_log("chroma"), stopping=interruption)
+        group.add(index, restarted=lambda: _refill(say))
+        services["CHROMA_URL"] = index.url
+    elif not chroma.answers(settings.CHROMA_URL):
+        say(f"Chroma at {settings.CHROMA_URL} does not answer: memories will wait for it, searches fail.")
+    if "SECRET_KEY" not in settings.GIVEN:
+        services["SECRET_KEY"] = secret_key(settings.DATA_DIR / "secret_key")
+    return services
+
+
+def _refill(say: Say) -> None:
+    """Have the cluster look for what Chroma has lost; where it cannot be told now, the schedule finds it."""
+    with suppress(DatabaseError):
+        repair.look_for_all()
+        say("What its index lost is filled again from Postgres; searches are answered from there meanwhile.")
+    connections.close_all()
+
+
+def _refuse_wrong_settings(say: Say) -> None:
+    """Before the cluster does, which would end when all else is up."""
+    for message in run_checks():
+        words = f"{message.msg} {message.hint or ''} ({message.id})"
+        if message.is_serious():
+            raise StartError(words)
+        say(f"Warning: {words}")
+
+
+def _start_django(
+    group: ServiceGroup, environment: dict[str, str], interruption: Interruption, say: Say
+) -> str:
+    """The cluster and the web server. Returns the address once it answers there."""
+    say("Starting the cluster and the web server ...")
+    group.add(_cluster(environment, say))
+    group.add(_web_server(environment, interruption))
+    return web.base_url(settings.HOST, settings.PORT)
+
+
+def _cluster(environment: dict[str, str], say: Say) -> Program:
+    argv = [
+        sys.executable,
+        str(settings.BASE_DIR / "manage.py"),
+        "qcluster",
+        "--skip-checks",
+    ]  # they were run
+
+    def launch() -> Child:
+        if "DATABASE_URL" not in settings.GIVEN:
+            database.forget_lost_workers(say)
+        # Who waits for an answer comes first: what is stored is embedded and indexed with what is left.
+        return Child("Cluster", argv, env=environment, cwd=settings.BASE_DIR, background=True)
+
+    return Program(child=launch(), launch=launch)
+
+
+def _web_server(environment: dict[str, str], interruption: Interruption) -> Program:
+    argv = web.command(settings.HOST, settings.PORT)
+    alive = f"{web.base_url(settings.HOST, settings.PORT)}/health/live"
+
+    def launch() -> Child:
+        child = Child("Web server", argv, env=environment, cwd=settings.BASE_DIR)
+        child.wait_until(lambda: probe.answers(alive), timeout=60, stopping=interruption)
+        return child
+
+    return Program(child=launch(), launch=launch)
+
+
+def _measurements() -> dict[str, str]:
+    """An empty folder where the web server and the cluster count together, for one /metrics of both."""
+    folder = settings.DATA_DIR / "metrics"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return {"PROMETHEUS_MULTIPROC_DIR": str(folder)}
+
+
+def _log(name: str) -> Path:
+    return Path(settings.DATA_DIR, "logs", f"{name}.log")

@@ -1,0 +1,39 @@
+"""The web server's process: its command, its port, its address."""
+
+import errno
+import socket
+import sys
+
+from semantix.allinone.errors import StartError
+
+# Seconds that open requests get to finish when the server stops.
+GRACE_SECONDS = 2
+
+
+def command(host: str, port: int) -> list[str]:
+    options = ["--host", host, "--port", str(port), "--lifespan", "off", "--log-level", "warning"]
+    options += ["--http", "semantix.web.protocol:Protocol"]
+    grace = ["--timeout-graceful-shutdown", str(GRACE_SECONDS)]
+    return [sys.executable, "-m", "uvicorn", "semantix.asgi:application", *options, *grace]
+
+
+def require_free_port(host: str, port: int) -> None:
+    """Raises StartError now rather than after everything else was started."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise StartError(
+                f"Port {port} on {host} is in use by another program: stop that one, or choose another "
+                f"port, as in PORT={port + 1} make run."
+            ) from None
+        raise StartError(f"Cannot listen on {host}:{port}: {error.strerror}. Set HOST and PORT.") from None
+
+
+def base_url(host: str, port: int) -> str:
+    """An address for this machine's own browser, also where the server listens on all addresses."""
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{reachable}:{port}"

@@ -1,0 +1,39 @@
+"""Counts and times requests by their route, never by their path: ids would make a series each."""
+
+import time
+from collections.abc import Callable
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from semantix.observability.metrics.metrics import http_requests, http_seconds
+
+STATIC = f"/{settings.STATIC_URL.strip('/')}/"
+
+
+def measure(
+    get_response: Callable[[HttpRequest], HttpResponseBase],
+) -> Callable[[HttpRequest], HttpResponseBase]:
+    def measured(request: HttpRequest) -> HttpResponseBase:
+        started = time.perf_counter()
+        response = get_response(request)
+        route = route_of(request)
+        http_requests.labels(_method(request), route, str(response.status_code)).inc()
+        http_seconds.labels(route).observe(time.perf_counter() - started)
+        return response
+
+    return measured
+
+
+def route_of(request: HttpRequest) -> str:
+    """The URL pattern, like `/memory-logs/<int:pk>`; one name for all that matched none."""
+    if request.path.startswith(STATIC):
+        return f"{STATIC}*"
+    match = request.resolver_match
+    return f"/{match.route}" if match and match.route is not None else "(unknown)"
+
+
+def _method(request: HttpRequest) -> str:
+    known = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+    return request.method if request.method in known else "(other)"

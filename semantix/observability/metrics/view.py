@@ -1,0 +1,58 @@
+"""GET /metrics."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.utils.crypto import constant_time_compare
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Metric, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from semantix.observability.metrics.database import EmbeddingCacheCollector, OutboxCollector
+
+
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Open, unless METRICS_TOKEN is set: then `Authorization: Bearer <token>`."""
+    sent = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    if settings.METRICS_TOKEN and not constant_time_compare(sent, settings.METRICS_TOKEN):
+        return HttpResponse(
+            "METRICS_TOKEN is needed as Authorization: Bearer.\n", status=401, content_type="text/plain"
+        )
+    return HttpResponse(exposition(), content_type=CONTENT_TYPE_LATEST)
+
+
+def exposition() -> bytes:
+    """Everything: what all processes measured, and what the database holds."""
+    stored = CollectorRegistry()
+    stored.register(OutboxCollector())
+    stored.register(EmbeddingCacheCollector())
+    return generate_latest(measured_registry()) + generate_latest(stored)
+
+
+def measured_registry() -> CollectorRegistry:
+    """What the processes that share PROMETHEUS_MULTIPROC_DIR measured; without it, this process alone."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return REGISTRY
+    registry = CollectorRegistry()
+    Measured(registry)  # type: ignore[no-untyped-call]
+    return registry
+
+
+def embedding_cache_use() -> tuple[int, int]:
+    """Hits and misses of the embedding cache, summed over the processes that share their metrics."""
+    registry = measured_registry()
+    names = ("semantix_embedding_cache_hits_total", "semantix_embedding_cache_misses_total")
+    hits, misses = (int(registry.get_sample_value(name) or 0) for name in names)
+    return hits, misses
+
+
+class Measured(MultiProcessCollector):
+    """Of the files that hold something: who begins to measure makes one first and writes to it then, and the library
+    fails over one that is empty."""
+
+    def collect(self) -> Iterable[Metric]:
+        files = [str(file) for file in Path(self._path).glob("*.db") if file.stat().st_size]
+        found: Iterable[Metric] = self.merge(files)  # type: ignore[no-untyped-call]
+        return found

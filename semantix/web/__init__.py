@@ -1,0 +1,1 @@
+"""The web server: threads, deadlines, HTTP protocol, middleware, health, API pages."""

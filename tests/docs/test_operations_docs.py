@@ -1,0 +1,70 @@
+"""The dashboard, the alert rules and the pages speak of metrics that exist, and of all of them."""
+
+import json
+import re
+
+import pytest
+import yaml
+from prometheus_client import REGISTRY
+
+from memories import metrics as of_memories
+from semantix.observability.metrics import database, metrics
+from tests.support.paths import ROOT
+
+DOCS = ROOT / "docs" / "operations"
+NAME = re.compile(r"\bsemantix_[a-z_]+")
+# Importing them registers what the processes measure.
+MEASURED = (metrics, of_memories)
+
+
+def exported() -> set[str]:
+    """Every series' name, as a scrape writes it."""
+    families = [family for family in REGISTRY.collect() if family.name.startswith("semantix_")]
+    return {name for family in families for name in series(family.name, family.type)}
+
+
+def series(name: str, type: str) -> set[str]:
+    if type == "counter":
+        return {f"{name}_total"}
+    return {name, f"{name}_bucket", f"{name}_count", f"{name}_sum"} if type == "histogram" else {name}
+
+
+@pytest.mark.django_db
+class TestNames:
+    def everything(self) -> set[str]:
+        found = set(exported())
+        for collector in (database.OutboxCollector(), database.EmbeddingCacheCollector()):
+            for family in collector.collect():
+                found |= series(family.name, family.type)
+        return found
+
+    @pytest.mark.parametrize("file", ["alerts.yml", "grafana-dashboard.json", "metrics.md", "runbook.md"])
+    def test_only_existing_metrics_are_named(self, file: str) -> None:
+        named = set(NAME.findall((DOCS / file).read_text()))
+
+        assert named
+        assert named <= self.everything()
+
+    @pytest.mark.parametrize("file", ["grafana-dashboard.json", "metrics.md"])
+    def test_every_metric_is_named(self, file: str) -> None:
+        text = (DOCS / file).read_text()
+
+        missing = {name for name in self.everything() if not re.search(rf"\b{base(name)}", text)}
+        assert not missing
+
+
+def base(name: str) -> str:
+    return re.sub(r"_(bucket|count|sum|total|errors_total)$", "", name)
+
+
+def test_every_alert_has_its_section_in_the_runbook() -> None:
+    rules = yaml.safe_load((DOCS / "alerts.yml").read_text())["groups"][0]["rules"]
+    sections = set(re.findall(r"^## (\w+)$", (DOCS / "runbook.md").read_text(), re.MULTILINE))
+
+    assert {rule["alert"] for rule in rules} <= sections
+
+
+def test_the_dashboard_is_json_with_a_query_in_each_panel() -> None:
+    dashboard = json.loads((DOCS / "grafana-dashboard.json").read_text())
+
+    assert all(target["expr"] for panel in dashboard["panels"] for target in panel["targets"])

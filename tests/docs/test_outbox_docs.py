@@ -1,0 +1,83 @@
+"""docs/outbox.md names every command, setting, check and status there is, with what the code says of it."""
+
+import argparse
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+
+import pytest
+from django.core.management import get_commands, load_command_class
+from django.utils.module_loading import import_string
+
+from outbox.conf import Defaults
+from outbox.models import Status
+from tests.support.paths import ROOT
+
+PAGE = (ROOT / "docs/outbox.md").read_text()
+COMMANDS = sorted(name for name, app in get_commands().items() if app == "outbox")
+SETTINGS = {f"OUTBOX_{field.name}": field.default for field in fields(Defaults)}
+
+
+def own_options(command: str) -> Iterator[argparse.Action]:
+    parser = load_command_class("outbox", command).create_parser("manage.py", command)
+    inherited = {
+        "help",
+        "version",
+        "verbosity",
+        "settings",
+        "pythonpath",
+        "traceback",
+        "no_color",
+        "force_color",
+    }
+    return (action for action in parser._actions if action.dest not in inherited | {"skip_checks"})  # noqa: SLF001
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_documented_and_has_help(command: str) -> None:
+    assert f"| `{command}` |" in PAGE
+    assert len(load_command_class("outbox", command).help) > 40
+    assert all(action.help for action in own_options(command))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_speaks_json(command: str) -> None:
+    assert "--json" in {name for action in own_options(command) for name in action.option_strings}
+
+
+def test_every_option_on_the_page_exists() -> None:
+    options = {
+        name for command in COMMANDS for action in own_options(command) for name in action.option_strings
+    }
+
+    assert set(re.findall(r"`?(--[a-z][a-z-]+)", PAGE)) <= options
+
+
+@pytest.mark.parametrize(("name", "default"), SETTINGS.items())
+def test_every_setting_is_documented_with_its_default(name: str, default: object) -> None:
+    assert f"| `{name}` | `{default}` |" in PAGE
+
+
+def test_every_setting_on_the_page_exists() -> None:
+    assert set(re.findall(r"OUTBOX_[A-Z_]+", PAGE)) <= SETTINGS.keys()
+
+
+def test_every_check_is_documented_and_no_other() -> None:
+    raised = set(re.findall(r'id="(outbox\.[EW]\d{3})"', (ROOT / "outbox/checks.py").read_text()))
+
+    assert raised == set(re.findall(r"\| `(outbox\.[EW]\d{3})` \|", PAGE))
+
+
+def test_every_status_is_in_the_table_and_in_the_drawing() -> None:
+    drawing = re.findall(r"stateDiagram-v2\n(.+?)```", PAGE, re.DOTALL)[0]
+
+    assert {status for status in Status.values if f"| `{status}` |" in PAGE} == set(Status.values)
+    assert set(re.findall(r"\w+", re.sub(r":.*", "", drawing))) == set(Status.values)
+
+
+def test_the_services_it_names_are_there() -> None:
+    paths = re.findall(r"`(outbox(?:\.[a-z]\w+){2,})(?:\(\))?`", PAGE)
+
+    assert len(paths) > 3
+    for path in paths:
+        assert import_string(path)

@@ -1,0 +1,104 @@
+"""Conversations in the admin: what waits is shown wherever it is, and can be saved now."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+
+from memories.conversations.buffers import failover
+from memories.models.conversation import ConversationGap
+from tests.support.conversations import Chat
+from tests.support.redis_server import RedisServer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LIST = "/admin/memories/conversation/"
+
+
+@pytest.fixture
+def admin() -> Client:
+    client = Client()
+    client.force_login(User.objects.create_superuser("root"))
+    return client
+
+
+@pytest.fixture(params=["postgres", "redis"])
+def buffer(request: pytest.FixtureRequest) -> str:
+    if request.param == "redis":
+        request.getfixturevalue("redis_server")
+    return str(request.param)
+
+
+def save_now(client: Client, *chats: Chat) -> Any:
+    chosen = {"action": "save_now", "_selected_action": [chat.row.id for chat in chats]}
+    return client.post(LIST, chosen, follow=True)
+
+
+def test_the_list_counts_what_waits(admin: Client, buffer: str) -> None:
+    chat = Chat(name="about-parcels")
+    chat.say("one", "two")
+
+    page = admin.get(LIST).content.decode()
+
+    assert "about-parcels" in page
+    assert re.search(r"<td[^>]*field-waiting[^>]*>\s*2\s*</td>", page)
+
+
+def test_a_conversation_shows_its_waiting_turns_its_parts_and_what_was_lost(
+    admin: Client, buffer: str
+) -> None:
+    chat = Chat()
+    chat.say("saved")
+    save_now(admin, chat)
+    chat.say("<b>waits</b>")
+    ConversationGap.objects.create(
+        conversation=chat.row, after_turn=7, before_turn=9, at_least=1, reason="evicted"
+    )
+
+    page = admin.get(f"{LIST}{chat.row.id}/change/").content.decode()
+
+    assert "user: &lt;b&gt;waits&lt;/b&gt;" in page
+    assert str(chat.memories[0].pk) in page
+    assert "evicted" in page
+
+
+def test_save_now_saves_those_that_were_chosen(admin: Client, buffer: str) -> None:
+    chosen, other = Chat(), Chat()
+    chosen.say("one", "two")
+    other.say("three")
+
+    page = save_now(admin, chosen).content.decode()
+
+    assert "2 turns saved." in page
+    assert (chosen.saved, other.saved) == (["one", "two"], [])
+
+
+def test_who_may_only_look_cannot_save(buffer: str) -> None:
+    chat = Chat()
+    chat.say("one")
+    viewer = User.objects.create_user("viewer", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_conversation"))
+    client = Client()
+    client.force_login(viewer)
+
+    assert client.get(LIST).status_code == 200
+    save_now(client, chat)
+
+    assert chat.saved == []
+
+
+def test_a_redis_that_is_away_is_told(admin: Client, tmp_path: Path, settings: Any) -> None:
+    with RedisServer(tmp_path) as server:
+        settings.CONVERSATION_REDIS_URL = server.url
+        failover.end_pause()
+        chat = Chat()
+        chat.say("one")
+    assert "Redis does not answer" in admin.get(LIST).content.decode()
+    assert "is not shown" in admin.get(f"{LIST}{chat.row.id}/change/").content.decode()
+    assert "was not saved" in save_now(admin, chat).content.decode()
+    failover.fail_over("stopped")
+    assert "stopped" in admin.get("/admin/memories/bufferswitch/").content.decode()
+    failover.end_pause()

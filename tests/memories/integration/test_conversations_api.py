@@ -1,0 +1,203 @@
+"""POST turns, GET a conversation or a tenant's list of them, POST close."""
+
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from memories.models import MemoryLog
+from tests.support.conversations import flush_all
+from tests.support.redis_server import RedisServer
+from tests.support.two_tenants import Actor, Cast
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SAID = {"role": "user", "content": "Where do I change my address?"}
+
+
+@pytest.fixture(params=["postgres", "redis"], autouse=True)
+def buffer(request: pytest.FixtureRequest) -> str:
+    if request.param == "redis":
+        request.getfixturevalue("redis_server")
+    return str(request.param)
+
+
+def say(who: Actor, *, to: str = "support-1", **more: Any) -> Any:
+    headers = {"Idempotency-Key": more.pop("key")} if "key" in more else {}
+    body = {**who.tenant._asdict(), **(more or SAID)}
+    return who.send("POST", f"/conversations/{to}/turns", body, **headers)
+
+
+def read(who: Actor, name: str = "support-1", **query: Any) -> Any:
+    return who.get(f"/conversations/{name}", **who.tenant._asdict(), **query)
+
+
+def close(who: Actor, name: str = "support-1") -> Any:
+    return who.send("POST", f"/conversations/{name}/close", who.tenant._asdict())
+
+
+def test_a_turn_is_taken_in_and_read_back_at_once(cast: Cast, buffer: str) -> None:
+    answer = say(cast.alice)
+
+    assert answer.status_code == 202
+    assert answer.json() == {
+        "conversation_id": "support-1",
+        "turns": [{"seq": 1}],
+        "buffer": buffer,
+        "degraded": False,
+    }
+    shown = read(cast.alice).json()
+    [turn] = shown["turns"]
+    assert turn == {"seq": 1, **SAID, "at": turn["at"]}
+    assert (shown["state"], shown["turn_count"], shown["saved"], shown["buffered"]) == ("buffered", 1, 0, 1)
+    assert (shown["complete"], shown["gaps"], shown["memory_ids"]) == (True, [], [])
+    assert not MemoryLog.objects.exists()
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "\x1b[1m", "\u65e5\u672c ?#%"])
+def test_the_location_is_an_address_whatever_the_conversation_is_called(cast: Cast, name: str) -> None:
+    answer = say(cast.alice, to=quote(name))
+
+    assert answer.status_code == 202
+    assert answer.headers["Location"].isascii()
+    assert answer.headers["Location"].isprintable()
+    found = cast.alice.get(answer.headers["Location"], **cast.alice.tenant._asdict())
+    assert found.json()["conversation_id"] == name
+
+
+def test_many_turns_come_in_one_request_each_with_what_belongs_to_it(cast: Cast) -> None:
+    turns = [
+        SAID | {"language": "en"},
+        {"role": "assistant", "content": "", "tool_calls": [{"name": "find"}]},
+    ]
+
+    assert say(cast.alice, turns=turns).json()["turns"] == [{"seq": 1}, {"seq": 2}]
+    shown = read(cast.alice).json()["turns"]
+    assert [{key: turn[key] for key in given} for turn, given in zip(shown, turns, strict=True)] == turns
+
+
+def test_saved_and_waiting_turns_are_shown_as_one(cast: Cast) -> None:
+    say(cast.alice, role="user", content="one")
+    flush_all()
+    say(cast.alice, role="user", content="two")
+
+    shown = read(cast.alice).json()
+
+    assert [(turn["seq"], turn["content"]) for turn in shown["turns"]] == [(1, "one"), (2, "two")]
+    assert (shown["turn_count"], shown["saved"], shown["buffered"]) == (2, 1, 1)
+    assert shown["memory_ids"] == [MemoryLog.objects.get().id]
+    assert [turn["content"] for turn in read(cast.alice, after=1).json()["turns"]] == ["two"]
+
+
+def test_close_saves_now_and_a_later_turn_opens_it_again(cast: Cast) -> None:
+    say(cast.alice)
+
+    closed = close(cast.alice).json()
+
+    assert (closed["state"], closed["saved"], closed["buffered"]) == ("closed", 1, 0)
+    assert closed["memory_ids"] == [MemoryLog.objects.get().id]
+    assert read(cast.alice).json()["state"] == "closed"
+    say(cast.alice)
+    assert read(cast.alice).json()["state"] == "buffered"
+    flush_all()
+    assert read(cast.alice).json()["state"] == "saved"
+
+
+def test_the_same_key_is_answered_the_same_and_with_other_turns_refused(cast: Cast) -> None:
+    first = say(cast.alice, key="k")
+    again = say(cast.alice, key="k")
+    other = say(cast.alice, key="k", role="user", content="Something else")
+
+    assert again.json() == first.json()
+    assert (first.get("Idempotency-Replayed"), again["Idempotency-Replayed"]) == (None, "true")
+    assert other.status_code == 422
+    assert other.json()["type"] == "urn:semantix:problem:idempotency-key-reused"
+    assert read(cast.alice).json()["turn_count"] == 1
+
+
+def test_a_tenants_conversations_are_listed_with_state_and_counts(cast: Cast) -> None:
+    say(cast.alice, to="first")
+    close(cast.alice, "first")
+    say(cast.alice, to="second")
+    say(cast.bob, to="his")
+
+    listed = cast.alice.get("/conversations").json()["results"]
+
+    assert [(c["conversation_id"], c["state"], c["turn_count"], c["buffered"]) for c in listed] == [
+        ("second", "buffered", 1, 1),
+        ("first", "closed", 1, 0),
+    ]
+    assert cast.alice.get("/conversations", page_size=1).json()["next"]
+
+
+def test_others_can_neither_write_nor_see_nor_close(cast: Cast) -> None:
+    say(cast.alice)
+
+    for other in (cast.bob, cast.charlie):
+        body = {**cast.alice.tenant._asdict(), **SAID}
+        assert other.send("POST", "/conversations/support-1/turns", body).status_code == 403
+        assert other.get("/conversations/support-1", **cast.alice.tenant._asdict()).status_code == 403
+        assert (
+            other.send("POST", "/conversations/support-1/close", cast.alice.tenant._asdict()).status_code
+            == 403
+        )
+        assert read(other).status_code == 404
+        assert other.get("/conversations").json()["results"] == []
+    assert read(cast.alice).json()["turn_count"] == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"role": "user"}, "/content"),
+        ({"content": "hello"}, "/role"),
+        ({"role": "user", "content": 5}, "/content"),
+        ({"role": "user", "content": "hello", "seq": 7}, "/seq"),
+        ({"role": "user", "content": "hello", "at": "2026-01-01"}, "/at"),
+        ({"turns": []}, "/turns"),
+        ({"turns": [SAID, {"role": "user"}]}, "/turns/1/content"),
+        ({"turns": [SAID], "role": "user"}, "/role"),
+        ({"turns": [SAID] * 501}, "/turns"),
+        ({"turns": "hello"}, "/turns"),
+    ],
+)
+def test_what_is_no_turn_is_refused_by_its_place(cast: Cast, body: dict[str, Any], pointer: str) -> None:
+    answer = say(cast.alice, **body)
+
+    assert answer.status_code == 400
+    assert pointer in [error["pointer"] for error in answer.json()["errors"]]
+    assert read(cast.alice).status_code == 404
+
+
+def test_a_conversation_is_named_with_its_tenant(cast: Cast) -> None:
+    answer = cast.alice.get("/conversations/support-1")
+
+    assert answer.status_code == 400
+    assert {error["pointer"] for error in answer.json()["errors"]} == {"/user_id", "/project_id"}
+
+
+def test_a_name_that_is_too_long_is_refused(cast: Cast) -> None:
+    assert say(cast.alice, to="n" * 201).status_code == 400
+
+
+def test_an_empty_or_long_idempotency_key_is_refused(cast: Cast) -> None:
+    for key in ("  ", "k" * 201):
+        assert say(cast.alice, key=key).status_code == 400
+
+
+def test_a_redis_that_is_away_is_told_and_loses_no_turn(cast: Cast, tmp_path: Any, settings: Any) -> None:
+    with RedisServer(tmp_path) as server:
+        settings.CONVERSATION_REDIS_URL = server.url
+        say(cast.alice, role="user", content="one")
+        server.process.stop()
+
+        answer = say(cast.alice, role="user", content="two").json()
+
+        assert (answer["buffer"], answer["degraded"]) == ("postgres", True)
+        shown = read(cast.alice).json()
+        assert ([turn["content"] for turn in shown["turns"]], shown["complete"]) == (["two"], False)
+        assert shown["buffered"] is None
+        assert cast.alice.get("/conversations").json()["results"][0]["buffered"] is None
+        closed = close(cast.alice)
+        assert (closed.status_code, closed["Retry-After"]) == (503, "5")
+        assert "redis" in closed.json()["detail"]

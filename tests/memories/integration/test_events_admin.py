@@ -1,0 +1,171 @@
+"""Events in the admin: by their tenant, with the memory they are of."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.db import transaction
+from django.test import Client
+
+import outbox
+from memories.models import MemoryLog
+from memories.records.services import NewMemory, create_memory
+from memories.tenants import Tenant
+from outbox.models import Event, Status
+from tests.support.events import stored
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LIST = "/admin/outbox/event/"
+ALICE, BOB = Tenant("alice", "web"), Tenant("bob", "web/shop")
+
+
+@pytest.fixture
+def olga() -> Client:
+    client = Client()
+    client.force_login(User.objects.create_superuser("olga"))
+    return client
+
+
+def remember(tenant: Tenant) -> MemoryLog:
+    return create_memory(
+        NewMemory(**tenant._asdict(), task="Fix it", agent="coder", raw_data={"summary": "It was broken"})
+    )
+
+
+def event_of(row: MemoryLog) -> Event:
+    return Event.objects.get(aggregatetype="memory_log", aggregateid=str(row.pk))
+
+
+def listed(client: Client, **query: Any) -> list[int]:
+    page = client.get(LIST, query).content.decode()
+    return sorted({int(found) for found in re.findall(rf"{LIST}(\d+)/change/", page)})
+
+
+def test_an_event_leads_to_its_memory(olga: Client) -> None:
+    row = remember(ALICE)
+
+    page = olga.get(f"{LIST}{event_of(row).pk}/change/").content.decode()
+
+    assert f"/admin/memories/memorylog/{row.pk}/change/" in page
+
+
+def test_a_memory_that_is_deleted_and_what_is_of_none_are_told(olga: Client) -> None:
+    event = event_of(remember(ALICE))
+    MemoryLog.objects.all().delete()
+    with transaction.atomic():
+        other = outbox.publish("test.noted", aggregate=("thing", "x"), payload={})
+
+    assert ">deleted<" in re.sub(r"\s", "", olga.get(f"{LIST}{event.pk}/change/").content.decode())
+    assert olga.get(f"{LIST}{other.pk}/change/").status_code == 200
+
+
+def test_events_are_narrowed_to_a_tenant(olga: Client) -> None:
+    of_alice, of_bob = event_of(remember(ALICE)), event_of(remember(BOB))
+
+    assert listed(olga, tenant="alice/web") == [of_alice.pk]
+    assert listed(olga, tenant="bob/web/shop") == [of_bob.pk]
+    assert listed(olga, tenant="bob/web") == []
+    assert listed(olga, tenant="nobody") == []
+
+
+def test_a_tenant_is_searched_for(olga: Client) -> None:
+    of_alice, _ = event_of(remember(ALICE)), remember(BOB)
+
+    assert listed(olga, q="alice/web") == [of_alice.pk]
+    assert listed(olga, q="alice/shop") == []
+
+
+def test_one_is_found_by_its_id_its_aggregate_and_the_words_of_its_error(olga: Client) -> None:
+    ok = stored("test.noted", Status.DELIVERED, aggregateid="order-9", last_error="the oven was cold")
+    failed = stored("test.noted", Status.DEAD, last_error="the oven was cold")
+
+    assert listed(olga, q=str(ok.pk)) == [ok.pk]
+    assert listed(olga, q="order-9") == [ok.pk]
+    assert listed(olga, q=" OVEN ") == [failed.pk]
+    assert listed(olga, q="9" * 30) == []
+
+
+def test_events_are_narrowed_by_their_age_and_by_whether_they_failed(olga: Client) -> None:
+    new = stored("test.noted")
+    old = stored("test.noted", Status.DEAD, age=timedelta(days=3), last_error="the oven was cold")
+
+    assert listed(olga, published="day") == [new.pk]
+    assert listed(olga, published="week") == [new.pk, old.pk]
+    assert listed(olga, published="older") == [old.pk]
+    assert listed(olga, error="yes") == [old.pk]
+    assert listed(olga, error="no") == [new.pk]
+
+
+def test_the_story_of_an_event_ends_with_its_delivery(olga: Client) -> None:
+    delivered, waiting = stored("test.noted", Status.DELIVERED, attempts=3), stored("test.noted")
+
+    assert "delivered, attempt 3" in olga.get(f"{LIST}{delivered.pk}/change/").content.decode()
+    assert "delivered, attempt" not in olga.get(f"{LIST}{waiting.pk}/change/").content.decode()
+
+
+def test_the_tenants_of_dead_letters_are_offered(olga: Client) -> None:
+    dead, _ = event_of(remember(ALICE)), remember(BOB)
+    Event.objects.filter(pk=dead.pk).update(status=Status.DEAD)
+
+    page = olga.get(LIST).content.decode()
+
+    assert "tenant=alice%2Fweb" in page
+    assert "tenant=bob" not in page
+
+
+def dead() -> Event:
+    event = event_of(remember(ALICE))
+    Event.objects.filter(pk=event.pk).update(status=Status.DEAD, attempts=8, last_error="TypeError: no")
+    return event
+
+
+def press(client: Client, action: str, event: Event, **more: str) -> Any:
+    """A button of the event's page: its form with all that stands in it, sent to the list."""
+    form = {"action": action, "_selected_action": str(event.pk), "from_its_page": "yes", **more}
+    return client.post(LIST, form, follow=True)
+
+
+def buttons(client: Client, event: Event) -> list[str]:
+    page = client.get(f"{LIST}{event.pk}/change/").content.decode()
+    return re.findall(rf'name="action" value="(\w+)" formaction="{LIST}"', page)
+
+
+def test_an_events_own_page_offers_what_can_be_done_with_it(olga: Client) -> None:
+    event = dead()
+    assert buttons(olga, event) == ["retry", "discard"]
+    Event.objects.filter(pk=event.pk).update(status=Status.CLAIMED)
+    assert buttons(olga, event) == []
+
+
+def test_a_button_asks_first_does_it_and_leads_back_to_the_page(olga: Client) -> None:
+    event = dead()
+
+    asked = press(olga, "retry", event).content.decode()
+    assert "1 event</strong> would wait for delivery again" in asked
+    assert f'<a href="{LIST}{event.pk}/change/"' in asked
+    assert 'name="from_its_page"' in asked
+    event.refresh_from_db()
+    assert event.status == Status.DEAD
+
+    done = press(olga, "retry", event, confirmed="yes")
+    assert done.redirect_chain[-1][0] == f"{LIST}{event.pk}/change/"
+    assert "1 event retried." in done.content.decode()
+    assert event.interventions.get().by == "olga"
+    assert LogEntry.objects.get().object_id == str(event.pk)
+
+
+def test_who_may_only_look_has_no_buttons() -> None:
+    victor = Client()
+    viewer = User.objects.create_user("victor", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_event"))
+    victor.force_login(viewer)
+    event = dead()
+
+    assert buttons(victor, event) == []
+    press(victor, "retry", event, confirmed="yes")
+    event.refresh_from_db()
+    assert event.status == Status.DEAD

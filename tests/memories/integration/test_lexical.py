@@ -1,0 +1,316 @@
+"""The lexical ranking, on real Postgres; no embedding and no index is needed for it."""
+
+from datetime import date
+
+import pytest
+from django.db import connection
+
+from memories.filters import Filters
+from memories.models import MemoryLog
+from memories.records.services import NewMemory, create_memories
+from memories.search.lexical import lexical_search, ranking
+from memories.tenants import Tenant
+from tests.support.tenants import new_tenant
+
+pytestmark = pytest.mark.django_db
+
+
+def remember(tenant: Tenant, *tasks: str, **fields: object) -> list[MemoryLog]:
+    given = {"agent": "ann", "date": date(2024, 5, 8), **fields}
+    return create_memories(
+        NewMemory(user_id=tenant.user_id, project_id=tenant.project_id, task=task, **given)  # type: ignore[arg-type]
+        for task in tasks
+    )
+
+
+def found(tenant: Tenant, query: str, limit: int = 10, **filters: object) -> list[int]:
+    return [item.memory_id for item in lexical_search(tenant, query, limit, Filters(**filters))]  # type: ignore[arg-type]
+
+
+def test_a_rare_word_weighs_more_than_common_ones() -> None:
+    tenant = new_tenant()
+    remember(tenant, *(f"Deploy the billing service, attempt {number}" for number in range(20)))
+    (rare,) = remember(tenant, "Rotate the certificate")
+
+    assert found(tenant, "deploy the billing service with the new certificate")[0] == rare.id
+
+
+def test_more_of_the_words_and_fewer_others_come_first() -> None:
+    tenant = new_tenant()
+    one, both, long = remember(
+        tenant,
+        "Fix the login",
+        "Fix the login redirect",
+        "Fix the login redirect of " + "some other words " * 30,
+    )
+
+    assert found(tenant, "login redirect") == [both.id, long.id, one.id]
+
+
+def test_of_equals_the_newer_comes_first() -> None:
+    tenant = new_tenant()
+    older, newer = remember(tenant, "Fix the login", "Fix the login")
+
+    assert found(tenant, "login") == [newer.id, older.id]
+
+
+def test_inflected_words_meet() -> None:
+    tenant = new_tenant()
+    (row,) = remember(tenant, "Painting the kitchens")
+
+    assert found(tenant, "who painted a kitchen?") == [row.id]
+
+
+@pytest.mark.parametrize(
+    ("text", "query"),
+    [
+        ("Das Café in der Straße", "cafe STRASSE straße"),
+        ("Обновили СЕРВЕР базы", "сервер"),
+        ("東京都に行きました", "東京"),
+        ("ﬁle Ｆｕｌｌ", "file full"),
+        ("error in src/app/user_login.py", "user login"),
+        ("see https://docs.example.com/retry-policy?x=1", "retry policy"),
+        ("timed out at 2024-05-09T10:00", "2024-05-09"),
+        ("KeyError: 'price_eur' <cart>", "cart price"),
+        ("release v2.13.0", "v2.13.0"),
+    ],
+)
+def test_words_meet_however_they_are_written(text: str, query: str) -> None:
+    tenant = new_tenant()
+    row, _ = remember(tenant, text, "something else")
+
+    assert found(tenant, query)[:1] == [row.id]
+
+
+@pytest.mark.parametrize(
+    "query", ["sprocket", "bob", "8 May", "2024-05-08", "nested", "404", "colour", "blue", "retry count"]
+)
+def test_every_part_of_a_memory_is_searched(query: str) -> None:
+    tenant = new_tenant()
+    raw = {
+        "a": {"b": ["deep", {"c": "nested sprocket"}]},
+        "status": 404,
+        "colour": ["blue"],
+        "retry_count": 3,
+    }
+    (row,) = remember(tenant, "Assemble", agent="bob", raw_data=raw)
+
+    assert found(tenant, query) == [row.id]
+
+
+@pytest.mark.parametrize("query", ["", " ", "the of and", "?!", "\x01", "🙂", "unknownword"])
+def test_a_question_without_known_words_finds_nothing(query: str) -> None:
+    tenant = new_tenant()
+    remember(tenant, "Fix the login")
+
+    assert found(tenant, query) == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["login' OR 1=1 --", "login & !(redirect", "login:*", "%(user_id)s login {allowed}", "a\\' login %s"],
+)
+def test_a_question_is_words_and_never_syntax(query: str) -> None:
+    tenant = new_tenant()
+    row, _ = remember(tenant, "Fix the login", "Bake bread")
+
+    assert found(tenant, query) == [row.id]
+
+
+def test_tenants_find_only_their_own() -> None:
+    tenant, other_project = new_tenant(), Tenant("user", "project-b")
+    (mine,) = remember(tenant, "Fix the login")
+    remember(new_tenant(), "Fix the login")
+    remember(other_project, "Fix the login")
+
+    assert found(tenant, "login") == [mine.id]
+    assert found(Tenant("userproject", "-b"), "login") == []
+
+
+def test_two_tenants_whose_terms_collide_are_told_apart() -> None:
+    tenant, other = new_tenant(), new_tenant()
+    (mine,) = remember(tenant, "Fix the login")
+    (theirs,) = remember(other, "Bake bread")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE memory_terms SET keys = (SELECT keys FROM memory_terms WHERE memory_id = %s) WHERE memory_id = %s",
+            [mine.id, theirs.id],
+        )
+
+    assert found(tenant, "login") == [mine.id]
+
+
+def test_a_change_is_found_at_once_and_the_old_words_are_not() -> None:
+    tenant = new_tenant()
+    (row,) = remember(tenant, "Fix the login")
+
+    MemoryLog.objects.filter(id=row.id).update(task="Bake bread", version=2)
+
+    assert found(tenant, "login") == []
+    assert found(tenant, "bread") == [row.id]
+
+
+def test_a_deleted_memory_is_not_found() -> None:
+    tenant = new_tenant()
+    gone, kept = remember(tenant, "Fix the login", "Fix the login page")
+
+    MemoryLog.objects.filter(id=gone.id).delete()
+
+    assert found(tenant, "login") == [kept.id]
+
+
+def test_every_way_of_writing_leaves_the_terms_of_the_rows_and_no_others() -> None:
+    tenant = new_tenant()
+    rows = remember(tenant, *(f"Fix login {number}" for number in range(100)))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO memory_logs (user_id, project_id, task, agent, date, raw_data, version, content_hash,"
+            " embedding_model, embedded_hash) SELECT user_id, project_id, 'Copied', agent, date, raw_data, 1, '',"
+            " '', '' FROM memory_logs"
+        )
+        cursor.execute("UPDATE memory_logs SET task = 'Changed' WHERE id % 2 = 0")
+        cursor.execute("UPDATE memory_logs SET user_id = 'moved' WHERE id % 5 = 0")
+        cursor.execute("DELETE FROM memory_logs WHERE id % 3 = 0")
+        cursor.execute(
+            "SELECT (SELECT array_agg(t ORDER BY t) FROM memory_terms AS t) = (SELECT array_agg(t ORDER BY t) "
+            "FROM memory_logs AS m, memory_terms_of(m.id, user_id, project_id, task, agent, date, raw_data) AS t)"
+        )
+        assert cursor.fetchone() == (True,)
+        cursor.execute(
+            "SELECT count(*), count(*) FILTER (WHERE m.id IS NULL) FROM memory_terms_sample AS s "
+            "LEFT JOIN memory_terms AS t USING (memory_id) LEFT JOIN memory_logs AS m ON m.id = memory_id "
+            "AND s.key = ANY (t.keys)"
+        )
+        sampled, orphaned = cursor.fetchone()
+        assert sampled > 0
+        assert orphaned == 0
+        cursor.execute("TRUNCATE memory_logs CASCADE")
+        cursor.execute(
+            "SELECT (SELECT count(*) FROM memory_terms), (SELECT count(*) FROM memory_terms_sample)"
+        )
+        assert cursor.fetchone() == (0, 0)
+    assert rows
+
+
+def test_bookkeeping_does_not_touch_the_terms() -> None:
+    (row,) = remember(new_tenant(), "Fix the login")
+    before = _row_version(row)
+
+    MemoryLog.objects.filter(id=row.id).update(embedding=[0.5] * 768, indexed_version=1, embedded_hash="x")
+
+    assert _row_version(row) == before
+
+
+def _row_version(row: MemoryLog) -> object:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT ctid::text FROM memory_terms WHERE memory_id = %s", [row.id])
+        return cursor.fetchone()
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"task": "Fix login"},
+        {"agent": "bob"},
+        {"date_from": date(2024, 6, 1)},
+        {"date_to": date(2024, 4, 30), "agent": "bob"},
+        {"tags": ("auth",)},
+        {"tags": ("auth", "web")},
+        {"raw_data": {"severity": 2}},
+        {"raw_data": {"done": True, "component": "web"}},
+    ],
+)
+def test_filters_narrow_the_ranking(filters: dict[str, object]) -> None:
+    tenant = new_tenant()
+    raw = {"tags": ["auth", "web"], "severity": 2, "done": True, "component": "web"}
+    day = date(2024, 4, 1) if "date_to" in filters else date(2024, 6, 1)
+    (wanted,) = remember(tenant, "Fix login", agent="bob", date=day, raw_data=raw)
+    remember(tenant, "Repair login", raw_data={"tags": ["login"], "severity": 3, "done": False})
+
+    assert found(tenant, "login", **filters) == [wanted.id]
+
+
+def test_a_body_of_megabytes_is_stored_and_found_by_its_beginning() -> None:
+    tenant = new_tenant()
+    raw = {"log": "filler " * 500_000, "numbers": list(range(100_000)), "words": "sprocket"}
+    (row,) = remember(tenant, "Collect", raw_data=raw)
+
+    assert found(tenant, "collect filler") == [row.id]
+
+
+INSERT_MANY = """
+INSERT INTO memory_logs (user_id, project_id, task, agent, date, raw_data, version, content_hash, embedding_model,
+                         embedded_hash)
+SELECT %s, %s, CASE number %% 2 WHEN 0 THEN 'Common' ELSE 'Other' END || ' words ' || number, 'ann', '2024-05-08',
+       '{}', 1, '', '', ''
+FROM generate_series(0, 3999) AS number
+"""
+
+
+class TestManyMemories:
+    """More memories than the ranking reads of, in the small."""
+
+    @pytest.fixture(autouse=True)
+    def _small_bounds(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ranking, "ENOUGH", 20)
+        monkeypatch.setattr(ranking, "MOST", 50)
+
+    @pytest.fixture
+    def tenant(self) -> Tenant:
+        tenant = new_tenant()
+        with connection.cursor() as cursor:
+            cursor.execute(INSERT_MANY, [*tenant])
+        return tenant
+
+    def test_common_words_count_beside_a_rare_one(self, tenant: Tenant) -> None:
+        rare, both = remember(tenant, "Sprocket", "Common sprocket")
+
+        assert found(tenant, "common sprocket")[:2] == [both.id, rare.id]
+
+    def test_where_all_words_are_common_the_newest_memories_are_ranked(self, tenant: Tenant) -> None:
+        (newest,) = remember(tenant, "Common words, common words")
+
+        ids = found(tenant, "common words", limit=4)
+
+        assert ids == [newest.id, newest.id - 2, newest.id - 4, newest.id - 6]
+
+    def test_what_rare_words_leave_empty_the_newest_fill(self, tenant: Tenant) -> None:
+        (rare,) = remember(tenant, "Sprocket")
+        (newest,) = remember(tenant, "Common")
+
+        assert found(tenant, "common sprocket", limit=3) == [rare.id, newest.id, rare.id - 2]
+
+    def test_a_common_term_is_estimated_from_the_sample(self, tenant: Tenant) -> None:
+        found = ranking.statistics(tenant, "common 7")
+
+        rare, common = found.terms
+        assert rare.memories == 1
+        assert common.memories == pytest.approx(2000, rel=0.5)
+        assert found.memories == pytest.approx(4000, rel=0.5)
+
+    def test_filters_find_old_memories_too(self, tenant: Tenant) -> None:
+        (old,) = MemoryLog.objects.filter(user_id=tenant.user_id).order_by("id")[:1]
+        MemoryLog.objects.filter(id=old.id).update(agent="bob")
+
+        assert found(tenant, "common words", agent="bob") == [old.id]
+
+    def test_the_rows_of_a_rare_term_are_read_by_the_index(self, tenant: Tenant) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE memory_terms, memory_logs")
+        plans: list[str] = []
+
+        def explain(execute, sql, parameters, many, context):  # type: ignore[no-untyped-def]
+            plans.extend(line for (line,) in _rows("EXPLAIN " + sql, parameters))
+            return execute(sql, parameters, many, context)
+
+        def _rows(sql, parameters):  # type: ignore[no-untyped-def]
+            with connection.connection.cursor() as cursor:
+                return cursor.execute(sql, parameters).fetchall()
+
+        with connection.execute_wrapper(explain):
+            found(tenant, "common 7")
+
+        text = "\n".join(plans)
+        assert "Bitmap Index Scan on memory_terms_keys" in text
+        assert "memory_terms_sample_pkey" in text
+        assert "Filter: (keys" not in text

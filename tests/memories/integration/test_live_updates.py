@@ -1,0 +1,351 @@
+"""Live updates over server-sent events and WebSocket: every event of a tenant once, none of another's."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from socket import SHUT_RDWR
+from threading import Thread
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+import psycopg
+import pytest
+from django.db import connection, transaction
+from pytest_django.fixtures import Settings
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
+
+import outbox
+from memories.tenants import Tenant
+from outbox.database.triggers import sync_triggers
+from outbox.models import Event
+from outbox.queue.stream import Position
+from tests.support.keys import new_key
+from tests.support.processes import environment
+from tests.support.tenants import new_tenant
+from tests.support.waiting import wait_until
+from tests.support.web_server import WebServer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ALICE = Tenant("alice", "web")
+BOB = Tenant("bob", "web")
+# By which the database knows its sessions.
+SERVER = "server-of-live-updates"
+
+
+@pytest.fixture(scope="module")
+def server(django_db_setup: None) -> Iterator[str]:
+    with WebServer(**environment() | {"SEMANTIX_AUTH": "open", "PGAPPNAME": SERVER}) as running:
+        yield running.url
+
+
+@pytest.fixture(scope="module")
+def guarded(django_db_setup: None) -> Iterator[str]:
+    """SEMANTIX_AUTH=required, as in production."""
+    with WebServer(**environment() | {"SEMANTIX_AUTH": "required"}) as running:
+        yield running.url
+
+
+def store(tenant: Tenant, memory_id: int = 1, *, count: int = 1) -> None:
+    """What the indexer records once the index has a memory."""
+    with transaction.atomic():
+        outbox.publish_many(
+            outbox.NewEvent(
+                type="vector.stored",
+                aggregatetype="memory_vector",
+                aggregateid=number,
+                payload={"memory_id": number, "user_id": tenant.user_id, "project_id": tenant.project_id},
+            )
+            for number in range(memory_id, memory_id + count)
+        )
+
+
+class Stream:
+    """An SSE client: what it was told, and where it is."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._lines = response.iter_lines()
+        self.position = ""
+
+    def next(self) -> dict[str, Any]:
+        """The next event's data. Heartbeats are read over: while any transaction on the server is open, also in
+        another test's database, what was published after it began is held back."""
+        while (data := self.message()) is None:
+            pass
+        return data
+
+    def message(self) -> dict[str, Any] | None:
+        """The next event's data, or None for a heartbeat."""
+        data: dict[str, Any] | None = None
+        for line in self._lines:
+            if line.startswith("id: "):
+                self.position = line[4:]
+            elif line.startswith("data: "):
+                data = json.loads(line[6:])
+            elif not line and self.position:
+                return data
+        raise ConnectionError("the stream ended")
+
+
+@contextmanager
+def listen(
+    url: str, *, after: str = "", headers: dict[str, str] | None = None, **query: str
+) -> Iterator[Stream]:
+    given = {**(headers or {}), **({"Last-Event-ID": after} if after else {})}
+    with httpx.stream(
+        "GET", f"{url}/memory-logs/events", params=query, headers=given, timeout=60, verify=False
+    ) as response:
+        assert response.status_code == 200, response.read()
+        stream = Stream(response)
+        stream.message()  # the heartbeat that opens it: from here on, nothing is missed
+        yield stream
+
+
+class Socket:
+    """A WebSocket client, likewise."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+        self.position = ""
+
+    def next(self) -> dict[str, Any]:
+        while (message := self.message())["type"] == "heartbeat":
+            pass
+        return message
+
+    def message(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self._connection.recv(timeout=60))
+        self.position = found["id"]
+        return found
+
+    def cut_off(self) -> None:
+        """Without a word."""
+        self._connection.socket.shutdown(SHUT_RDWR)
+
+
+def socket_url(url: str, **query: str) -> str:
+    return f"{url.replace('http', 'ws')}/ws/memory-logs/events?{urlencode(query)}"
+
+
+@contextmanager
+def attend(url: str, *, headers: dict[str, str] | None = None, **query: str) -> Iterator[Socket]:
+    with connect(socket_url(url, **query), additional_headers=headers, open_timeout=60) as connection:
+        socket = Socket(connection)
+        assert socket.message()["type"] == "heartbeat"
+        yield socket
+
+
+def test_a_listener_is_told_when_a_vector_is_stored(server: str) -> None:
+    with listen(server) as stream:
+        store(ALICE, 7)
+
+        told = stream.next()
+
+    assert {**told, "id": None, "at": None} == {
+        "id": None,
+        "at": None,
+        "type": "vector.stored",
+        "memory_id": 7,
+        "user_id": "alice",
+        "project_id": "web",
+    }
+
+
+def test_last_event_id_resumes_without_loss_or_repetition(server: str) -> None:
+    with listen(server) as stream:
+        store(ALICE, 1)
+        stream.next()
+    store(ALICE, 2)
+    store(ALICE, 3)
+
+    with listen(server, after=stream.position) as stream:
+        assert [stream.next()["memory_id"] for _ in range(2)] == [2, 3]
+
+
+def test_an_event_that_commits_late_is_not_lost(server: str) -> None:
+    with psycopg.connect(environment()["DATABASE_URL"]) as late, listen(server) as stream:
+        late.execute(
+            """INSERT INTO outbox_event (aggregatetype, aggregateid, type, payload, headers, status, priority,
+                   attempts, last_error)
+               VALUES ('memory_vector', '1', 'vector.stored',
+                   '{"memory_id": 1, "user_id": "alice", "project_id": "web"}', '{}', 'delivered', 0, 0, '')"""
+        )
+        store(ALICE, 2)  # a higher id, committed first
+        late.commit()
+
+        assert [stream.next()["memory_id"] for _ in range(2)] == [1, 2]
+
+
+def test_the_query_narrows_to_a_tenant(server: str) -> None:
+    with listen(server, user_id="bob", project_id="web") as stream:
+        store(ALICE, 1)
+        store(BOB, 2)
+
+        assert stream.next()["user_id"] == "bob"
+
+
+def test_a_position_from_long_ago_is_read_from_the_table(server: str) -> None:
+    carol = new_tenant()
+    store(carol, 1, count=1200)
+
+    with listen(server, after="0-0", **carol._asdict()) as stream:
+        assert [stream.next()["memory_id"] for _ in range(1200)] == list(range(1, 1201))
+
+
+def test_a_websocket_is_told_the_same(server: str) -> None:
+    with attend(server) as socket:
+        store(ALICE, 5)
+        told = socket.next()
+
+    assert (told["type"], told["memory_id"]) == ("vector.stored", 5)
+
+    store(ALICE, 6)
+    with attend(server, last_event_id=told["id"]) as socket:
+        assert socket.next()["memory_id"] == 6
+
+
+def test_an_unknown_position_is_refused_and_said(server: str) -> None:
+    answer = httpx.get(f"{server}/memory-logs/events", headers={"Last-Event-ID": "yesterday"}, timeout=60)
+
+    assert answer.status_code == 400
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert "yesterday" in answer.json()["detail"]
+
+
+def test_the_stream_outlives_the_loss_of_its_database_connections(server: str) -> None:
+    with listen(server) as stream:
+        store(ALICE, 1)
+        stream.next()
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+            )
+        store(ALICE, 2)
+
+        assert stream.next()["memory_id"] == 2
+
+
+class TestKeys:
+    def test_a_key_hears_its_own_tenant_only(self, guarded: str) -> None:
+        bob = {"Authorization": f"Bearer {new_key(*BOB)}"}
+        with listen(guarded, headers=bob) as stream:
+            store(ALICE, 1)
+            store(BOB, 2)
+            assert stream.next()["memory_id"] == 2
+
+        answer = httpx.get(f"{guarded}/memory-logs/events?user_id=alice", headers=bob, timeout=60)
+        assert answer.status_code == 403
+
+        with attend(guarded, headers=bob) as socket:
+            store(ALICE, 3)
+            store(BOB, 4)
+            assert socket.next()["memory_id"] == 4
+
+    def test_nobody_hears_anything_without_a_key(self, guarded: str) -> None:
+        answer = httpx.get(f"{guarded}/memory-logs/events", timeout=60)
+
+        assert answer.status_code == 401
+        assert "WWW-Authenticate" in answer.headers
+        with (
+            connect(socket_url(guarded), open_timeout=60) as socket,
+            pytest.raises(ConnectionClosed) as closed,
+        ):
+            socket.recv(timeout=60)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 4401
+
+    def test_a_page_of_another_site_cannot_open_a_socket(self, guarded: str) -> None:
+        with pytest.raises(Exception, match="403"):
+            connect(socket_url(guarded), origin=Origin("https://evil.example"), open_timeout=60)
+
+
+def test_every_event_once_through_a_hundred_reconnects_during_ten_thousand_events(server: str) -> None:
+    """Two tenants, an SSE and a WebSocket client each, cut off again and again while events pour in."""
+    tenants = [new_tenant(), new_tenant()]
+    total, cuts = 5_000, 50
+    writer = Thread(target=pour, daemon=True, args=(tenants, total))
+    heard: dict[tuple[str, Tenant], list[int]] = {}
+    listeners = [
+        Thread(
+            target=hear, daemon=True, args=(server, tenant, total, cuts, heard.setdefault((name, tenant), []))
+        )
+        for tenant in tenants
+        for name, hear in (("sse", hear_by_sse), ("ws", hear_by_socket))
+    ]
+    for thread in listeners:
+        thread.start()
+    writer.start()
+    for thread in [writer, *listeners]:
+        thread.join(timeout=120)
+
+    for who, memory_ids in heard.items():
+        assert memory_ids == list(range(total)), who
+    assert Event.objects.filter(type="vector.stored").count() == 2 * total
+
+
+def pour(tenants: list[Tenant], total: int) -> None:
+    try:
+        for number in range(0, total, 25):
+            for tenant in tenants:
+                store(tenant, number, count=25)
+    finally:
+        connection.close()
+
+
+def hear_by_sse(url: str, tenant: Tenant, total: int, cuts: int, heard: list[int]) -> None:
+    position = str(Position(0, 0))
+    while len(heard) < total:
+        with listen(url, after=position, user_id=tenant.user_id, project_id=tenant.project_id) as stream:
+            for _ in range(total // cuts):
+                heard.append(stream.next()["memory_id"])
+                position = stream.position
+                if len(heard) == total:
+                    return
+
+
+def hear_by_socket(url: str, tenant: Tenant, total: int, cuts: int, heard: list[int]) -> None:
+    position = str(Position(0, 0))
+    while len(heard) < total:
+        with attend(url, last_event_id=position, **tenant._asdict()) as socket:
+            for _ in range(total // cuts):
+                heard.append(socket.next()["memory_id"])
+                position = socket.position
+                if len(heard) == total:
+                    break
+            socket.cut_off()
+
+
+def test_where_inserts_pay_no_notify_updates_come_by_polling(server: str, settings: Settings) -> None:
+    settings.OUTBOX_WAKEUP = "poll"
+    sync_triggers()
+    try:
+        with listen(server) as stream:
+            store(ALICE, 7)
+            told = stream.next()
+    finally:
+        settings.OUTBOX_WAKEUP = "listen"
+        sync_triggers()
+
+    assert (told["type"], told["memory_id"]) == ("vector.stored", 7)
+
+
+def test_a_client_that_leaves_is_forgotten(server: str) -> None:
+    """One connection listens for all clients: those that came and went do not add up."""
+
+    def listening() -> int:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE application_name = %s AND query LIKE 'LISTEN outbox_recorded%%'",
+                [SERVER],
+            )
+            return int(cursor.fetchone()[0])
+
+    for _ in range(3):
+        with listen(server):
+            wait_until(lambda: listening() >= 1)
+        assert listening() <= 1

@@ -1,0 +1,299 @@
+"""`manage.py verify_index` on real stores: each kind of difference is told from the others, and mended."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django_q.models import Schedule
+from pytest_django.fixtures import Settings
+
+from memories.index import generations
+from memories.index.client import get_client
+from memories.index.collections import drop, names
+from memories.index.ids import document_id
+from memories.indexing import repair
+from memories.indexing.verify import verify_next
+from memories.models import MemoryLog
+from memories.records.services import NewMemory, create_memories, delete_memory, update_memory
+from memories.schedules import EVERY, ensure_schedules
+from memories.tenants import Tenant
+from outbox.testing import drain
+from tests.support.chroma_server import own_chroma
+from tests.support.indexed import collection_of
+from tests.support.tenants import new_tenant
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+EQUAL = {"pending": 0, "missing": 0, "stale": 0, "orphaned": 0}
+
+
+def remember(tenant: Tenant, count: int = 3) -> list[MemoryLog]:
+    return create_memories(
+        NewMemory(**tenant._asdict(), task=f"Fix bug number {number}", agent="coder")
+        for number in range(count)
+    )
+
+
+class Verify:
+    """Runs the command for one tenant."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self.capsys = capsys
+        self.exit_code = 0
+
+    def __call__(self, tenant: Tenant, *options: str) -> dict[str, Any]:
+        self.exit_code = 0
+        scope = ["--user-id", tenant.user_id, "--project-id", tenant.project_id]
+        try:
+            call_command("verify_index", "--json", *scope, *options)
+        except CommandError as error:
+            self.exit_code = error.returncode
+        answer: dict[str, Any] = json.loads(self.capsys.readouterr().out)
+        return answer
+
+
+@pytest.fixture
+def verify(capsys: pytest.CaptureFixture[str]) -> Verify:
+    return Verify(capsys)
+
+
+def counts(answer: dict[str, Any]) -> dict[str, int]:
+    return {name: answer[name] for name in ("memories", "indexed", *EQUAL)}
+
+
+def test_equal_stores_are_equal(verify: Verify) -> None:
+    tenant = new_tenant()
+    remember(tenant)
+    drain()
+
+    assert counts(verify(tenant)) == {"memories": 3, "indexed": 3, **EQUAL}
+    assert verify.exit_code == 0
+
+
+def test_what_is_on_its_way_is_no_fault_but_not_equal_either(verify: Verify) -> None:
+    tenant = new_tenant()
+    rows = remember(tenant)
+    drain()
+    update_memory(rows[0].id, {"agent": "reviewer"})
+    delete_memory(rows[1].id)
+    remember(tenant, 1)
+
+    assert counts(verify(tenant)) == {"memories": 3, "indexed": 1, **EQUAL, "pending": 3}
+    assert verify.exit_code == 1
+
+    drain()
+    assert counts(verify(tenant)) == {"memories": 3, "indexed": 3, **EQUAL}
+
+
+def test_missing_stale_and_orphaned_are_told_apart_and_mended(verify: Verify) -> None:
+    tenant = new_tenant()
+    missing, stale, wrong, deleted, unembedded = remember(tenant, 5)
+    drain()
+    collection = collection_of(tenant)
+    MemoryLog.objects.filter(id=unembedded.id).update(embedding=None)
+    collection.delete(ids=[document_id(row.id, tenant) for row in (missing, unembedded)])
+    MemoryLog.objects.filter(id=stale.id).update(version=7)
+    collection.update(ids=[document_id(wrong.id, tenant)], metadatas=[{"agent": "mallory"}])
+    MemoryLog.objects.filter(id=deleted.id).delete()  # by SQL, so to say: no event tells of it
+
+    answer = verify(tenant, "--repair")
+    assert counts(answer) == {
+        "memories": 4,
+        "indexed": 0,
+        "pending": 0,
+        "missing": 2,
+        "stale": 2,
+        "orphaned": 1,
+    }
+    assert answer["wrong_metadata"] == 1
+    assert answer["repairs"] == 5
+    assert verify.exit_code == 1
+
+    drain()
+    assert counts(verify(tenant)) == {"memories": 4, "indexed": 4, **EQUAL}
+    assert verify.exit_code == 0
+
+
+def test_vectors_that_went_back_while_all_else_stayed_are_noticed_and_mended(
+    verify: Verify, settings: Settings, tmp_path: Path
+) -> None:
+    with own_chroma(tmp_path, settings) as server:
+        tenant = new_tenant()
+        before = remember(tenant)
+        drain()
+        server.stop()
+        [segment] = filter(Path.is_dir, server.folder.iterdir())
+        shutil.copytree(segment, tmp_path / "backup")
+        server.start()
+        after = remember(tenant, 2)
+        drain()
+        server.stop()
+        shutil.rmtree(segment)
+        shutil.copytree(tmp_path / "backup", segment)
+        server.start()
+
+        assert counts(verify(tenant)) == {"memories": 5, "indexed": 5, **EQUAL}
+        answer = verify(tenant, "--vectors", "--repair")
+        assert (answer["stale"], answer["wrong_vector"], answer["repairs"]) == (2, 2, 2)
+        drain()
+
+        assert counts(verify(tenant, "--vectors")) == {"memories": 5, "indexed": 5, **EQUAL}
+        held = collection_of(tenant).get(include=["embeddings"])
+        assert set(held["ids"]) == {document_id(row.id, tenant) for row in [*before, *after]}
+
+
+def test_a_vector_of_something_else_is_noticed_and_mended_by_the_sample() -> None:
+    tenant = new_tenant()
+    rows = remember(tenant)
+    drain()
+    collection = collection_of(tenant)
+    collection.update(ids=[document_id(rows[0].id, tenant)], embeddings=[[0.5] * 768])
+
+    assert verify_next(100)["wrong_vector"] == 1
+    drain()
+
+    assert verify_next(100)["wrong_vector"] == 0
+
+
+def test_a_document_of_another_tenant_is_orphaned_and_removed(verify: Verify) -> None:
+    alice, bob = new_tenant(), new_tenant()
+    remember(alice, 1)
+    [row] = remember(bob, 1)
+    drain()
+    collection_of(alice).add(
+        ids=[document_id(row.id, bob)],
+        embeddings=[[0.5] * 768],
+        metadatas=[{**bob._asdict(), "memory_log_id": row.id}],
+    )
+
+    answer = verify(alice, "--repair")
+    assert (answer["orphaned"], answer["wrong_tenant"]) == (1, 1)
+
+    drain()
+    assert collection_of(alice).count() == 1
+    assert collection_of(bob).count() == 1
+
+
+def test_a_memory_that_no_event_ever_told_of_is_missing(verify: Verify) -> None:
+    tenant = new_tenant()
+    MemoryLog.objects.create(**tenant._asdict(), task="By SQL", agent="psql", content_hash="none")
+
+    assert counts(verify(tenant)) == {"memories": 1, "indexed": 0, **EQUAL, "missing": 1}
+
+
+def test_a_lost_collection_is_all_missing_and_filled_anew_by_repair(verify: Verify) -> None:
+    tenant = new_tenant()
+    remember(tenant)
+    drain()
+    active = generations.of_tenant(tenant).active
+    assert active is not None
+    drop(active.collection)
+
+    assert verify(tenant)["missing"] == 3
+    verify(tenant, "--repair")
+    drain()
+
+    assert counts(verify(tenant)) == {"memories": 3, "indexed": 3, **EQUAL}
+
+
+@pytest.fixture
+def unknown() -> Iterator[str]:
+    """A collection as another installation's would be: named like ours, and not in our database."""
+    for name in names():  # what other tests left
+        drop(name)
+    name = generations.collection_name(new_tenant())
+    get_client().create_collection(name, embedding_function=None)
+    yield name
+    drop(name)
+
+
+def test_an_index_that_came_back_empty_is_filled_for_every_tenant(verify: Verify) -> None:
+    tenants = [new_tenant(), new_tenant()]
+    for tenant in tenants:
+        remember(tenant)
+    drain()
+    for tenant in tenants:
+        drop(collection_of(tenant).name)
+
+    repair.look_for_all()
+    drain()
+
+    for tenant in tenants:
+        assert counts(verify(tenant)) == EQUAL | {"memories": 3, "indexed": 3}
+
+
+def test_a_collection_nobody_knows_of_is_named_and_stays_for_it_may_be_another_installations(
+    unknown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(CommandError, match="--remove-unknown") as error:
+        call_command("verify_index", "--repair", "--json")
+    drain()
+
+    assert error.value.returncode == 1
+    assert json.loads(capsys.readouterr().out)["unknown_collections"] == [unknown]
+    assert names() == [unknown]
+
+
+def test_a_collection_nobody_knows_of_is_removed_where_a_person_says_so(unknown: str) -> None:
+    with pytest.raises(CommandError, match="1 events were published") as error:
+        call_command("verify_index", "--remove-unknown")
+    assert error.value.returncode == 1
+    drain()
+
+    assert names() == []
+    call_command("verify_index")
+
+
+def test_a_sample_goes_round_piece_by_piece() -> None:
+    tenants = [new_tenant(), new_tenant()]
+    for tenant in tenants:
+        remember(tenant, 3)
+    drain()
+
+    sizes = [verify_next(4)["memories"] for _ in range(4)]
+
+    assert sizes[:2] == [4, 2]
+    assert sizes[2:] == [4, 2]
+
+
+def test_the_sample_has_mended_what_it_finds() -> None:
+    tenant = new_tenant()
+    remember(tenant)
+    drain()
+    collection = collection_of(tenant)
+    collection.delete(ids=collection.get(limit=1)["ids"])
+
+    assert verify_next(100)["missing"] == 1
+    drain()
+
+    assert collection.count() == 3
+
+
+def test_the_schedules_are_made_once_and_a_persons_changes_stay() -> None:
+    ensure_schedules()
+    Schedule.objects.filter(name="verify_index").update(minutes=99)
+    ensure_schedules()
+
+    schedules = Schedule.objects.filter(func__in=EVERY)
+    assert schedules.count() == len(EVERY)
+    assert schedules.get(name="verify_index").minutes == 99
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--project-id", "x"],
+        ["--sample", "5", "--user-id", "x"],
+        ["--sample", "0"],
+        ["--remove-unknown", "--user-id", "x"],
+        ["--remove-unknown", "--sample", "5"],
+    ],
+)
+def test_wrong_use_is_said(options: list[str]) -> None:
+    with pytest.raises(CommandError) as error:
+        call_command("verify_index", *options)
+    assert error.value.returncode == 2

@@ -1,0 +1,122 @@
+"""Workers that are killed, and events that kill them."""
+
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+from django_q.models import Success
+from django_q.tasks import async_task
+from pytest_django.fixtures import Settings
+
+from outbox.models import Event, Failure
+from tests.support.clusters import cluster
+from tests.support.outbox_app.models import Effect
+from tests.support.published import expire_leases, publish, publish_all, status_of
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_an_event_that_kills_its_worker_is_dead_after_max_attempts_and_its_neighbours_go_on(
+    tmp_path: Path, settings: Settings
+) -> None:
+    """And nobody waits for a lease to run out."""
+    settings.OUTBOX_MAX_ATTEMPTS = 3
+    with cluster(tmp_path, OUTBOX_MAX_ATTEMPTS="3") as running:
+        (poison,) = publish_all("test.deadly", ["poison"], kill=True)
+        wait_until(lambda: Event.objects.get(id=poison.id).attempts == 1)
+        for attempt in (1, 2, 3):
+            wait_until(lambda attempt=attempt: running.output.count("after death") >= attempt, seconds=60)
+        wait_until(lambda: status_of(poison) == ["dead"], seconds=60)
+
+        assert Failure.objects.filter(event=poison, worker="lost").count() == 3
+        assert Event.objects.get(id=poison.id).attempts == 3
+        after = publish()
+        wait_until(lambda: status_of(after) == ["delivered"])
+
+
+def test_a_batch_that_killed_its_worker_is_delivered_one_by_one(tmp_path: Path, settings: Settings) -> None:
+    settings.OUTBOX_MAX_ATTEMPTS = 2
+    neighbours = publish_all("test.deadly", range(4))
+    (poison,) = publish_all("test.deadly", ["poison"], kill=True)
+    with cluster(tmp_path, OUTBOX_MAX_ATTEMPTS="2") as running:
+        wait_until(lambda: "after death" in running.output, seconds=60)
+        assert not Effect.objects.exists()
+
+        wait_until(lambda: status_of(*neighbours) == ["delivered"] * 4, seconds=60)
+
+        assert set(Effect.objects.values_list("together", flat=True)) == {1}
+        wait_until(lambda: running.output.count("after death") == 2, seconds=60)
+        wait_until(lambda: status_of(poison) == ["dead"], seconds=60)
+
+
+def test_a_worker_that_takes_too_long_is_ended_and_the_reason_recorded(tmp_path: Path) -> None:
+    with cluster(tmp_path, CLUSTER_TIMEOUT_SECONDS="5", OUTBOX_MAX_ATTEMPTS="1") as running:
+        event = publish("test.waited_for", file=str(tmp_path / "never"))
+
+        wait_until(lambda: status_of(event) == ["dead"], seconds=60)
+
+        failure = Failure.objects.get(event=event)
+        assert failure.error == "TimeoutException: Task exceeded maximum timeout value (5 seconds)"
+        assert "in wait" in failure.traceback
+        wait_until(lambda: "after timeout" in running.output, seconds=60)
+
+
+def test_a_relay_that_is_killed_is_replaced_and_nothing_is_lost(tmp_path: Path) -> None:
+    with cluster(tmp_path) as running:
+        relay = running.relay_pid()
+        assert relay
+        os.kill(relay, signal.SIGKILL)
+
+        event = publish()
+
+        wait_until(lambda: status_of(event) == ["delivered"], seconds=60)
+        assert "reincarnated pusher" in running.output
+
+
+def test_who_is_killed_while_waiting_leaves_what_comes_to_others(tmp_path: Path) -> None:
+    """A worker for its next task, and the monitor for its result."""
+    with cluster(tmp_path) as running:
+        before = publish()
+        wait_until(lambda: status_of(before) == ["delivered"], seconds=60)
+        wait_until(lambda: "Processed" in running.output, seconds=60)
+        os.kill(running.pids("ready for work at")[-1], signal.SIGKILL)
+        os.kill(running.pids("monitoring at")[-1], signal.SIGKILL)
+
+        after, task = publish(), async_task("operator.add", 2, 3)
+
+        wait_until(lambda: status_of(after) == ["delivered"], seconds=60)
+        wait_until(lambda: Success.objects.filter(id=task).exists(), seconds=60)
+        assert Success.objects.get(id=task).result == 5
+        running.ask_to_stop()
+        assert running.wait_for_end() == 0
+
+
+def test_a_cluster_that_lost_its_machine_leaves_its_events_to_another(tmp_path: Path) -> None:
+    with cluster(tmp_path) as lost:
+        in_hand = publish("test.waited_for", file=str(tmp_path / "go on"))
+        wait_until(lambda: Effect.objects.exists())
+        lost.kill()
+    (tmp_path / "go on").touch()
+    expire_leases()
+    with cluster(tmp_path):
+        wait_until(lambda: status_of(in_hand) == ["delivered"], seconds=60)
+    assert Event.objects.get().attempts == 2
+
+
+@pytest.mark.parametrize("killed", ["the sentinel", "the main process"])
+def test_none_of_a_cluster_outlives_who_looks_after_it(tmp_path: Path, killed: str) -> None:
+    with cluster(tmp_path) as running:
+        processes = running.processes()
+        (sentinel,) = psutil.Process(running.process.pid).children()
+        os.kill(sentinel.pid if killed == "the sentinel" else running.process.pid, signal.SIGKILL)
+
+        wait_until(lambda: not any(is_alive(process) for process in processes), seconds=60)
+        # For who starts again what failed.
+        assert running.wait_for_end() != 0
+
+
+def is_alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE

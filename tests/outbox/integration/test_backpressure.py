@@ -1,0 +1,130 @@
+"""Backpressure: refusing while too much waits."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+import outbox
+from outbox.models import Event, Status
+from outbox.publishing import backpressure
+from outbox.testing import handled
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered() -> Iterator[None]:
+    backpressure.forget()
+    yield
+    backpressure.forget()
+
+
+def publish(count: int, *, priority: int = outbox.INTERACTIVE) -> None:
+    with handled("order.placed", by=lambda event: None), transaction.atomic():
+        outbox.publish_many(
+            outbox.NewEvent(
+                type="order.placed", aggregatetype="order", aggregateid=n, payload={}, priority=priority
+            )
+            for n in range(count)
+        )
+
+
+def refusal() -> outbox.BacklogTooDeep:
+    backpressure.forget()
+    with pytest.raises(outbox.BacklogTooDeep) as refused:
+        backpressure.refuse_if_too_deep()
+    return refused.value
+
+
+def test_as_many_as_may_wait_are_no_reason(settings: Any) -> None:
+    settings.OUTBOX_MAX_BACKLOG = 10
+    publish(10)
+
+    backpressure.refuse_if_too_deep()
+
+
+def test_one_more_is(settings: Any) -> None:
+    settings.OUTBOX_MAX_BACKLOG = 10
+    publish(11)
+
+    assert str(refusal()) == "11 events wait to be delivered, more than 10."
+
+
+def test_delivered_and_dead_ones_do_not_wait(settings: Any) -> None:
+    settings.OUTBOX_MAX_BACKLOG = 10
+    publish(30)
+    ids = list(Event.objects.values_list("id", flat=True))
+    Event.objects.filter(id__in=ids[:10]).update(status=Status.DELIVERED)
+    Event.objects.filter(id__in=ids[10:20]).update(status=Status.DEAD)
+
+    backpressure.refuse_if_too_deep()
+
+
+def test_bulk_work_makes_bulk_work_wait_and_nothing_urgent(settings: Any) -> None:
+    settings.OUTBOX_MAX_BACKLOG = 10
+    publish(8)
+    publish(20, priority=outbox.BULK)
+
+    backpressure.refuse_if_too_deep()
+    with pytest.raises(outbox.BacklogTooDeep, match="more than 10"):
+        backpressure.refuse_if_too_deep(outbox.BULK)
+
+
+def test_too_much_that_is_urgent_makes_everything_wait(settings: Any) -> None:
+    settings.OUTBOX_MAX_BACKLOG = 10
+    publish(11)
+    publish(5, priority=outbox.BULK)
+
+    assert refusal().retry_after == backpressure.LONGEST
+    with pytest.raises(outbox.BacklogTooDeep, match="16 events"):
+        backpressure.refuse_if_too_deep(outbox.BULK)
+
+
+def test_zero_lets_any_number_wait(settings: Any) -> None:
+    settings.OUTBOX_MAX_BACKLOG = 0
+    publish(5)
+
+    backpressure.refuse_if_too_deep()
+
+
+def test_how_long_to_stay_away_is_told_by_how_fast_events_drain(settings: Any) -> None:
+    settings.OUTBOX_MAX_BACKLOG = 100
+    publish(250)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE outbox_event SET status = 'delivered', delivered_at = now(), attempts = 1 "
+            "WHERE id IN (SELECT id FROM outbox_event ORDER BY id LIMIT 50)"
+        )
+
+    # 100 too many and 5 to make room, at 50 in 10 seconds
+    assert refusal().retry_after == 21
+
+
+def test_where_nothing_drains_it_is_long(settings: Any) -> None:
+    settings.OUTBOX_MAX_BACKLOG = 1
+    publish(2)
+
+    assert refusal().retry_after == backpressure.LONGEST
+
+
+def test_the_table_is_looked_at_now_and_then_only(
+    settings: Any, django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backpressure, "SECONDS", 1000.0)
+    settings.OUTBOX_MAX_BACKLOG = 10
+    with django_assert_num_queries(1):
+        for _ in range(100):
+            backpressure.refuse_if_too_deep()
+
+
+def test_it_looks_no_further_into_the_backlog_than_it_must(settings: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET enable_seqscan TO off")
+        cursor.execute("EXPLAIN " + backpressure.DEPTH, {"limit": 10})
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+        cursor.execute("RESET enable_seqscan")
+
+    assert "Limit" in plan
+    assert "outbox_event_open" in plan

@@ -1,0 +1,280 @@
+"""The relay, as django-q2's pusher uses it: dequeue() in a loop."""
+
+import pickle
+
+import pytest
+from django.db import connection
+from django_q.conf import Conf as ClusterConf
+from django_q.models import OrmQ
+from django_q.signals import post_execute_in_worker
+from django_q.tasks import async_task
+from pytest_django.fixtures import Settings
+
+from outbox import registry
+from outbox.cluster import task_owners
+from outbox.delivery import outcomes
+from outbox.models import Event, Relay
+from outbox.queue import ordering
+from outbox.relay import tasks as packing
+from outbox.relay.broker import OutboxBroker, Task
+from tests.support.circuits import end_pause, open_oven
+from tests.support.handed_out import events_in, packages, run, until_handed_out
+from tests.support.outbox_app.models import Effect
+from tests.support.published import (
+    NOTED,
+    TOGETHER,
+    claim_all,
+    expire_leases,
+    let_due,
+    publish,
+    publish_all,
+    status_of,
+)
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_what_is_handed_out_delivers_and_needs_no_acknowledgement(broker: OutboxBroker) -> None:
+    event = publish()
+
+    tasks = broker.dequeue()
+
+    assert [acknowledgement for acknowledgement, _ in tasks] == [None]
+    (package,) = packages(tasks)
+    assert (package["name"], package["save"]) == (f"test.noted #{event.id}", False)
+    run(tasks)
+    assert status_of(event) == ["delivered"]
+
+
+def test_events_are_shared_out_among_the_workers(
+    broker: OutboxBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ClusterConf, "WORKERS", 2)
+    events = publish_all(NOTED, range(5))
+
+    tasks = broker.dequeue()
+
+    assert events_in(tasks) == [[e.id for e in events[:3]], [e.id for e in events[3:]]]
+    assert packages(tasks)[0]["name"] == f"test.noted #{events[0].id} and 2 more"
+
+
+def test_few_events_that_are_handled_together_stay_together(
+    broker: OutboxBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ClusterConf, "WORKERS", 2)
+    single = publish_all(NOTED, ["a", "b"])
+    few = publish_all(TOGETHER, range(packing.TOGETHER))
+
+    assert events_in(broker.dequeue()) == [[e.id for e in few], [single[0].id], [single[1].id]]
+
+    many = publish_all(TOGETHER, range(1000, 1002 + 2 * packing.TOGETHER))
+    half = len(many) // 2
+    assert events_in(until_handed_out(broker)) == [[e.id for e in many[:half]], [e.id for e in many[half:]]]
+
+
+def test_no_task_has_more_events_than_a_batch_and_the_rest_comes_at_once(
+    broker: OutboxBroker, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ClusterConf, "WORKERS", 2)
+    settings.OUTBOX_BATCH_SIZE = 2
+    settings.OUTBOX_POLL_SECONDS = 1000.0
+    events = publish_all(NOTED, range(9))
+
+    handed_out = [ids for _ in range(3) for ids in events_in(broker.dequeue())]
+
+    assert handed_out == [[e.id for e in events[n : n + 2]] for n in (0, 2, 4, 6)] + [[events[8].id]]
+
+
+def test_what_failed_before_goes_alone_and_the_rest_comes_at_once(
+    broker: OutboxBroker, settings: Settings
+) -> None:
+    settings.OUTBOX_RETRY_BATCH_SIZE = 2
+    settings.OUTBOX_POLL_SECONDS = 1000.0
+    events = publish_all(TOGETHER, range(3))
+    outcomes.failed(claim_all(TOGETHER).token, [event.id for event in events], ValueError("no"))
+    let_due()
+
+    assert events_in(broker.dequeue()) == [[events[0].id], [events[1].id]]
+    assert events_in(broker.dequeue()) == [[events[2].id]]
+
+
+def test_types_that_nobody_handles_here_are_left_alone(broker: OutboxBroker) -> None:
+    event = publish()
+    mine = registry.put(NOTED, None)
+    try:
+        assert broker.dequeue() == []
+    finally:
+        registry.put(NOTED, mine)
+    assert status_of(event) == ["pending"]
+
+
+def test_it_gives_a_sign_of_life(warm: OutboxBroker) -> None:
+    warm.beat()
+
+    relay = Relay.objects.get()
+    assert (relay.id, relay.wakeup) == (warm.id, "listen")
+    assert str(relay) == f"{relay.host}:{relay.pid}"
+
+
+@pytest.fixture
+def _long_backoff(settings: Settings) -> None:
+    settings.OUTBOX_BACKOFF_BASE_SECONDS = settings.OUTBOX_BACKOFF_CAP_SECONDS = 1e7
+
+
+@pytest.mark.usefixtures("_long_backoff")
+def test_it_frees_what_lost_workers_held(broker: OutboxBroker) -> None:
+    event = publish()
+    claim_all()
+    expire_leases()
+
+    assert broker.dequeue() == []
+    assert status_of(event) == ["pending"]
+
+
+@pytest.mark.usefixtures("_long_backoff")
+def test_it_frees_what_a_worker_was_killed_with(
+    broker: OutboxBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event, other = publish(), publish()
+    claimed = claim_all()
+    monkeypatch.setattr(task_owners, "abandoned", lambda: [task_owners.Assigned(claimed.token, [event.id])])
+
+    assert broker.dequeue() == []
+    assert status_of(event, other) == ["pending", "claimed"]
+
+
+def test_it_sets_aside_what_jams_the_way(broker: OutboxBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ordering, "WORTHWHILE", 5)
+    publish_all(NOTED, ["one"] * 10)
+
+    broker.dequeue()
+
+    assert Event.objects.filter(parked_until__isnull=False).count() == 9
+
+
+# --- Ordinary tasks of django-q2 ----------------------------------------------------------------------
+
+
+def test_ordinary_tasks_come_along_one_after_the_other_without_waiting(
+    warm: OutboxBroker, settings: Settings
+) -> None:
+    settings.OUTBOX_POLL_SECONDS = 1000.0
+    for number in range(3):
+        async_task("operator.neg", number)
+
+    tasks: list[Task] = []
+    while len(tasks) < 3:
+        tasks += warm.dequeue()
+
+    assert [package["args"] for package in packages(tasks)] == [(0,), (1,), (2,)]
+    for acknowledgement, _ in tasks:
+        warm.acknowledge(acknowledgement)
+    assert not OrmQ.objects.exists()
+
+
+def test_ordinary_tasks_without_end_hold_back_no_event(warm: OutboxBroker, settings: Settings) -> None:
+    settings.OUTBOX_POLL_SECONDS = 1000.0
+    async_task("operator.neg", 1)
+    wait_until(warm.dequeue)
+    event = publish()
+
+    def one_more() -> list[Task]:
+        async_task("operator.neg", 1)
+        return [task for task in warm.dequeue() if task[0] is None]
+
+    assert events_in(wait_until(one_more)) == [[event.id]]
+
+
+def test_a_task_that_another_cluster_took_first_is_nothing(
+    warm: OutboxBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """django-q2's own dequeue() answers None then."""
+    from django_q.brokers.orm import ORM
+
+    async_task("operator.neg", 1)
+    monkeypatch.setattr(ORM, "dequeue", lambda self: None)
+
+    assert warm.dequeue() == []
+
+
+# --- The database going away --------------------------------------------------------------------------
+
+
+def _cut_connections() -> None:
+    other = connection.copy()
+    with other.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        )
+    other.close()
+
+
+def test_a_database_that_went_away_is_waited_for(warm: OutboxBroker) -> None:
+    event = publish()
+    _cut_connections()
+
+    assert events_in(until_handed_out(warm)) == [[event.id]]
+    wait_until(lambda: warm.dequeue() or warm.listener.hears)
+
+
+def test_where_it_answers_with_an_error_it_is_asked_again(broker: OutboxBroker) -> None:
+    event = publish()
+    _execute("ALTER TABLE django_q_ormq RENAME TO gone")
+    try:
+        assert broker.dequeue() == []
+    finally:
+        _execute("ALTER TABLE gone RENAME TO django_q_ormq")
+
+    assert events_in(until_handed_out(broker)) == [[event.id]]
+
+
+def test_what_was_claimed_before_it_went_away_is_handed_out(broker: OutboxBroker) -> None:
+    event = publish("test.baked")
+    open_oven()
+    end_pause()
+    _execute("ALTER TABLE django_q_ormq RENAME TO gone")
+    try:
+        assert events_in(until_handed_out(broker)) == [[event.id]]
+    finally:
+        _execute("ALTER TABLE gone RENAME TO django_q_ormq")
+
+
+def _execute(statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+# --- What django-q2 asks of a broker ------------------------------------------------------------------
+
+
+def test_a_copy_in_another_process_has_a_connection_of_its_own(warm: OutboxBroker) -> None:
+    copy = pickle.loads(pickle.dumps(warm))
+
+    assert copy.list_key == warm.list_key
+    assert not copy.listener.hears
+    assert warm.listener.hears
+
+
+def test_it_says_what_it_is_and_whether_the_database_answers(broker: OutboxBroker) -> None:
+    assert broker.ping()
+    assert broker.info() == "Outbox (PostgreSQL)"
+
+
+def test_a_worker_runs_what_the_package_names(broker: OutboxBroker) -> None:
+    """As django-q2 does it, with the time limit and all."""
+    event = publish()
+    run(broker.dequeue())
+
+    assert Effect.objects.get().event == event.id
+
+
+def test_the_events_of_a_task_that_succeeded_go_no_further_with_its_result(broker: OutboxBroker) -> None:
+    """They are kept with one that failed, for who looks at it."""
+    publish()
+    [package] = packages(broker.dequeue())
+    for success, kept in ((False, package["args"]), (True, ())):
+        task = {**package, "success": success}
+        post_execute_in_worker.send(sender="django_q", func=package["func"], task=task)
+        assert task["args"] == kept

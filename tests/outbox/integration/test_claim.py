@@ -1,0 +1,296 @@
+"""Taking events for a worker: in order, one at a time per aggregate, nobody twice."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from itertools import pairwise
+from threading import Event as Flag
+from uuid import uuid4
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+from pytest_django.fixtures import Settings
+
+import outbox
+from outbox.delivery import outcomes
+from outbox.models import Event, Failure
+from outbox.queue import claim as claiming
+from outbox.queue.claim import ID, Claim, claim, expire_all_leases, expire_lease, reclaim_expired
+from tests.support.published import (
+    NOTED,
+    TOGETHER,
+    claim_all,
+    expire_leases,
+    free_what_lost_workers_held,
+    ids,
+    let_due,
+    publish,
+    publish_all,
+    status_of,
+)
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_a_claim_counts_the_attempt_and_holds_a_lease_by_the_databases_clock() -> None:
+    event = publish(total=12)
+
+    claimed = claim_all()
+
+    assert [(e.id, e.payload, e.attempts) for e in claimed.events] == [(event.id, {"total": 12}, 1)]
+    event.refresh_from_db()
+    assert (event.status, event.attempts, event.claim_token) == ("claimed", 1, claimed.token)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT lease_expires_at - clock_timestamp() FROM outbox_event")
+        (left,) = cursor.fetchone()
+    assert timedelta(seconds=200) < left <= timedelta(seconds=300)
+
+
+def test_what_is_claimed_is_not_claimed_again() -> None:
+    publish()
+    claim_all()
+
+    assert claim_all().events == []
+
+
+def test_interactive_events_go_before_bulk_and_the_older_first() -> None:
+    bulk = publish_all(NOTED, ["a", "b"], priority=outbox.BULK)
+    interactive = publish_all(TOGETHER, ["c", "d"])
+
+    first = claim([NOTED, TOGETHER], batch=3, retries=0)
+
+    assert ids(first) == [interactive[0].id, interactive[1].id, bulk[0].id]
+
+
+def test_of_bulk_each_type_gets_its_share_and_what_is_urgent_goes_by_its_age() -> None:
+    publish_all(NOTED, range(10), priority=outbox.BULK)
+    publish_all(TOGETHER, range(10, 14), priority=outbox.BULK)
+    first = publish_all(NOTED, range(14, 17))
+    publish_all(TOGETHER, range(17, 20))
+
+    urgent = claim([NOTED, TOGETHER], batch=3, retries=0)
+    claim([NOTED, TOGETHER], batch=3, retries=0)
+    bulk = claim([NOTED, TOGETHER], batch=6, retries=0)
+
+    assert ids(urgent) == [event.id for event in first]
+    assert Counter(event.type for event in bulk.events) == {NOTED: 3, TOGETHER: 3}
+
+
+def test_an_event_waits_for_the_earlier_ones_of_its_aggregate() -> None:
+    first, second = publish(id=1), publish(id=1)
+    other = publish(id=2)
+
+    claimed = claim_all()
+    assert ids(claimed) == [first.id, other.id]
+    assert claim_all().events == []
+
+    outcomes.delivered(claimed.token, [first.id])
+    assert ids(claim_all()) == [second.id]
+
+
+def test_also_while_the_earlier_one_waits_for_its_retry() -> None:
+    first, second = publish(id=1), publish(id=1)
+    outcomes.failed(claim_all().token, [first.id], ValueError("no"))
+    Event.objects.filter(id=first.id).update(available_at=timezone.now() + timedelta(minutes=5))
+
+    assert claim_all().events == []
+
+    let_due()
+    again = claim_all()
+    assert ids(again) == [first.id]
+    outcomes.delivered(again.token, [first.id])
+    assert ids(claim_all()) == [second.id]
+
+
+def test_a_dead_event_lets_the_next_one_go() -> None:
+    first, second = publish(id=1), publish(id=1)
+    outcomes.failed(claim_all().token, [first.id], ValueError("no"), final=True)
+
+    assert status_of(first) == ["dead"]
+    assert ids(claim_all()) == [second.id]
+
+
+def test_a_dead_letter_that_comes_back_waits_for_the_one_in_hand() -> None:
+    first, second = publish(id=1), publish(id=1)
+    outcomes.failed(claim_all().token, [first.id], ValueError("no"), final=True)
+    in_hand = claim_all()
+    Event.objects.filter(id=first.id).update(status="pending", attempts=0)
+
+    assert claim_all().events == []
+
+    outcomes.delivered(in_hand.token, [second.id])
+    let_due()
+    assert ids(claim_all()) == [first.id]
+
+
+@pytest.mark.parametrize("tries", [1, 3])
+def test_of_two_clusters_that_take_the_same_aggregate_at_once_one_gets_nothing_of_it(
+    monkeypatch: pytest.MonkeyPatch, tries: int
+) -> None:
+    """An event published earlier that commits later is not seen by who claims meanwhile: the index has the say. What
+    else this one would have claimed with it, it gets at its next try."""
+    monkeypatch.setattr(claiming, "TRIES", tries)
+    first, second = publish(id=1), publish(id=1)
+    Event.objects.filter(id=first.id).update(status="dead")
+    has_claimed, may_commit = Flag(), Flag()
+
+    def other_cluster() -> list[int]:
+        try:
+            with transaction.atomic():
+                claimed = claim_all()
+                has_claimed.set()
+                may_commit.wait(60)
+            return ids(claimed)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(other_cluster)
+        assert has_claimed.wait(60)
+        Event.objects.filter(id=first.id).update(status="pending")
+        apart = publish(id=2)
+        mine = ThreadPoolExecutor(1).submit(_claim_and_close)
+        _wait_for_a_blocked_backend()
+        may_commit.set()
+        assert other.result() == [second.id]
+        assert ids(mine.result()) == [apart.id][: tries - 1]
+    assert status_of(first, second) == ["pending", "claimed"]
+
+
+def _claim_and_close() -> Claim:
+    try:
+        return claim_all()
+    finally:
+        connection.close()
+
+
+def _wait_for_a_blocked_backend() -> None:
+    def blocked() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            return bool(cursor.fetchone()[0])
+
+    wait_until(blocked)
+
+
+def test_types_that_are_not_asked_for_are_left_alone() -> None:
+    publish("test.baked")
+
+    assert claim_all(NOTED).events == []
+    assert claim([], batch=10, retries=10).events == []
+
+
+def test_a_claim_may_be_of_what_is_new_and_of_what_failed() -> None:
+    failed, old = publish(), publish()
+    outcomes.failed(claim([NOTED], batch=1, retries=0).token, [failed.id], ValueError())
+    let_due()
+    new = [publish(), publish()]
+    since = Event.objects.get(id=new[0].id).available_at.timestamp()
+
+    assert ids(claim([NOTED], batch=9, retries=9, since=since)) == [failed.id, *(event.id for event in new)]
+    assert ids(claim([NOTED], batch=9, retries=9)) == [old.id]
+
+
+def test_what_is_meant_for_later_waits() -> None:
+    event = publish()
+    Event.objects.update(available_at=timezone.now() + timedelta(hours=1))
+    assert claim_all().events == []
+
+    Event.objects.update(available_at=timezone.now() - timedelta(seconds=1))
+    assert ids(claim_all()) == [event.id]
+
+
+def test_a_claim_takes_so_many_fresh_and_so_many_that_failed() -> None:
+    failed = publish_all(NOTED, range(5))
+    outcomes.failed(claim_all().token, [event.id for event in failed], ValueError("no"))
+    let_due()
+    fresh = publish_all(NOTED, range(10, 15))
+
+    claimed = claim([NOTED], batch=3, retries=2)
+
+    assert [row[ID] for row in claimed.fresh] == [event.id for event in fresh[:3]]
+    assert [row[ID] for row in claimed.again] == [event.id for event in failed[:2]]
+
+
+def test_an_event_whose_lease_ran_out_is_claimable_again_and_that_is_on_record() -> None:
+    event = publish()
+    claim_all()
+    assert reclaim_expired() == 0
+
+    expire_leases()
+
+    assert reclaim_expired() == 1
+    failure = Failure.objects.get(event=event)
+    assert (failure.attempt, failure.worker) == (1, "lost")
+    assert failure.error.startswith("The lease ran out")
+    let_due()
+    assert [e.attempts for e in claim_all().events] == [2]
+
+
+def test_an_event_that_is_lost_with_its_worker_time_and_again_is_dead(settings: Settings) -> None:
+    settings.OUTBOX_MAX_ATTEMPTS = 3
+    lost, behind = publish(id=1), publish(id=1)
+
+    for _ in range(3):
+        assert ids(claim_all()) == [lost.id]
+        free_what_lost_workers_held()
+
+    assert status_of(lost) == ["dead"]
+    assert Failure.objects.filter(event=lost).count() == 3
+    assert ids(claim_all()) == [behind.id]
+
+
+def test_all_leases_can_be_ended_where_it_is_known_that_no_worker_lives() -> None:
+    event = publish()
+    claim_all()
+
+    assert expire_all_leases() == 1
+    assert reclaim_expired() == 1
+    let_due()
+    assert ids(claim_all()) == [event.id]
+
+
+def test_a_lease_is_ended_by_who_knows_the_token_and_the_event_waits_for_its_backoff(
+    settings: Settings,
+) -> None:
+    settings.OUTBOX_BACKOFF_BASE_SECONDS = settings.OUTBOX_BACKOFF_CAP_SECONDS = 1000.0
+    lost, alive = publish(), publish()
+    claimed = claim_all()
+
+    assert expire_lease(uuid4(), [lost.id]) == 0
+    assert expire_lease(claimed.token, [lost.id]) == 1
+    assert reclaim_expired() == 1
+
+    assert status_of(lost, alive) == ["pending", "claimed"]
+    waits = Event.objects.get(id=lost.id).available_at - Event.objects.get(id=lost.id).created_at
+    assert timedelta(0) < waits < timedelta(seconds=1100)
+
+
+def test_two_relays_at_once_never_hand_out_an_event_twice_nor_two_of_an_aggregate() -> None:
+    aggregates, depth = 200, 10
+    for _ in range(depth):
+        publish_all(NOTED, range(aggregates))
+    delivered: list[tuple[str, int]] = []
+
+    def relay() -> None:
+        try:
+            while len(delivered) < aggregates * depth:
+                claimed = claim([NOTED], batch=30, retries=5)
+                delivered.extend((event.aggregateid, event.id) for event in claimed.events)
+                outcomes.delivered(claimed.token, ids(claimed))
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(3) as pool:
+        for running in [pool.submit(relay) for _ in range(3)]:
+            running.result(timeout=100)
+
+    assert len({id for _, id in delivered}) == len(delivered) == aggregates * depth
+    for aggregate in map(str, range(aggregates)):
+        in_order = [id for of, id in delivered if of == aggregate]
+        assert all(earlier < later for earlier, later in pairwise(in_order))

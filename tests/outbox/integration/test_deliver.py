@@ -1,0 +1,387 @@
+"""What a worker does with a claim: how events succeed, fail, wait and are given back."""
+
+import multiprocessing
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection, transaction
+from django_q.conf import Conf as ClusterConf
+from django_q.exceptions import TimeoutException
+from pytest_django.fixtures import Settings
+
+import outbox
+from outbox import ClaimedEvent, registry
+from outbox.cluster import shutdown
+from outbox.delivery import db_retry
+from outbox.delivery import deliver as delivery
+from outbox.delivery.deliver import deliver
+from outbox.models import Circuit, Event, Failure
+from outbox.publishing import headers
+from outbox.queue import circuits
+from outbox.queue.claim import ID, claim, reclaim_expired
+from outbox.testing import drain, handled
+from tests.support.outbox_app.models import Effect
+from tests.support.published import (
+    NOTED,
+    TOGETHER,
+    claim_all,
+    expire_leases,
+    let_due,
+    publish,
+    publish_all,
+    status_of,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Seen = list[list[str]]
+
+
+def deliver_all(*types: str, **options: Any) -> None:
+    claimed = claim_all(*types)
+    deliver(claimed.token, claimed.events, **options)
+
+
+def raising(error: BaseException, *bad: str, seen: Seen | None = None) -> Callable[[Any], None]:
+    """A handler that raises when one of these aggregates is among its events; without any, always."""
+
+    def handle(events: ClaimedEvent | Sequence[ClaimedEvent]) -> None:
+        together = [events] if isinstance(events, ClaimedEvent) else list(events)
+        names = [event.aggregateid for event in together]
+        if seen is not None:
+            seen.append(names)
+        if not bad or set(bad) & set(names):
+            raise error
+
+    return handle
+
+
+def test_events_reach_their_handlers_and_are_delivered() -> None:
+    one, other = publish(NOTED), publish(TOGETHER)
+
+    deliver_all(NOTED, TOGETHER)
+
+    assert status_of(one, other) == ["delivered", "delivered"]
+    assert {effect.event for effect in Effect.objects.all()} == {one.id, other.id}
+
+
+def test_a_handler_of_batches_gets_all_at_once_and_any_other_one_by_one() -> None:
+    publish_all(NOTED, range(3))
+    publish_all(TOGETHER, range(3, 6))
+
+    deliver_all(NOTED, TOGETHER)
+
+    assert sorted(Effect.objects.values_list("together", flat=True)) == [1, 1, 1, 3, 3, 3]
+
+
+def test_a_batch_that_raises_is_retried_one_by_one_and_only_the_bad_one_fails() -> None:
+    seen: Seen = []
+    with handled(TOGETHER, by=raising(ValueError("rotten"), "b", seen=seen), batch=True):
+        a, b, c = publish_all(TOGETHER, "abc")
+        deliver_all(TOGETHER)
+
+    assert seen == [["a", "b", "c"], ["a"], ["b"], ["c"]]
+    assert status_of(a, b, c) == ["delivered", "pending", "delivered"]
+    assert [failure.event_id for failure in Failure.objects.all()] == [b.id]
+
+
+def test_an_error_counts_and_is_tried_again() -> None:
+    event = publish()
+    with handled(NOTED, by=raising(ValueError("no"))):
+        deliver_all()
+
+    event.refresh_from_db()
+    assert (event.status, event.attempts, event.last_error) == ("pending", 1, "ValueError: no")
+
+
+def test_what_is_rejected_is_dead_at_once_with_the_reason() -> None:
+    with handled(TOGETHER, by=raising(outbox.Reject("it has no body"), "b"), batch=True):
+        a, b = publish_all(TOGETHER, "ab")
+        deliver_all(TOGETHER)
+
+    assert status_of(a, b) == ["delivered", "dead"]
+    assert Failure.objects.get().error == "Reject: it has no body"
+
+
+def test_a_worker_that_runs_out_of_time_records_that_before_it_ends() -> None:
+    """django-q2 raises a SystemExit in the handler."""
+    timeout = TimeoutException("Task exceeded maximum timeout value (60 seconds)")
+    with handled(NOTED, by=raising(timeout, "b")):
+        a, b, c = publish_all(NOTED, "abc")
+        with pytest.raises(TimeoutException):
+            deliver_all()
+
+    assert status_of(a, b, c) == ["delivered", "pending", "pending"]
+    assert Failure.objects.get().error == "TimeoutException: Task exceeded maximum timeout value (60 seconds)"
+    assert [Event.objects.get(id=event.id).attempts for event in (a, b, c)] == [1, 1, 0]
+
+
+def test_a_batch_that_runs_out_of_time_goes_alone_next_time() -> None:
+    with handled(TOGETHER, by=raising(TimeoutException("too long")), batch=True):
+        events = publish_all(TOGETHER, "ab")
+        with pytest.raises(TimeoutException):
+            deliver_all(TOGETHER)
+
+    let_due()
+    claimed = claim_all(TOGETHER)
+    assert claimed.fresh == []
+    assert [row[ID] for row in claimed.again] == [event.id for event in events]
+
+
+def test_an_unavailable_dependency_counts_nothing_and_is_left_alone() -> None:
+    seen: Seen = []
+    away = outbox.Unavailable("oven", "cold", retry_after=30)
+    with handled("test.baked", by=raising(away, "b", seen=seen), needs=["oven"]):
+        a, b, c = publish_all("test.baked", "abc")
+        deliver_all("test.baked")
+
+        assert seen == [["a"], ["b"]]
+        assert status_of(a, b, c) == ["delivered", "pending", "pending"]
+        assert [Event.objects.get(id=event.id).attempts for event in (b, c)] == [0, 0]
+        assert not Failure.objects.exists()
+        assert circuits.snapshot().paused == {"oven"}
+        assert claim_all("test.baked", "test.toasted").events == []
+
+
+def test_other_types_in_hand_go_on_and_those_that_need_it_too_are_given_back() -> None:
+    with handled("test.baked", by=raising(outbox.Unavailable("oven")), needs=["oven"]):
+        baked, toasted, noted = publish("test.baked"), publish("test.toasted"), publish(NOTED)
+        deliver_all("test.baked", "test.toasted", NOTED)
+
+    assert status_of(baked, toasted, noted) == ["pending", "pending", "delivered"]
+    assert [effect.event for effect in Effect.objects.all()] == [noted.id]
+
+
+def test_a_dependency_that_the_handler_did_not_declare_pauses_its_type_too() -> None:
+    with handled(NOTED, by=raising(outbox.Unavailable("moon"))):
+        publish()
+        deliver_all()
+
+    assert Circuit.objects.get().types == [NOTED]
+    assert claim_all().events == []
+
+
+def test_events_of_a_type_that_has_no_handler_here_are_left_to_others() -> None:
+    event = publish()
+    claimed = claim_all()
+    mine = registry.put(NOTED, None)
+    try:
+        deliver(claimed.token, claimed.events)
+    finally:
+        registry.put(NOTED, mine)
+
+    event.refresh_from_db()
+    assert (event.status, event.attempts) == ("pending", 0)
+
+
+def test_the_handler_publishes_with_the_headers_of_its_event() -> None:
+    seen: list[Any] = []
+    with handled(NOTED, by=lambda event: seen.append(dict(headers.current()))):
+        with headers.bound({"traceparent": "t1"}):
+            publish()
+        deliver_all()
+
+    assert seen == [{"traceparent": "t1"}]
+    assert headers.current() == {}
+
+
+def test_a_delivery_that_lost_its_lease_changes_nothing_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    event = publish()
+    claimed = claim_all()
+    expire_leases()
+    reclaim_expired()
+    before = Event.objects.values().get()
+
+    deliver(claimed.token, claimed.events)
+
+    assert Event.objects.values().get() == before
+    assert "1 of 1 events were no longer ours" in caplog.text
+    assert status_of(event) == ["pending"]
+
+
+@pytest.fixture
+def stop(monkeypatch: pytest.MonkeyPatch) -> Any:
+    event = multiprocessing.Event()
+    monkeypatch.setattr(shutdown, "_stop", event)
+    return event
+
+
+def test_when_the_cluster_stops_what_is_in_hand_is_finished_and_the_rest_given_back(stop: Any) -> None:
+    with handled(NOTED, by=lambda event: stop.set()):
+        first, second = publish_all(NOTED, "ab")
+        deliver_all()
+
+    assert status_of(first, second) == ["delivered", "pending"]
+    assert Event.objects.get(id=second.id).attempts == 0
+
+
+def test_what_waited_too_long_for_a_worker_is_given_back_while_the_lease_holds() -> None:
+    event = publish()
+
+    deliver_all(begin_before=time.monotonic() - 1)
+
+    event.refresh_from_db()
+    assert (event.status, event.attempts) == ("pending", 0)
+    assert not Effect.objects.exists()
+
+
+def test_a_slow_event_does_not_take_the_time_of_those_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ClusterConf, "TIMEOUT", 3000)
+    now = time.monotonic
+
+    def slow(event: ClaimedEvent) -> None:
+        monkeypatch.setattr(time, "monotonic", lambda: now() + 1001)
+
+    with handled(NOTED, by=slow):
+        first, second = publish_all(NOTED, "ab")
+        deliver_all()
+
+    assert status_of(first, second) == ["delivered", "pending"]
+
+
+def test_without_a_time_limit_all_are_delivered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ClusterConf, "TIMEOUT", None)
+    events = publish_all(NOTED, "ab")
+
+    deliver_all()
+
+    assert status_of(*events) == ["delivered", "delivered"]
+
+
+def test_successes_are_not_kept_waiting_for_slow_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "SETTLE_SECONDS", 0.0)
+    seen: list[list[str]] = []
+    with handled(NOTED, by=lambda _: seen.append(status_of(*events))):
+        events = publish_all(NOTED, "ab")
+        deliver_all()
+
+    assert seen == [["claimed", "claimed"], ["delivered", "claimed"]]
+
+
+# --- Probes -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def open_oven() -> Event:
+    event = publish("test.baked")
+    circuits.open_circuit(outbox.Unavailable("oven", "cold"))
+    return event
+
+
+def probe(by: Callable[[Any], Any]) -> None:
+    Circuit.objects.update(open_until="2000-01-01T00:00Z")
+    assert [dependency for dependency, _ in circuits.acquire_probes()] == ["oven"]
+    with handled("test.baked", by=by, needs=["oven"]):
+        claimed = claim(["test.baked"], batch=1, retries=1, probing="oven")
+        deliver(claimed.token, claimed.events, probing="oven")
+
+
+def test_a_probe_that_succeeds_closes_the_circuit(open_oven: Event) -> None:
+    probe(by=lambda event: None)
+
+    assert circuits.snapshot() == circuits.Snapshot(frozenset(), frozenset())
+    assert status_of(open_oven) == ["delivered"]
+
+
+def test_a_probe_that_finds_it_away_opens_it_for_longer(open_oven: Event, settings: Settings) -> None:
+    settings.OUTBOX_CIRCUIT_BASE_SECONDS = 100.0
+    probe(by=raising(outbox.Unavailable("oven", "still cold")))
+
+    circuit = Circuit.objects.get()
+    assert (circuit.failures, circuit.reason) == (2, "still cold")
+    assert circuits.snapshot().paused == {"oven"}
+    assert status_of(open_oven) == ["pending"]
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), outbox.Reject("never"), outbox.Unavailable("moon")])
+def test_a_probe_that_fails_otherwise_met_a_dependency_that_answers(
+    open_oven: Event, error: Exception
+) -> None:
+    probe(by=raising(error))
+
+    assert "oven" not in circuits.snapshot().paused | circuits.snapshot().half_open
+
+
+def test_a_probe_that_ran_out_of_time_tells_nothing(open_oven: Event) -> None:
+    with pytest.raises(TimeoutException):
+        probe(by=raising(TimeoutException("too long")))
+
+    assert circuits.snapshot().paused == {"oven"}
+
+
+def test_a_probe_that_was_not_made_is_handed_on(open_oven: Event, stop: Any) -> None:
+    stop.set()
+    probe(by=print)
+
+    assert circuits.snapshot().half_open == {"oven"}
+    assert status_of(open_oven) == ["pending"]
+
+
+# --- The database going away --------------------------------------------------------------------------
+
+
+def test_a_database_that_is_away_for_a_moment_does_not_lose_the_outcome() -> None:
+    """The handler's own connection is cut: as when Postgres is restarted while it works."""
+
+    def cut(event: ClaimedEvent) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            (pid,) = cursor.fetchone()
+        other = connection.copy()
+        with other.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s, 1000)", [pid])
+        other.close()
+
+    with handled(NOTED, by=cut):
+        event = publish()
+        deliver_all()
+
+    assert status_of(event) == ["delivered"]
+
+
+def test_patience_has_an_end_and_less_when_the_cluster_stops(
+    monkeypatch: pytest.MonkeyPatch, stop: Any
+) -> None:
+    monkeypatch.setattr(db_retry, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(db_retry, "PATIENCE_WHEN_STOPPING_SECONDS", 0.0)
+    monkeypatch.setattr(db_retry, "PAUSE_SECONDS", 0.01)
+    tries = []
+
+    @db_retry.retry_while_away
+    def record() -> None:
+        tries.append(1)
+        raise OperationalError("away")
+
+    with pytest.raises(OperationalError):
+        record()
+    assert len(tries) > 2
+
+    tries.clear()
+    stop.set()
+    with pytest.raises(OperationalError):
+        record()
+    assert len(tries) == 1
+
+
+def test_inside_somebodys_transaction_it_raises_at_once() -> None:
+    tries = []
+
+    @db_retry.retry_while_away
+    def record() -> None:
+        tries.append(1)
+        raise OperationalError("away")
+
+    with pytest.raises(OperationalError), transaction.atomic():
+        record()
+    assert len(tries) == 1
+
+
+def test_draining_delivers_one_after_the_other_of_an_aggregate() -> None:
+    publish_all(NOTED, ["one"] * 3)
+
+    assert drain() == 3
+    assert list(Effect.objects.order_by("id").values_list("event", flat=True)) == list(
+        Event.objects.order_by("id").values_list("id", flat=True)
+    )

@@ -1,0 +1,157 @@
+"""Thousands of events of one aggregate, of which one may run at a time, are out of the way of the others."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connection
+
+from outbox.delivery import outcomes
+from outbox.models import Event
+from outbox.queue import ordering
+from outbox.queue.ordering import park, unblock_next, unpark_expired
+from outbox.relay.listener import Listener
+from tests.support.clusters import url_of_the_tests_database
+from tests.support.published import NOTED, TOGETHER, claim_all, ids, publish, publish_all, status_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten of a type are looked at, not a thousand."""
+    monkeypatch.setattr(ordering, "FRONT", 10)
+    monkeypatch.setattr(ordering, "WORTHWHILE", 8)
+    monkeypatch.setattr(ordering, "STRIDE", 20)
+
+
+def jam(depth: int) -> list[Event]:
+    return publish_all(NOTED, ["one"] * depth)
+
+
+def aside() -> int:
+    return Event.objects.filter(parked_until__isnull=False).count()
+
+
+@pytest.mark.usefixtures("few")
+def test_those_that_cannot_run_are_set_aside_where_they_are_many() -> None:
+    first, *_ = jam(50)
+    others = publish_all(NOTED, range(3))
+
+    moved = park([NOTED])
+
+    assert 49 - ordering.WORTHWHILE < moved == aside()
+    assert ids(claim_all()) == [first.id, *(event.id for event in others)]
+
+
+@pytest.mark.usefixtures("few")
+def test_a_few_are_left_where_they_are() -> None:
+    jam(8)
+    publish_all(NOTED, range(100))
+
+    assert park([NOTED, TOGETHER]) == 0
+    assert aside() == 0
+
+
+@pytest.mark.usefixtures("few")
+def test_each_has_its_turn_when_the_one_before_it_is_done_with() -> None:
+    events = jam(30)
+    park([NOTED])
+
+    for number, event in enumerate(events):
+        claimed = claim_all()
+        assert ids(claimed) == [event.id]
+        if number % 3:
+            outcomes.delivered(claimed.token, [event.id])
+        else:
+            outcomes.failed(claimed.token, [event.id], ValueError("no"), final=True)
+    assert aside() == 0
+
+
+@pytest.mark.usefixtures("few")
+def test_a_retry_keeps_those_behind_it_aside() -> None:
+    first, *_ = jam(30)
+    moved = park([NOTED])
+
+    outcomes.failed(claim_all().token, [first.id], ValueError("no"))
+
+    assert aside() == moved
+
+
+@pytest.mark.usefixtures("few")
+def test_one_that_was_forgotten_because_its_worker_died_is_brought_back() -> None:
+    jam(30)
+    moved = park([NOTED])
+    assert unpark_expired() == 0
+
+    Event.objects.filter(parked_until__isnull=False).update(parked_until="2000-01-01T00:00Z")
+
+    assert unpark_expired() == moved
+    assert aside() == 0
+
+
+@pytest.fixture
+def another_session() -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(url_of_the_tests_database(), cursor_factory=psycopg.ClientCursor) as session:
+        yield session
+
+
+@pytest.mark.usefixtures("few")
+def test_one_whose_turn_comes_while_it_is_set_aside_is_not_forgotten(
+    another_session: psycopg.Connection[Any],
+) -> None:
+    """The claims' SKIP LOCKED means that who settles passes over what is being set aside: who sets aside looks
+    again afterwards."""
+    first, second, *rest = jam(30)
+    claimed = claim_all()
+    parameters = {"types": [NOTED], "limit": 100, "worthwhile": 1, "seconds": 300}
+    moved = another_session.execute(ordering.PARK, parameters).fetchall()
+    assert len(moved) == 29
+
+    outcomes.delivered(claimed.token, [first.id])
+    another_session.commit()
+    assert claim_all().events == []
+    another_session.execute(ordering.UNBLOCK, {"ids": [id for (id,) in moved]})
+    another_session.commit()
+
+    assert ids(claim_all()) == [second.id]
+    assert aside() == len(rest)
+
+
+def test_who_waits_behind_an_event_is_announced_when_that_is_done_with() -> None:
+    first, _second = publish(id=1), publish(id=1)
+    alone = publish(id=2)
+    claimed = claim_all()
+    listener = Listener()
+    try:
+        listener.wait(0)
+        outcomes.delivered(claimed.token, [alone.id])
+        assert not listener.wait(0.05)
+
+        outcomes.delivered(claimed.token, [first.id])
+        assert listener.wait(5)
+    finally:
+        listener.close()
+
+
+def test_nothing_to_follow_asks_the_database_nothing() -> None:
+    with connection.execute_wrapper(_refuse):
+        unblock_next([])
+
+
+def _refuse(*_: Any) -> None:
+    raise AssertionError("asked")
+
+
+def test_a_jam_does_not_hold_up_the_rest() -> None:
+    """At full size: 5,000 events of one aggregate before one of another."""
+    jam(5000)
+    other = publish()
+
+    assert park([NOTED]) >= ordering.WORTHWHILE
+    assert Event.objects.filter(parked_until=None).count() <= ordering.WORTHWHILE + 2
+    claimed = claim_all()
+    assert other.id in ids(claimed)
+    assert len(claimed.events) == 2
+    assert status_of(other) == ["claimed"]

@@ -1,0 +1,80 @@
+"""A dependency that was away is tried by the relay with one event."""
+
+import pytest
+from django.db import connection
+from pytest_django.fixtures import Settings
+
+import outbox
+from outbox.delivery import outcomes
+from outbox.models import Circuit, Event
+from outbox.relay.broker import OutboxBroker
+from outbox.testing import handled
+from tests.support.circuits import end_pause, open_oven
+from tests.support.handed_out import events_in, packages, run, until_handed_out
+from tests.support.published import claim_all, let_due, publish, publish_all
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_after_the_pause_one_event_tries(broker: OutboxBroker) -> None:
+    first, second = publish_all("test.baked", range(2))
+    open_oven()
+    assert broker.dequeue() == []
+
+    end_pause()
+    tasks = until_handed_out(broker)
+
+    assert events_in(tasks) == [[first.id]]
+    assert packages(tasks)[0]["kwargs"]["probing"] == "oven"
+    run(tasks)
+    assert Circuit.objects.get().opened_at is None
+    assert events_in(until_handed_out(broker)) == [[second.id]]
+
+
+def test_an_event_that_failed_before_tries_where_there_is_no_other(broker: OutboxBroker) -> None:
+    event = publish("test.baked")
+    outcomes.failed(claim_all("test.baked").token, [event.id], ValueError("no"))
+    let_due()
+    open_oven()
+    end_pause()
+
+    assert events_in(until_handed_out(broker)) == [[event.id]]
+
+
+def test_where_nothing_waits_the_next_event_will_find_out(broker: OutboxBroker) -> None:
+    open_oven()
+    end_pause()
+
+    wait_until(lambda: broker.dequeue() == [] and Circuit.objects.get().opened_at is None)
+
+
+def test_a_long_outage_costs_one_try_a_pause_and_moves_no_other_row(
+    broker: OutboxBroker, settings: Settings
+) -> None:
+    """However long it lasts: rows that wait are not written again and again."""
+    settings.OUTBOX_CIRCUIT_BASE_SECONDS = 100.0
+    events = publish_all("test.baked", range(50))
+    with handled("test.baked", by=_away, needs=["oven"]):
+        run(until_handed_out(broker))
+        versions = _row_versions()
+        for _ in range(3):
+            for _ in range(3):
+                assert broker.dequeue() == []
+            end_pause()
+            run(until_handed_out(broker))
+
+    changed = {id for id, version in _row_versions().items() if version != versions[id]}
+    assert changed == {events[0].id}
+    assert Circuit.objects.get().failures == 4
+    assert set(Event.objects.values_list("attempts", flat=True)) == {0}
+
+
+def _away(event: outbox.ClaimedEvent) -> None:
+    raise outbox.Unavailable("oven", "cold")
+
+
+def _row_versions() -> dict[int, int]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id, xmin::text::bigint FROM outbox_event")
+        return dict(cursor.fetchall())

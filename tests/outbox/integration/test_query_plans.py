@@ -1,0 +1,188 @@
+"""The claim reads indexes of what waits, however much was delivered."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from django.db import connection
+
+from outbox.delivery.outcomes import DELIVERED, delivered
+from outbox.exceptions import Unavailable
+from outbox.models import Event
+from outbox.queue import circuits
+from outbox.queue.claim import CLAIM, claim
+from outbox.queue.ordering import park
+from outbox.relay.listener import Listener
+from tests.support.published import NOTED, TOGETHER, ids
+
+pytestmark = [pytest.mark.django_db(transaction=True)]
+
+TYPES = ["test.baked", NOTED, TOGETHER]
+
+
+def insert(count: int, status: str, type: str = NOTED, aggregate: str = "number") -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            INSERT INTO outbox_event (aggregatetype, aggregateid, type, payload, status, attempts, delivered_at)
+            SELECT 'thing', {aggregate}, %(type)s, '{{}}', %(status)s, %(attempts)s, %(delivered_at)s
+            FROM generate_series(1, %(count)s) AS number
+            """,
+            {
+                "type": type,
+                "status": status,
+                "count": count,
+                "attempts": int(status == "delivered"),
+                "delivered_at": "2026-01-01T00:00Z" if status == "delivered" else None,
+            },
+        )
+
+
+def prepared_plan(session: psycopg.Connection[Any], types: list[str]) -> list[dict[str, Any]]:
+    """The same of the plan that the session keeps."""
+    names = "SELECT name FROM pg_prepared_statements WHERE statement LIKE '%UPDATE outbox_event%'"
+    [(name,)] = session.execute(names).fetchall()
+    arguments = [types, "", float("-inf"), 100, 8, uuid4(), 300]
+    explain = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE {name} (%s, %s, %s, %s, %s, %s, %s)"
+    with session.transaction(force_rollback=True):
+        answer = psycopg.ClientCursor(session).execute(explain, arguments).fetchone()
+    assert answer
+    return list(_nodes(answer[0][0]["Plan"]))
+
+
+def plan(types: list[str], since: float = float("-inf")) -> list[dict[str, Any]]:
+    """Every node of the claim's plan, as it was run."""
+    parameters = {"types": types, "batch": 100, "retries": 8, "probing": "", "lease": 300, "since": since}
+    return explained(CLAIM, {**parameters, "token": "00000000-0000-0000-0000-000000000000"})
+
+
+def explained(statement: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every node of its plan, as it was run; what it did is undone."""
+    with connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters)
+        (answer,) = cursor.fetchone()
+        cursor.execute("ROLLBACK")
+    return list(_nodes(json.loads(answer)[0]["Plan"] if isinstance(answer, str) else answer[0]["Plan"]))
+
+
+def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for child in node.get("Plans", []):
+        yield from _nodes(child)
+
+
+def assert_reads_indexes_only(found: list[dict[str, Any]]) -> None:
+    nodes = [node for node in found if node.get("Relation Name") == "outbox_event"]
+    scans = [node for node in nodes if "Scan" in node["Node Type"]]
+    assert {node["Node Type"] for node in scans} <= {"Index Scan", "Index Only Scan"}
+    assert "outbox_event_fresh" in {node["Index Name"] for node in scans}
+    # Not one row was read in vain: 100 that are claimed, and their neighbours' absence.
+    assert read_in_vain(scans) == 0
+    assert max(node["Actual Rows"] * node["Actual Loops"] for node in scans) <= 100
+
+
+def read_in_vain(nodes: list[dict[str, Any]]) -> float:
+    """Rows that were looked at and not taken."""
+    return sum(node.get("Rows Removed by Filter", 0) * node["Actual Loops"] for node in nodes)
+
+
+def analyze() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE outbox_event")
+
+
+@pytest.fixture
+def _analyzed_by_nobody_else() -> Iterator[None]:
+    """Statistics of an empty table are the worst that the planner can have."""
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM (ANALYZE) outbox_event")
+        cursor.execute("ALTER TABLE outbox_event SET (autovacuum_enabled = false)")
+        yield
+        cursor.execute("ALTER TABLE outbox_event RESET (autovacuum_enabled)")
+
+
+@pytest.mark.usefixtures("_analyzed_by_nobody_else")
+def test_a_million_delivered_and_a_hundred_thousand_pending_rows_are_no_matter(
+    subtests: pytest.Subtests,
+) -> None:
+    """Whatever the statistics say: of an empty table, of what is there, or of it before the pending came."""
+
+    def claims_read_indexes_only() -> None:
+        assert_reads_indexes_only(plan(TYPES))
+        assert_reads_indexes_only(plan([NOTED]))
+        assert_reads_indexes_only(plan(TYPES, since=0))
+
+    insert(1_000_000, "delivered")
+    insert(100_000, "pending")
+    with subtests.test("never analyzed"):
+        claims_read_indexes_only()
+    analyze()
+    with subtests.test("analyzed"):
+        claims_read_indexes_only()
+
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM outbox_event WHERE status = 'pending'")
+        cursor.execute("VACUUM (ANALYZE) outbox_event")
+    insert(100_000, "pending")
+    with subtests.test("analyzed before the burst"):
+        claims_read_indexes_only()
+
+
+@pytest.mark.usefixtures("_analyzed_by_nobody_else")
+@pytest.mark.parametrize("analyzed", [False, True])
+def test_a_plan_made_while_nothing_waited_serves_when_much_does(analyzed: bool) -> None:
+    """The relay's statement stays prepared."""
+    insert(20_000, "delivered")
+    if analyzed:
+        analyze()
+    listener = Listener()
+    try:
+        listener.wait(0)
+        assert listener.session
+        assert claim(TYPES, batch=100, retries=8, session=listener.session).events == []
+        insert(10_000, "pending")
+
+        assert_reads_indexes_only(prepared_plan(listener.session, TYPES))
+    finally:
+        listener.close()
+
+
+@pytest.mark.usefixtures("_analyzed_by_nobody_else")
+def test_a_hundred_thousand_events_behind_an_open_circuit_are_not_even_looked_at() -> None:
+    insert(100_000, "pending", type="test.baked")
+    insert(1_000, "pending", aggregate="'another-' || number")
+    circuits.open_circuit(Unavailable("oven", "cold"))
+
+    assert_reads_indexes_only(plan(TYPES))
+    claimed = claim(TYPES, batch=100, retries=8)
+    assert {event.type for event in claimed.events} == {NOTED}
+    assert len(claimed.events) == 100
+
+
+@pytest.mark.usefixtures("_analyzed_by_nobody_else")
+def test_a_hundred_thousand_events_of_one_aggregate_cost_each_claim_nothing() -> None:
+    insert(100_000, "pending", aggregate="'one'")
+    insert(400, "pending", aggregate="'another-' || number")
+
+    park(TYPES)
+
+    assert Event.objects.filter(status="pending", parked_until=None).count() < 1_200
+    claimed = claim(TYPES, batch=100, retries=8)
+    assert len(claimed.events) == 100
+    # Jammed, it reads the whole hundred thousand.
+    assert read_in_vain(plan(TYPES)) < 1_200
+    assert delivered(claimed.token, ids(claimed)) == set(ids(claimed))
+
+
+def test_settling_looks_its_events_up_and_does_not_read_all_that_is_open() -> None:
+    insert(10_000, "pending")
+    claimed = claim(TYPES, batch=100, retries=8)
+
+    nodes = explained(DELIVERED, {"ids": ids(claimed), "token": claimed.token})
+
+    # "e" are the events that may wait behind them: one look each.
+    assert "outbox_event_open" not in {node.get("Index Name") for node in nodes if node.get("Alias") != "e"}

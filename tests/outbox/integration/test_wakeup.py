@@ -1,0 +1,129 @@
+"""When the relay looks: woken by a commit, or polling; and at what."""
+
+from concurrent.futures import ThreadPoolExecutor
+from select import select
+
+import pytest
+from django.db import connection, transaction
+from pytest_django.fixtures import Settings
+
+from outbox.database.channels import wake
+from outbox.models import Event, Relay
+from outbox.relay.broker import OutboxBroker
+from outbox.relay.timers import Interval
+from tests.support.handed_out import events_in, run, until_handed_out
+from tests.support.published import publish
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_a_commit_wakes_the_relay_that_waits(warm: OutboxBroker, settings: Settings) -> None:
+    """Polling would not find it: its time is far off."""
+    settings.OUTBOX_POLL_SECONDS = 1000.0
+    patient = OutboxBroker()
+    patient.listener = warm.listener
+    while patient.dequeue():
+        pass
+    with ThreadPoolExecutor(1) as pool:
+        published = pool.submit(_publish_and_close)
+        tasks = until_handed_out(patient)
+
+    assert events_in(tasks) == [[published.result().id]]
+
+
+def test_a_commit_is_answered_with_what_is_new_and_a_wake_with_all(
+    settings: Settings, request: pytest.FixtureRequest
+) -> None:
+    settings.OUTBOX_POLL_SECONDS = 1000.0
+    warm: OutboxBroker = request.getfixturevalue("warm")
+    assert warm.dequeue() == []
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")  # as if its NOTIFY was lost
+        unheard = publish()
+    new = publish()
+
+    assert events_in(until_handed_out(warm)) == [[new.id]]
+    assert warm.dequeue() == []
+    wake()
+    assert events_in(until_handed_out(warm)) == [[unheard.id]]
+
+
+def test_what_follows_an_event_is_handed_out_once_it_is_settled(
+    settings: Settings, request: pytest.FixtureRequest
+) -> None:
+    settings.OUTBOX_POLL_SECONDS = 1000.0
+    warm: OutboxBroker = request.getfixturevalue("warm")
+    chain = [publish(id=1) for _ in range(3)]
+
+    for event in chain:
+        tasks = until_handed_out(warm)
+        assert events_in(tasks) == [[event.id]]
+        run(tasks)
+
+
+def test_when_a_poll_is_due_what_is_new_goes_first(
+    settings: Settings, request: pytest.FixtureRequest
+) -> None:
+    settings.OUTBOX_POLL_SECONDS = 1000.0
+    warm: OutboxBroker = request.getfixturevalue("warm")
+    warm._poll = Interval(1000.0)  # noqa: SLF001 - due now, and not again
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        unheard = publish()
+    new = publish()
+    wait_until(lambda: select([warm.listener._connection], [], [], 5)[0])  # noqa: SLF001
+
+    assert events_in(warm.dequeue()) == [[new.id]]
+    assert events_in(warm.dequeue()) == [[unheard.id]]
+
+
+def _publish_and_close() -> Event:
+    try:
+        return publish()
+    finally:
+        connection.close()
+
+
+def test_dequeue_returns_within_about_a_second_for_the_cluster_to_stop(
+    warm: OutboxBroker, settings: Settings
+) -> None:
+    """And not only when its time to poll has come."""
+    settings.OUTBOX_POLL_SECONDS = 1000.0
+
+    assert warm.dequeue() == []
+
+
+def test_without_listen_it_polls(settings: Settings) -> None:
+    settings.OUTBOX_WAKEUP = "poll"
+    settings.OUTBOX_POLL_SECONDS = 0.05
+    broker = OutboxBroker()
+    broker.dequeue()
+    event = publish()
+
+    assert events_in(until_handed_out(broker)) == [[event.id]]
+    assert not broker.listener.hears
+    assert Relay.objects.get().wakeup == "poll"
+
+
+def test_where_it_only_polls_what_follows_an_event_is_looked_for_soon(settings: Settings) -> None:
+    settings.OUTBOX_WAKEUP = "poll"
+    settings.OUTBOX_POLL_SECONDS = 1000.0
+    broker = OutboxBroker()
+    chain = [publish(id=1) for _ in range(3)]
+
+    for event in chain:
+        tasks = until_handed_out(broker)
+        assert events_in(tasks) == [[event.id]]
+        run(tasks)
+
+
+def test_it_looks_no_more_often_than_it_is_told_to(settings: Settings) -> None:
+    settings.OUTBOX_WAKEUP = "poll"
+    settings.OUTBOX_POLL_SECONDS = 1000.0
+    broker = OutboxBroker()
+    while broker.dequeue():
+        pass
+    publish()
+
+    assert broker.dequeue() == []

@@ -1,0 +1,146 @@
+"""What the cluster's processes share outlives each of them."""
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psutil
+import pytest
+
+from outbox.cluster import ipc
+from outbox.cluster.ipc import INLINE, Queue, SharedFlag, SharedTimer
+from tests.support.waiting import wait_until
+
+forking = multiprocessing.get_context("fork")
+
+
+@contextmanager
+def process(target: Callable[..., Any], *arguments: Any) -> Iterator[multiprocessing.Process]:
+    running = forking.Process(target=target, args=arguments)
+    running.start()
+    try:
+        yield running  # type: ignore[misc]
+    finally:
+        running.kill()
+        running.join()
+
+
+def is_asleep(process: multiprocessing.Process) -> bool:
+    return bool(psutil.Process(process.pid).status() == psutil.STATUS_SLEEPING)
+
+
+@pytest.mark.parametrize("maxsize", [0, 3])
+def test_objects_come_out_as_they_were_put_in_and_in_order(maxsize: int) -> None:
+    queue = Queue(maxsize)
+    objects = [{"number": 1}, "x" * INLINE * 20, b""]
+    for each in objects:
+        queue.put(each)
+    assert not queue.empty()
+    assert queue.qsize() == 1
+
+    assert [queue.get() for _ in objects] == objects
+
+    assert queue.empty()
+    assert queue.qsize() == 0
+
+
+def test_a_full_queue_takes_more_when_somebody_takes_some() -> None:
+    queue, results = Queue(1), Queue()
+    queue.put("first")
+    with process(lambda: results.put(queue.put("second"))):
+        assert queue.get() == "first"
+        assert queue.get() == "second"
+        assert results.get() is None
+
+
+def test_who_is_killed_while_waiting_takes_nothing_along() -> None:
+    queue, taken = Queue(1), Queue()
+
+    def take() -> None:
+        taken.put("ready")
+        taken.put(queue.get())
+
+    with process(take) as victim, process(take):
+        assert [taken.get(), taken.get()] == ["ready", "ready"]
+        wait_until(lambda: is_asleep(victim))
+        victim.kill()
+        victim.join()
+        for number in range(3):
+            queue.put(number)
+
+        assert taken.get() == 0
+        assert [queue.get(), queue.get()] == [1, 2]
+
+
+def test_where_nobody_takes_results_they_are_dropped_and_no_worker_is_held_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ipc, "PATIENCE", 0.05)
+    results = Queue()
+    put = 0
+    while "dropped" not in caplog.text:
+        results.put(put := put + 1)
+
+    assert [results.get() for _ in range(put - 1)] == list(range(1, put))
+
+
+@pytest.mark.parametrize("maxsize", [0, 1])
+def test_what_cannot_be_sent_is_dropped_and_takes_no_room(
+    maxsize: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue = Queue(maxsize)
+    queue.put(lambda: "no pickle")
+    assert "cannot be pickled" in caplog.text
+
+    queue.put("next")
+
+    assert queue.get() == "next"
+
+
+def test_a_flag_set_in_one_process_is_set_in_all() -> None:
+    flag, seen = SharedFlag(), Queue()
+    assert not flag.is_set()
+    with process(flag.set) as other:
+        other.join()
+        assert flag.is_set()
+
+    flag = SharedFlag()
+    flag.set()
+    with process(lambda: seen.put(flag.is_set())):
+        assert seen.get()
+
+
+def test_a_timer_holds_a_number_and_its_lock_can_be_taken_again_and_again() -> None:
+    timer = SharedTimer("f", -1)
+    for _ in range(2):
+        with timer.get_lock():
+            timer.value += 2.5
+
+    assert timer.value == 4.0
+
+
+def test_the_lock_of_a_timer_is_free_when_its_holder_was_killed() -> None:
+    timer, said = SharedTimer("f", -1), Queue()
+
+    def hold() -> None:
+        with timer.get_lock():
+            timer.value = 4.5
+            said.put("held")
+            signal.pause()
+
+    def ask() -> None:
+        said.put("asks")
+        with timer.get_lock():
+            said.put(timer.value)
+
+    with process(hold) as holder:
+        assert said.get() == "held"
+        with process(ask) as asking:
+            assert said.get() == "asks"
+            wait_until(lambda: is_asleep(asking))
+            assert said.empty()
+            holder.kill()
+
+            assert said.get() == 4.5

@@ -1,0 +1,100 @@
+"""When the relay does what."""
+
+import multiprocessing
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django_q.cluster import Sentinel
+
+from outbox.cluster import shutdown
+from outbox.relay.timers import CoalescingDelay, Interval
+
+
+def test_a_chore_is_due_at_once_and_then_every_so_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    chore, now = Interval(1000), time.monotonic()
+
+    assert chore.is_due()
+    assert not chore.is_due()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 2000)
+    assert chore.is_due()
+    assert not chore.is_due()
+
+
+def test_a_chore_can_be_hastened_and_not_delayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    chore = Interval(1000)
+    assert chore.left == 0
+    assert chore.is_due()
+
+    chore.hasten(2000)
+    assert chore.left == pytest.approx(1000)
+    chore.hasten(10)
+    assert chore.left == pytest.approx(10)
+    assert not chore.is_due()
+
+
+def test_while_several_events_come_together_the_relay_waits_longer_and_longer_for_more() -> None:
+    pace = CoalescingDelay()
+    windows = []
+    for _ in range(6):
+        pace.claimed(CoalescingDelay.SEVERAL)
+        windows.append(pace.window)
+
+    assert windows == [0.001, 0.002, 0.004, 0.008, 0.008, 0.008]
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds of each wait."""
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    return waits
+
+
+def test_single_events_are_not_kept_waiting(slept: list[float]) -> None:
+    pace = CoalescingDelay()
+    pace.claimed(CoalescingDelay.SEVERAL)
+    pace.claimed(1)
+
+    assert pace.window == 0
+    pace.gather()
+    assert slept == []
+
+
+def test_gathering_takes_the_window(slept: list[float]) -> None:
+    pace = CoalescingDelay()
+    for _ in range(6):
+        pace.claimed(100)
+
+    pace.gather()
+    assert slept == [0.008]
+
+
+@pytest.fixture
+def process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutdown, "_stop", None)
+
+
+@pytest.mark.usefixtures("process")
+def test_the_sentinels_stop_event_is_what_tells_that_the_cluster_stops(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stop, start = multiprocessing.Event(), multiprocessing.Event()
+    sentinel = multiprocessing.Process(target=Sentinel, args=(stop, start, "cluster", None, None))
+    monkeypatch.setattr(multiprocessing, "current_process", lambda: sentinel)
+
+    assert shutdown.watch()
+    start.set()
+    assert not shutdown.is_stopping()
+    stop.set()
+    with ThreadPoolExecutor(1) as pool, stop._cond:  # type: ignore[attr-defined]  # noqa: SLF001 - as a killed one
+        assert pool.submit(shutdown.is_stopping).result(60)
+
+
+@pytest.mark.usefixtures("process")
+def test_a_broker_made_anywhere_else_watches_nothing() -> None:
+    assert not shutdown.watch()
+
+    assert not shutdown.is_stopping()

@@ -1,0 +1,227 @@
+"""Postgres over a folder: what it finds there, what it leaves there."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+import psycopg
+import pytest
+
+from semantix.allinone import postgres
+from semantix.allinone.account import make_reachable, make_readable, server_account
+from semantix.allinone.errors import StartError, StartInterrupted
+from semantix.allinone.service import Service
+from tests.support.waiting import wait_until
+
+Start = Callable[..., Service]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the first start leaves it."""
+    folder = tmp_path_factory.mktemp("made") / "postgres"
+    postgres.start(folder, log=folder.with_name("log"), settings=postgres.NOT_DURABLE).stop()
+    return folder
+
+
+@pytest.fixture
+def known(made: Path, tmp_path: Path) -> Path:
+    """A copy of it, where `start` starts by itself."""
+    subprocess.run(["cp", "-a", made, tmp_path / "postgres"], check=True)
+    return tmp_path / "postgres"
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start over a folder; stopped when the test ends."""
+    with ExitStack() as stack:
+
+        def start(folder: Path = tmp_path / "postgres", **options: object) -> Service:
+            options = {"log": tmp_path / "log", "settings": postgres.NOT_DURABLE} | options
+            service = postgres.start(folder, **options)  # type: ignore[arg-type]
+            stack.callback(service.stop)
+            return service
+
+        yield start
+
+
+def ask(service: Service, query: str) -> object:
+    with psycopg.connect(service.url) as connection:
+        row = connection.execute(query).fetchone()
+        assert row is not None
+        return row[0]
+
+
+def test_data_is_kept_from_start_to_start(start: Start) -> None:
+    first = start()
+    with psycopg.connect(first.url) as connection:
+        connection.execute("CREATE EXTENSION vector")
+        connection.execute("CREATE TABLE kept AS SELECT '[1,2]'::vector AS it")
+    first.stop()
+    assert not first.is_alive()
+    assert ask(start(), "SELECT it::text FROM kept") == "[1,2]"
+
+
+def test_a_path_may_be_long_and_hold_any_character(start: Start, tmp_path: Path) -> None:
+    folder = tmp_path / "with space, comma, 'quote' and \"double\"" / ("long" * 30)
+    folder.mkdir(parents=True)
+    assert ask(start(folder / "postgres"), "SELECT current_database()") == "semantix"
+
+
+@pytest.mark.usefixtures("known")
+def test_the_folder_for_temporary_files_may_be_long_too(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / ("long" * 30)))
+    assert ask(start(), "SELECT 1") == 1
+
+
+@pytest.mark.usefixtures("known")
+def test_its_settings_are_made_for_one_machine_and_for_logical_decoding(start: Start) -> None:
+    service = start(settings={"work_mem": "7MB"})
+    assert ask(service, "SHOW wal_level") == "logical"
+    assert ask(service, "SHOW listen_addresses") == ""
+    assert ask(service, "SHOW work_mem") == "7MB"
+
+
+def test_the_environment_of_a_client_does_not_lead_it_astray(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPORT", "6543")
+    monkeypatch.setenv("PGDATA", "/nowhere")
+    assert ask(start(), "SELECT 1") == 1
+
+
+class Leftover(NamedTuple):
+    """A server whose starter is gone, over the folder that `start` uses."""
+
+    postmaster: subprocess.Popen[bytes]
+    url: str
+
+
+@pytest.fixture
+def leftover(start: Start, known: Path) -> Leftover:
+    folder = known
+    service = start(folder)
+    service.stop()
+    assert service.scratch
+    service.scratch.mkdir(mode=0o700)
+    account = server_account(folder)
+    if account:
+        os.chown(service.scratch, account.uid, account.gid)
+    postmaster = subprocess.Popen(
+        [postgres.programs() / "postgres", "-D", folder],
+        cwd="/",
+        stderr=subprocess.DEVNULL,
+        user=account.uid if account else None,
+        group=account.gid if account else None,
+    )
+    state = folder / "postmaster.pid"
+    wait_until(lambda: state.exists() and "ready" in state.read_text())
+    return Leftover(postmaster, service.url)
+
+
+def test_one_that_a_killed_start_left_over_is_taken_over(start: Start, leftover: Leftover) -> None:
+    assert ask(start(), "SELECT 1") == 1
+    assert leftover.postmaster.wait(60) == 0
+
+
+def test_the_zombie_of_a_killed_one_is_no_hindrance(start: Start, leftover: Leftover) -> None:
+    leftover.postmaster.kill()
+    assert ask(start(), "SELECT 1") == 1
+    leftover.postmaster.wait()
+
+
+def test_a_backend_that_outlived_its_postmaster_is_ended(start: Start, leftover: Leftover) -> None:
+    with closing(psycopg.connect(leftover.url)) as connection:
+        backend = psutil.Process(connection.info.backend_pid)
+        try:
+            connection.pgconn.send_query(b"DO $$ BEGIN LOOP END LOOP; END $$")
+            with closing(psycopg.connect(leftover.url, autocommit=True)) as other:
+                # An idle one would notice, and end.
+                busy = f"SELECT state = 'active' FROM pg_stat_activity WHERE pid = {backend.pid}"
+                wait_until(lambda: other.execute(busy).fetchone() == (True,))
+            leftover.postmaster.kill()
+            leftover.postmaster.wait()
+            assert lives(backend)
+            assert ask(start(), "SELECT 1") == 1
+            assert not lives(backend)
+        finally:
+            with suppress(psutil.NoSuchProcess):  # it would go on for ever
+                backend.kill()
+
+
+def lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.usefixtures("known")
+def test_a_folder_in_use_is_refused_and_its_server_lives_on(start: Start) -> None:
+    holder = start()
+    with pytest.raises(StartError, match=f"in use by process {os.getpid()}"):
+        start()
+    assert ask(holder, "SELECT 1") == 1
+
+
+def test_a_start_killed_while_it_made_the_folder_is_no_hindrance(start: Start, tmp_path: Path) -> None:
+    half_made = tmp_path / "postgres.new"
+    half_made.mkdir()
+    (half_made / "PG_VERSION").write_text("18\n")
+    assert ask(start(), "SELECT 1") == 1
+
+
+def test_data_of_another_version_is_left_alone(start: Start, tmp_path: Path) -> None:
+    folder = tmp_path / "postgres"
+    folder.mkdir()
+    (folder / "PG_VERSION").write_text("15\n")
+    with pytest.raises(StartError, match="holds data of PostgreSQL 15 and this is PostgreSQL 18"):
+        start(folder)
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(start: Start, tmp_path: Path) -> None:
+    folder = tmp_path / "postgres"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("years of work")
+    with pytest.raises(StartError, match="not empty"):
+        start(folder)
+    assert (folder / "thesis.txt").exists()
+
+
+@pytest.mark.usefixtures("known")
+def test_why_it_did_not_start_is_said_in_its_own_words(start: Start) -> None:
+    with pytest.raises(
+        StartError, match=r"Postgres ended while starting: .*FATAL.+ \(the whole log: "
+    ) as caught:
+        start(settings={"shared_buffers": "many"})
+    assert "\n" not in str(caught.value)
+    start()  # and the folder is free again
+
+
+def test_a_start_can_be_interrupted(start: Start, tmp_path: Path) -> None:
+    with pytest.raises(StartInterrupted):
+        start(stopping=lambda: True)
+    start()
+
+
+def test_folders_above_are_opened_for_passing_and_no_more(tmp_path: Path) -> None:
+    private = tmp_path / "private"
+    (private / "data").mkdir(parents=True)
+    private.chmod(0o700)
+    make_reachable(private / "data")
+    assert private.stat().st_mode & 0o777 == 0o701
+
+
+def test_programs_installed_under_a_strict_umask_become_readable(tmp_path: Path) -> None:
+    program, text = tmp_path / "bin", tmp_path / "text"
+    program.touch(0o700)
+    text.touch(0o600)
+    make_readable(tmp_path)
+    assert program.stat().st_mode & 0o777 == 0o755
+    assert text.stat().st_mode & 0o777 == 0o644

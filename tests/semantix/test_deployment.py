@@ -1,0 +1,161 @@
+"""Dockerfile and docker-compose.yml, read against the project: no container engine is needed to see what is wrong."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from semantix.allinone.chroma import OPEN_COLLECTIONS, server_config
+from tests.semantix.test_settings import listed_in_example, read_in_settings
+from tests.support.paths import ROOT
+
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = {name: service for name, service in SERVICES.items() if service["image"] == "semantix"}
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()
+GUIDE = (ROOT / "docs/deployment.md").read_text()
+SECRETS = {"SECRET_KEY", "POSTGRES_PASSWORD"}
+# What the compose specification knows of a service, as far as it is used here.
+KEYS = {
+    *(
+        "build",
+        "cap_drop",
+        "command",
+        "depends_on",
+        "env_file",
+        "environment",
+        "expose",
+        "healthcheck",
+        "image",
+    ),
+    *("init", "ports", "read_only", "restart", "security_opt", "shm_size", "stop_grace_period", "tmpfs"),
+    *("ulimits", "user", "volumes"),
+}
+
+
+def interpolated() -> dict[str, str]:
+    """Each ${NAME...} with what follows the name."""
+    return dict(re.findall(r"\$\{([A-Z_]+)([^}]*)\}", COMPOSE_TEXT.replace("[::1]", "")))
+
+
+def instructions(name: str) -> list[str]:
+    text = DOCKERFILE.replace("\\\n", " ")
+    return re.findall(rf"^{name} (.+)$", text, re.MULTILINE)
+
+
+class TestCompose:
+    def test_it_has_every_part(self) -> None:
+        assert set(SERVICES) == {"postgres", "chroma", "cache", "turns", "migrate", "web", "cluster"}
+
+    @pytest.mark.parametrize("name", SERVICES)
+    def test_a_service_says_only_what_compose_understands(self, name: str) -> None:
+        assert set(SERVICES[name]) <= KEYS
+
+    @pytest.mark.parametrize("name", SERVICES)
+    def test_a_service_may_do_no_more_than_it_must(self, name: str) -> None:
+        service = SERVICES[name]
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert name in OURS or service["user"] in ("postgres", "redis")
+
+    @pytest.mark.parametrize("name", SERVICES)
+    def test_a_service_that_stays_is_watched(self, name: str) -> None:
+        healthcheck = SERVICES[name].get("healthcheck", {"test": "the Dockerfile's"})
+        assert ("test" in healthcheck) == (name != "migrate")
+
+    def test_what_depends_on_a_service_names_one(self) -> None:
+        for service in SERVICES.values():
+            for name, wanted in service.get("depends_on", {}).items():
+                assert wanted["condition"] != "service_healthy" or "test" in SERVICES[name]["healthcheck"]
+
+    def test_every_volume_is_declared_and_used(self) -> None:
+        used = {each.split(":")[0] for service in SERVICES.values() for each in service.get("volumes", [])}
+        assert used == set(COMPOSE["volumes"])
+
+    def test_every_variable_exists(self) -> None:
+        known = read_in_settings() | {"POSTGRES_PASSWORD"}
+        assert set(interpolated()) <= known
+        for service in OURS.values():
+            assert set(service.get("environment", {})) <= read_in_settings()
+
+    def test_no_secret_has_a_default_and_the_guide_says_how_to_make_it(self) -> None:
+        for name in SECRETS:
+            assert interpolated()[name].startswith(":?")
+            assert re.search(rf"{name}=\$\(openssl rand", GUIDE)
+        assert not SECRETS & {name for name, rest in interpolated().items() if rest.startswith(":-")}
+
+    def test_only_the_web_server_is_reached_from_outside_and_from_this_machine_alone(self) -> None:
+        published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+        assert list(published) == ["web"]
+        assert all(port.startswith("127.0.0.1:") and port.endswith(":8000") for port in published["web"])
+
+    def test_ports_are_the_same_wherever_they_are_written(self) -> None:
+        command = SERVICES["web"]["command"]
+        assert command[command.index("--port") + 1] == OURS["web"]["environment"]["PORT"] == "8000"
+        cluster = SERVICES["cluster"]
+        [port] = cluster["expose"]
+        assert cluster["environment"]["CLUSTER_METRICS_PORT"] == port
+        assert f":{port}/metrics" in " ".join(cluster["healthcheck"]["test"])
+        chroma = yaml.safe_load((ROOT / "chroma.yaml").read_text())
+        assert OURS["web"]["environment"]["CHROMA_URL"] == f"http://chroma:{chroma['port']}"
+        assert f":{chroma['port']}/" in " ".join(SERVICES["chroma"]["healthcheck"]["test"])
+
+    def test_what_is_written_goes_where_it_may(self) -> None:
+        for name in ("web", "cluster", "migrate"):
+            environment, tmpfs = OURS[name]["environment"], OURS[name]["tmpfs"]
+            assert {environment["DATA_DIR"], environment["PROMETHEUS_MULTIPROC_DIR"]} <= set(tmpfs)
+
+    def test_chroma_is_set_up_as_the_embedded_one(self) -> None:
+        chroma = yaml.safe_load((ROOT / "chroma.yaml").read_text())
+        embedded = server_config(Path(chroma["persist_path"]), chroma["port"], OPEN_COLLECTIONS)
+        assert chroma == embedded | {"listen_address": "0.0.0.0"}
+        assert SERVICES["chroma"]["volumes"] == ["chroma:/data"]
+        assert chroma["persist_path"].startswith("/data/")
+
+    def test_the_two_redis_differ_in_what_they_may_forget(self) -> None:
+        assert "allkeys-lru" in SERVICES["cache"]["command"]
+        assert {"noeviction", "--appendonly"} <= set(SERVICES["turns"]["command"])
+        assert OURS["web"]["environment"]["REDIS_URL"].startswith("redis://cache:")
+        assert OURS["web"]["environment"]["CONVERSATION_REDIS_URL"].startswith("redis://turns:")
+
+    def test_a_cluster_has_time_to_finish_a_task(self) -> None:
+        from django.conf import settings
+
+        assert int(SERVICES["cluster"]["stop_grace_period"].rstrip("s")) > settings.Q_CLUSTER["timeout"]
+
+
+class TestDockerfile:
+    def test_it_runs_as_an_ordinary_user(self) -> None:
+        assert instructions("USER") == ["semantix"]
+        assert "useradd" in DOCKERFILE
+        assert DOCKERFILE.index("\nUSER ") > DOCKERFILE.rindex("\nCOPY ")
+
+    def test_what_it_copies_is_there_and_not_ignored(self) -> None:
+        allowed = re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+        for line in instructions("COPY"):
+            if line.startswith("--from"):
+                continue
+            for source in line.split()[:-1]:
+                assert (ROOT / source).exists(), source
+                assert source in allowed, source
+
+    def test_everything_is_ignored_but_what_is_copied(self) -> None:
+        lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] not in "#!"]
+        assert lines == ["*", "**/__pycache__"]
+
+    def test_every_import_of_ours_is_copied(self) -> None:
+        copied = {source for line in instructions("COPY") for source in line.split()[:-1]}
+        assert {"manage.py", "semantix", "memories", "outbox"} <= copied
+
+    def test_its_variables_are_settings(self) -> None:
+        names = {name for line in instructions("ENV") for name in re.findall(r"\b([A-Z_]+)=", line)}
+        of_python = {"PATH", "HOME", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}
+        of_pip = {name for name in names if name.startswith("PIP_")}
+        assert names - of_python - of_pip <= set(listed_in_example())
+
+    def test_no_secret_is_baked_in(self) -> None:
+        assert not re.search(r"SECRET|PASSWORD|TOKEN|API_KEY", DOCKERFILE)

@@ -1,0 +1,88 @@
+"""Health checks: each named, each timed, none able to hang the answer."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+from django.test import Client
+
+from outbox.models import Relay
+from semantix.web import health
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _time_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first look at Chroma in a process imports its client: no two seconds' work on a busy machine."""
+    monkeypatch.setattr(health, "CHECK_SECONDS", 60.0)
+
+
+@pytest.fixture
+def a_cluster() -> None:
+    Relay.objects.create(id="00000000-0000-0000-0000-000000000001", host="here", pid=1, wakeup="listen")
+
+
+def test_live_says_only_that_the_process_answers(client: Client) -> None:
+    assert client.get("/health/live").json() == {"status": "ok"}
+
+
+@pytest.mark.usefixtures("a_cluster")
+def test_ready_names_each_check_with_its_latency(client: Client) -> None:
+    answer = client.get("/health/ready")
+
+    assert answer.status_code == 200
+    body = answer.json()
+    assert body["status"] == "ok"
+    assert set(body["checks"]) == {"postgres", "migrations", "cluster", "chroma"}
+    assert all(check["latency_ms"] >= 0 for check in body["checks"].values())
+
+
+def test_without_a_cluster_it_is_degraded_and_says_what_to_run(client: Client) -> None:
+    answer = client.get("/health/ready")
+
+    assert answer.status_code == 200
+    assert answer.json()["status"] == "degraded"
+    assert "manage.py qcluster" in answer.json()["checks"]["cluster"]["detail"]
+
+
+@pytest.fixture
+def mute_server() -> Iterator[str]:
+    """It takes connections and never says a word."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.mark.usefixtures("a_cluster")
+def test_a_dependency_that_hangs_does_not_hang_the_check(
+    client: Client, mute_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "CHECK_SECONDS", 5.0)
+    monkeypatch.setitem(health.CHECKS, "chroma", lambda: _wait_for(mute_server))
+
+    answer = client.get("/health/ready").json()
+
+    assert answer["status"] == "degraded"
+    assert answer["checks"]["chroma"]["detail"] == "no answer in 5.0 s"
+    assert answer["checks"]["postgres"]["status"] == "ok"
+
+
+def _wait_for(address: str) -> None:
+    host, port = address.split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        connection.recv(1)
+
+
+@pytest.mark.usefixtures("a_cluster")
+def test_without_postgres_it_is_unavailable(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away() -> None:
+        raise ConnectionRefusedError("connection refused")
+
+    monkeypatch.setitem(health.CHECKS, "postgres", away)
+
+    answer = client.get("/health/ready")
+
+    assert answer.status_code == 503
+    assert answer.json()["checks"]["postgres"]["detail"] == "connection refused"

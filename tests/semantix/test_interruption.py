@@ -1,0 +1,80 @@
+"""Asking `up` to end while it starts."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import pytest
+
+from semantix.allinone.errors import StartInterrupted
+from semantix.allinone.interruption import SIGNALS, Interruption
+
+
+@pytest.fixture
+def interruption() -> Iterator[Interruption]:
+    before = {number: signal.getsignal(number) for number in (*SIGNALS, signal.SIGHUP)}
+    yield Interruption()
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def ask_to_end() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def at_once(interruption: Interruption, work: Callable[[], object]) -> None:
+    with interruption.at_once():
+        work()
+
+
+def test_asked_for_it_is_true_and_nothing_is_raised(interruption: Interruption) -> None:
+    assert not interruption()
+    ask_to_end()
+    assert interruption()
+
+
+def test_at_once_it_raises(interruption: Interruption) -> None:
+    reached = []
+
+    def work() -> None:
+        ask_to_end()
+        reached.append("the next line")
+
+    with pytest.raises(StartInterrupted):
+        at_once(interruption, work)
+    assert reached == []
+
+
+def test_what_was_asked_before_is_raised_at_the_entrance(interruption: Interruption) -> None:
+    ask_to_end()
+    with pytest.raises(StartInterrupted):
+        at_once(interruption, lambda: pytest.fail("it began"))
+
+
+def test_an_error_that_it_led_to_is_not_what_is_told(interruption: Interruption) -> None:
+    def work() -> None:
+        try:
+            ask_to_end()
+        except StartInterrupted as cut_short:
+            raise RuntimeError("a connection in an unknown state") from cut_short
+
+    with pytest.raises(StartInterrupted):
+        at_once(interruption, work)
+
+
+def test_one_that_was_swallowed_is_raised_at_the_end(interruption: Interruption) -> None:
+    def work() -> None:
+        with suppress(StartInterrupted):
+            ask_to_end()
+
+    with pytest.raises(StartInterrupted):
+        at_once(interruption, work)
+
+
+def test_an_error_of_its_own_stays_what_it_is(interruption: Interruption) -> None:
+    def work() -> None:
+        raise RuntimeError("the disk is full")
+
+    with pytest.raises(RuntimeError, match="the disk"):
+        at_once(interruption, work)

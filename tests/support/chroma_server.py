@@ -1,0 +1,66 @@
+"""A Chroma server of a test's own, to stop, suspend, and lose the data of."""
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pytest_django.fixtures import Settings
+
+from semantix.allinone import chroma
+from tests.support.free_port import free_port
+
+
+class ChromaServer:
+    """Restarts on the same port, so that clients may reconnect."""
+
+    def __init__(self, folder: Path, open_collections: int = chroma.OPEN_COLLECTIONS) -> None:
+        self.folder = folder
+        self.open_collections = open_collections
+        self.port = free_port()
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return self.service.url
+
+    def start(self) -> None:
+        log = self.folder.with_suffix(".log")
+        self.service = chroma.start(
+            self.folder, log=log, port=self.port, open_collections=self.open_collections
+        )
+
+    def stop(self) -> None:
+        self.service.stop()
+
+    def lose_its_data(self) -> None:
+        """Stop, delete the folder, start over an empty one."""
+        self.stop()
+        shutil.rmtree(self.folder)
+        self.start()
+
+    @contextmanager
+    def mute(self) -> Iterator[None]:
+        """It takes connections and says nothing."""
+        os.kill(self.service.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.service.pid, signal.SIGCONT)
+
+
+@contextmanager
+def own_chroma(
+    folder: Path, settings: Settings, open_collections: int = chroma.OPEN_COLLECTIONS
+) -> Iterator[ChromaServer]:
+    """A server that the settings name inside the block."""
+    server = ChromaServer(folder / "chromadb", open_collections)
+    before = settings.CHROMA_URL
+    settings.CHROMA_URL = server.url
+    try:
+        yield server
+    finally:
+        settings.CHROMA_URL = before
+        server.stop()

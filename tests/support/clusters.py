@@ -1,0 +1,86 @@
+"""Real django-q2 clusters for tests, on the test's database."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import psutil
+import psycopg
+from django.db import connection
+
+from tests.support.paths import ROOT
+from tests.support.waiting import wait_until
+
+# One worker, where a test is not about several: each reads in all that it needs, which takes a while.
+GIVEN = {"LOG_LEVEL": "DEBUG", "CLUSTER_WORKERS": "1"}
+
+
+class Cluster:
+    """`manage.py qcluster` in a process of its own."""
+
+    def __init__(self, output: Path, database_url: str, **environment: str) -> None:
+        self._output = output
+        self._database_url = database_url
+        with output.open("w") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "manage.py", "qcluster", "--skip-checks"],
+                cwd=ROOT,
+                env=os.environ | GIVEN | {"DATABASE_URL": database_url} | environment,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> str:
+        return self._output.read_text()
+
+    def ask_to_stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait_for_end(self, seconds: float = 60) -> int:
+        return self.process.wait(seconds)
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def processes(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def pids(self, announced: str) -> list[int]:
+        """The processes that said this, django-q2's words for what they are, in that order."""
+        return [int(pid) for pid in re.findall(rf"{announced} (\d+)", self.output)]
+
+    def relay_pid(self) -> int | None:
+        """The process that claims, once it gave a sign of life."""
+        pids = [process.pid for process in self.processes()]
+        with psycopg.connect(self._database_url) as session:
+            found = session.execute("SELECT pid FROM outbox_relay WHERE pid = ANY(%s)", [pids]).fetchone()
+        return found[0] if found else None
+
+
+@contextmanager
+def cluster(folder: Path, *, database_url: str | None = None, **environment: str) -> Iterator[Cluster]:
+    """A running cluster; what is left of it at the end of the block is killed."""
+    output = folder / f"cluster-{len(list(folder.glob('cluster-*')))}.log"
+    running = Cluster(output, database_url or url_of_the_tests_database(), **environment)
+    try:
+        wait_until(lambda: running.relay_pid() or running.process.poll() is not None, seconds=60)
+        assert running.process.poll() is None, running.output
+        yield running
+    finally:
+        running.kill()
+
+
+def url_of_the_tests_database() -> str:
+    """DATABASE_URL with the name that pytest-django gave this process' database."""
+    parts = urlsplit(os.environ["DATABASE_URL"])
+    return urlunsplit(parts._replace(path="/" + quote(connection.settings_dict["NAME"])))

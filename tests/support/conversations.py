@@ -1,0 +1,60 @@
+"""Conversations for tests: posts, what is read back, and memories that hold them."""
+
+from datetime import timedelta
+from itertools import count
+from typing import Any
+
+from memories.conversations import append, flush
+from memories.conversations import transcript as reading
+from memories.conversations.turns import Post
+from memories.models import MemoryLog
+from memories.models.conversation import Conversation
+from memories.tenants import Tenant
+from tests.support.tenants import new_tenant
+
+_names = count(1)
+
+
+class Chat:
+    """One conversation, as those who take part in it see it."""
+
+    def __init__(self, tenant: Tenant | None = None, name: str = "") -> None:
+        self.tenant = tenant or new_tenant()
+        self.name = name or f"chat-{next(_names)}"
+
+    def post(self, *contents: str, key: str | None = None) -> Post:
+        turns = tuple({"role": "user", "content": content} for content in contents)
+        return Post(tenant=self.tenant, conversation_id=self.name, turns=turns, key=key)
+
+    def say(self, *contents: str, key: str | None = None) -> append.Taken:
+        return append.append(self.post(*contents, key=key))
+
+    @property
+    def row(self) -> Conversation:
+        return Conversation.objects.get(**self.tenant._asdict(), conversation_id=self.name)
+
+    @property
+    def transcript(self) -> reading.Transcript:
+        return reading.transcript(self.row)
+
+    @property
+    def contents(self) -> list[str]:
+        return [turn["content"] for turn in self.transcript.turns]
+
+    @property
+    def memories(self) -> list[MemoryLog]:
+        return list(MemoryLog.objects.filter(**self.tenant._asdict()).order_by("id"))
+
+    @property
+    def saved(self) -> list[str]:
+        """What the memories hold, each as often as it is there."""
+        return [turn["content"] for memory in self.memories for turn in turns_of(memory)]
+
+
+def turns_of(memory: MemoryLog) -> list[dict[str, Any]]:
+    turns: list[dict[str, Any]] = memory.raw_data["turns"]
+    return turns
+
+
+def flush_all() -> flush.Outcome:
+    return flush.flush(idle=timedelta())

@@ -1,0 +1,26 @@
+"""What a relay hands out, and what a worker does with it."""
+
+from typing import Any
+
+from outbox.cluster.ipc import Packages
+from outbox.queue.claim import ID
+from outbox.relay.broker import OutboxBroker, Task
+from tests.support.waiting import wait_until
+
+
+def packages(tasks: list[Task]) -> list[dict[str, Any]]:
+    return [Packages.loads(package) for _, package in tasks]
+
+
+def run(tasks: list[Task]) -> None:
+    """As a worker does."""
+    for package in packages(tasks):
+        package["func"](*package["args"], **package["kwargs"])
+
+
+def events_in(tasks: list[Task]) -> list[list[int]]:
+    return [[row[ID] for row in package["args"][1]] for package in packages(tasks)]
+
+
+def until_handed_out(broker: OutboxBroker) -> list[Task]:
+    return wait_until(broker.dequeue)

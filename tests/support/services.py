@@ -1,0 +1,85 @@
+"""Real Postgres and Chroma for the tests, in a throw-away folder. Loaded before Django reads its settings.
+
+Workers of pytest-xdist share the Postgres, where each has a database of its own, and have a Chroma each: what one
+finds there and does not know of, it may remove.
+"""
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Generator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import pytest
+
+from semantix.allinone import chroma, postgres
+from tests.support.free_port import free_port
+from tests.support.paths import ROOT
+
+# A folder in memory, and how much room there must be for the stores and for all else: they take about 2 GB.
+MEMORY = Path("/dev/shm")
+ROOM, ROOM_BESIDE = 5 * 2**30, 4 * 2**30
+
+
+# A wrapper runs before every other implementation, so before pytest-django's, which imports the settings.
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None]:
+    stack = ExitStack()
+    early_config.add_cleanup(stack.close)
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if not worker:
+        forget_the_developers_settings()
+        start_postgres(stack)
+    if worker or not early_config.known_args_namespace.numprocesses:
+        start_chroma(stack, f"chromadb{worker}")
+    return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Have tmp_path below our folder: each run of pytest closes the usual place to other accounts, and where the
+    tests run as root, the Postgres of another run beside it works there as one of them."""
+    if config.option.basetemp is None:
+        config.option.basetemp = Path(os.environ["DATA_DIR"]) / "tmp"
+
+
+def forget_the_developers_settings() -> None:
+    """Tests run on the defaults, whatever this shell or a .env says."""
+    os.environ["ENV_FILE"] = os.devnull
+    for name in re.findall(r"^#? ?([A-Z][A-Z0-9_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE):
+        if name != "ENV_FILE":
+            os.environ.pop(name, None)
+
+
+def start_postgres(stack: ExitStack) -> None:
+    data = Path(tempfile.mkdtemp(prefix="semantix-tests-", dir=scratch()))
+    stack.callback(shutil.rmtree, data, ignore_errors=True)
+    database = postgres.start(data / "postgres", log=data / "postgres.log", settings=postgres.NOT_DURABLE)
+    stack.callback(database.stop)
+    os.environ |= {
+        "DATA_DIR": str(data),
+        "DATABASE_URL": database.url,
+        "SECRET_KEY": "only-for-the-tests",
+        "SEMANTIX_AUTH": "open",
+    }
+
+
+def scratch() -> Path | None:
+    """Where the throw-away folder is made: in memory where there is plenty, because Chroma waits for the disk at
+    each write; else the usual place."""
+    try:
+        free = shutil.disk_usage(MEMORY).free
+    except OSError:
+        return None
+    plenty = free > ROOM and psutil.virtual_memory().available > ROOM + ROOM_BESIDE
+    return MEMORY if plenty and os.access(MEMORY, os.W_OK) else None
+
+
+def start_chroma(stack: ExitStack, folder: str) -> None:
+    data = Path(os.environ["DATA_DIR"])
+    index = chroma.start(data / folder, log=data / f"{folder}.log", port=free_port())
+    stack.callback(index.stop)
+    os.environ["CHROMA_URL"] = index.url

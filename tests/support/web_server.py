@@ -1,0 +1,45 @@
+"""The web server as `manage.py up` starts it, a process of its own.
+
+Who asks it often does so with `verify=False`: otherwise each time the certificates are read that http never needs.
+"""
+
+import os
+from pathlib import Path
+from typing import Self
+
+import httpx
+from django.conf import settings
+
+from semantix.allinone import web
+from semantix.allinone.process import Child
+from tests.support.free_port import free_port
+from tests.support.waiting import wait_until
+
+
+class WebServer:
+    """Up within the `with`; `environment` is put over this process's own."""
+
+    def __init__(self, *, log: Path | None = None, **environment: str) -> None:
+        self.port = free_port()
+        self.url = web.base_url("127.0.0.1", self.port)
+        self._child = Child(
+            "Web server",
+            web.command("127.0.0.1", self.port),
+            env=os.environ | environment,
+            cwd=settings.BASE_DIR,
+            log=log,
+        )
+
+    def __enter__(self) -> Self:
+        wait_until(lambda: self._answers() or not self._child.is_alive())
+        assert self._child.is_alive(), "the web server ended at its start"
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._child.stop()
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/health/live", timeout=60, verify=False).is_success
+        except httpx.TransportError:
+            return False

@@ -1,9 +1,0 @@
-"""Tenants of a test's own: Chroma keeps its collections from test to test, so no two share one."""
-
-from uuid import uuid4
-
-from memories.models import Tenant
-
-
-def new_tenant() -> Tenant:
-    return Tenant(f"user-{uuid4().hex[:12]}", "project")
