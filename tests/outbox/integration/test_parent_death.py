@@ -13,7 +13,7 @@ from django_q import cluster, pusher
 from django_q.cluster import Sentinel
 
 from outbox.cluster import parent_death, shutdown, task_owners
-from outbox.cluster.ipc import SharedFlag, Packages, Queue, SharedTimer
+from outbox.cluster.ipc import Packages, Queue, SharedFlag, SharedTimer
 from outbox.relay.broker import OutboxBroker
 
 PR_GET_PDEATHSIG = 2
