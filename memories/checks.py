@@ -14,7 +14,11 @@ def embedding_backend(**_: Any) -> list[CheckMessage]:
     try:
         get_backend()
     except MisconfiguredError as error:
-        return [Error(error.reason, hint="docs/embeddings.md lists the backends.", id="memories.E001")]
+        return [
+            Error(
+                error.reason, hint="docs/how-to/choose-an-embedder.md lists the backends.", id="memories.E001"
+            )
+        ]
     return []
 
 

@@ -1,7 +1,7 @@
 """The text of a memory that is embedded and searched: what a reader would keep of its JSON.
 
 The same memory always gives the same text, in whatever order its keys come (jsonb keeps none): the hash of
-the text decides whether a changed memory is embedded again. Rules and examples: docs/text-extraction.md.
+the text decides whether a changed memory is embedded again. Rules and examples: docs/explanation/text-extraction.md.
 """
 
 import hashlib

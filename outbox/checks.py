@@ -167,7 +167,7 @@ def numbers_make_sense(**_: Any) -> Sequence[CheckMessage]:
         Error(
             f"OUTBOX_{name} is {getattr(conf, name)}: it is at least "
             + (f"OUTBOX_{least} ({getattr(conf, least)})." if isinstance(least, str) else f"{least}."),
-            hint="See the table of settings in docs/outbox.md.",
+            hint="See the table of settings in docs/reference/outbox.md.",
             id="outbox.E007",
         )
         for name, least in LEAST

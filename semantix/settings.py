@@ -357,7 +357,7 @@ CONVERSATION_FLUSH_MINUTES = env.int("CONVERSATION_FLUSH_MINUTES", default=5)
 # ... and after how long without a turn one is saved.
 CONVERSATION_IDLE_MINUTES = env.float("CONVERSATION_IDLE_MINUTES", default=10.0)
 # Characters of text a memory of a conversation has at most; a longer conversation becomes several. What small
-# embedding models read; larger is fewer embeddings and less exact finds (docs/conversations.md).
+# embedding models read; larger is fewer embeddings and less exact finds (docs/explanation/conversations.md).
 CONVERSATION_PART_CHARACTERS = env.int("CONVERSATION_PART_CHARACTERS", default=2000)
 
 # --- Traces -------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """What the API raises beyond DRF's own errors. The words of each are for the client; problems.py gives the shape.
 
-A `default_code` is part of the interface: it ends the problem's `type`, and docs/api.md lists it.
+A `default_code` is part of the interface: it ends the problem's `type`, and docs/reference/api.md lists it.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""How much a client may give. docs/api.md lists these; above them the answer names the field."""
+"""How much a client may give. docs/reference/api.md lists these; above them the answer names the field."""
 
 # --- Of the fields with a name of their own, in characters ---
 

@@ -1,4 +1,4 @@
-"""Texts to vectors. See docs/embeddings.md."""
+"""Texts to vectors. See docs/how-to/choose-an-embedder.md."""
 
 from memories.embeddings.backend import EmbeddingBackend, Vectors
 from memories.embeddings.cache import cache_statistics

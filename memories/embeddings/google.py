@@ -54,7 +54,7 @@ class GoogleBackend(GeminiModel):
 def _library() -> Any:
     """Imported at the first embedding, in the process that embeds: it takes two seconds and 50 MB."""
     with warnings.catch_warnings():
-        # docs/embeddings.md says that the package is out of support; not every start has to.
+        # docs/how-to/choose-an-embedder.md says that the package is out of support; not every start has to.
         warnings.simplefilter("ignore", FutureWarning)
         import google.generativeai as genai
     return genai

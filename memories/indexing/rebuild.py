@@ -1,4 +1,4 @@
-"""Rebuilding the index from PostgreSQL, as a person asks for it; see docs/index.md."""
+"""Rebuilding the index from PostgreSQL, as a person asks for it; see docs/how-to/rebuild-the-index.md."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

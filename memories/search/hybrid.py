@@ -17,7 +17,7 @@ from memories.tenants import Tenant
 # 60 makes them nearly equal, which is for many rankings of about the same worth; of two, it lets the middle of the
 # one outvote the top of the other.
 K = 3
-# Beside 1 for the words. Flat between 0.5 and 1, see docs/search.md.
+# Beside 1 for the words. Flat between 0.5 and 1, see docs/explanation/search.md.
 VECTOR_WEIGHT = 0.75
 # What the next neighbour gets of a score, and the one after it.
 SHARES = (0.5, 0.25)

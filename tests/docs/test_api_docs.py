@@ -1,4 +1,4 @@
-"""docs/api.md names everything that a client of the API can meet."""
+"""docs/reference/api.md names everything that a client of the API can meet."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from memories.api import errors, limits
 from semantix.web.problem_pages import FAILED, KNOWN
 from tests.memories.integration.test_tenants_apart import endpoints
 
-TEXT = (Path(settings.BASE_DIR) / "docs/api.md").read_text()
+TEXT = (Path(settings.BASE_DIR) / "docs/reference/api.md").read_text()
 CODES = {
     error.default_code
     for module in (errors, exceptions)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -11,10 +12,16 @@ from memories import metrics as of_memories
 from semantix.observability.metrics import database, metrics
 from tests.support.paths import ROOT
 
-DOCS = ROOT / "docs" / "operations"
+OPERATE = ROOT / "docs/how-to/operate"
+METRICS = ROOT / "docs/reference/metrics.md"
+DASHBOARD = OPERATE / "grafana-dashboard.json"
 NAME = re.compile(r"\bsemantix_[a-z_]+")
 # Importing them registers what the processes measure.
 MEASURED = (metrics, of_memories)
+
+
+def name(file: Path) -> str:
+    return file.name
 
 
 def exported() -> set[str]:
@@ -38,16 +45,18 @@ class TestNames:
                 found |= series(family.name, family.type)
         return found
 
-    @pytest.mark.parametrize("file", ["alerts.yml", "grafana-dashboard.json", "metrics.md", "runbook.md"])
-    def test_only_existing_metrics_are_named(self, file: str) -> None:
-        named = set(NAME.findall((DOCS / file).read_text()))
+    @pytest.mark.parametrize(
+        "file", [OPERATE / "alerts.yml", DASHBOARD, METRICS, OPERATE / "runbook.md"], ids=name
+    )
+    def test_only_existing_metrics_are_named(self, file: Path) -> None:
+        named = set(NAME.findall(file.read_text()))
 
         assert named
         assert named <= self.everything()
 
-    @pytest.mark.parametrize("file", ["grafana-dashboard.json", "metrics.md"])
-    def test_every_metric_is_named(self, file: str) -> None:
-        text = (DOCS / file).read_text()
+    @pytest.mark.parametrize("file", [DASHBOARD, METRICS], ids=name)
+    def test_every_metric_is_named(self, file: Path) -> None:
+        text = file.read_text()
 
         missing = {name for name in self.everything() if not re.search(rf"\b{base(name)}", text)}
         assert not missing
@@ -58,13 +67,13 @@ def base(name: str) -> str:
 
 
 def test_every_alert_has_its_section_in_the_runbook() -> None:
-    rules = yaml.safe_load((DOCS / "alerts.yml").read_text())["groups"][0]["rules"]
-    sections = set(re.findall(r"^## (\w+)$", (DOCS / "runbook.md").read_text(), re.MULTILINE))
+    rules = yaml.safe_load((OPERATE / "alerts.yml").read_text())["groups"][0]["rules"]
+    sections = set(re.findall(r"^## (\w+)$", (OPERATE / "runbook.md").read_text(), re.MULTILINE))
 
     assert {rule["alert"] for rule in rules} <= sections
 
 
 def test_the_dashboard_is_json_with_a_query_in_each_panel() -> None:
-    dashboard = json.loads((DOCS / "grafana-dashboard.json").read_text())
+    dashboard = json.loads(DASHBOARD.read_text())
 
     assert all(target["expr"] for panel in dashboard["panels"] for target in panel["targets"])

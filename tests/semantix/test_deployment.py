@@ -16,7 +16,7 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"] == "semantix"}
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()
-GUIDE = (ROOT / "docs/deployment.md").read_text()
+GUIDE = (ROOT / "docs/how-to/deploy.md").read_text()
 SECRETS = {"SECRET_KEY", "POSTGRES_PASSWORD"}
 # What the compose specification knows of a service, as far as it is used here.
 KEYS = {

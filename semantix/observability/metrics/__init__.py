@@ -1,1 +1,1 @@
-"""What /metrics tells, in Prometheus' format. Every name stands in docs/operations/metrics.md; a test holds that."""
+"""What /metrics tells, in Prometheus' format. Every name stands in docs/reference/metrics.md; a test holds that."""

@@ -1,6 +1,7 @@
-"""How the backend speaks to sentence-transformers. The library and its models are gigabytes and not installed for
-the tests: a stand-in with the signatures of its class takes its place; docs/embeddings.md says what was tried
-with the real one.
+"""How the backend speaks to sentence-transformers.
+
+The library and its models are gigabytes and not installed for the tests: a stand-in with the signatures of its class
+takes its place. docs/explanation/embeddings.md says what was tried with the real one.
 """
 
 import sys

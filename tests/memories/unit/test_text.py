@@ -166,7 +166,7 @@ def test_the_hash_changes_with_the_text_only():
 
 
 def test_the_examples_of_the_documentation_are_true():
-    page = ROOT / "docs/text-extraction.md"
+    page = ROOT / "docs/explanation/text-extraction.md"
     finished = doctest.testfile(str(page), module_relative=False)
     assert finished.attempted >= 3
     assert finished.failed == 0

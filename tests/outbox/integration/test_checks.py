@@ -48,7 +48,7 @@ def test_the_projects_own_settings_pass() -> None:
 
 
 def test_the_settings_that_the_page_begins_with_pass(cluster: Any, settings: Settings) -> None:
-    page = (ROOT / "docs/outbox.md").read_text()
+    page = (ROOT / "docs/how-to/install-the-outbox.md").read_text()
     [written] = re.findall(r"Q_CLUSTER = (\{.+?\n\})", page, re.DOTALL)
     example = literal_eval(written)
     example.setdefault("queue_limit", example["workers"] ** 2)

@@ -1,4 +1,4 @@
-"""The outbox as Debezium reads it: by logical replication, with the configuration in docs/debezium.md."""
+"""The outbox as Debezium reads it: by logical replication, with the configuration in docs/how-to/debezium.md."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from tests.support.pgoutput import Inserted, inserts
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-PAGE = (ROOT / "docs/debezium.md").read_text()
+PAGE = (ROOT / "docs/how-to/debezium.md").read_text()
 [PUBLICATION] = re.findall(r"```sql\n(.+?)```", PAGE, re.DOTALL)
 CONFIG: dict[str, str] = json.loads(re.findall(r"```json\n(.+?)```", PAGE, re.DOTALL)[0])["config"]
 ROUTER = {
