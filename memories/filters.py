@@ -1,4 +1,4 @@
-"""What a search may be narrowed to."""
+"""The filters of a search, as a dataclass and as SQL."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ import orjson
 
 Scalar = str | int | float | bool
 
-# On a row `m` of memory_logs; the parameters are a Tenant's, and those of Filters.parameters.
+# Conditions on a row `m` of memory_logs. Their parameters are those of a Tenant and of Filters.parameters().
 IS_TENANTS = "m.user_id = %(user_id)s AND m.project_id = %(project_id)s"
 CONDITION = """
     (%(task)s::text IS NULL OR m.task = %(task)s) AND (%(agent)s::text IS NULL OR m.agent = %(agent)s)
@@ -22,21 +22,22 @@ ALLOWED = f"{IS_TENANTS} AND {CONDITION}"
 
 @dataclass(frozen=True, kw_only=True)
 class Filters:
-    """Conditions that a memory must all meet."""
+    """Conditions of a search. A memory must meet all of them."""
 
     task: str | None = None
     agent: str | None = None
     date_from: Date | None = None
     date_to: Date | None = None
-    # All of them.
+    # The memory must have each of these tags.
     tags: tuple[str, ...] = ()
-    # Values of raw_data itself, not of what is nested in it.
+    # Top-level values of raw_data, not nested ones.
     raw_data: Mapping[str, Scalar] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return self != EVERYTHING
 
     def parameters(self) -> dict[str, Any]:
+        """The parameters of CONDITION. One that is None filters nothing."""
         contained = {**self.raw_data, **({"tags": list(self.tags)} if self.tags else {})}
         return {
             "task": self.task,

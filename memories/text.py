@@ -1,7 +1,8 @@
-"""The text of a memory that is embedded and searched: what a reader would keep of its JSON.
+"""The searchable text of a memory: the words of its JSON that are embedded and searched.
 
-The same memory always gives the same text, in whatever order its keys come (jsonb keeps none): the hash of
-the text decides whether a changed memory is embedded again. Rules and examples: docs/explanation/text-extraction.md.
+The same memory always gives the same text, whatever the order of its keys (jsonb does not keep the order), because
+the hash of the text decides whether a changed memory is embedded again. docs/explanation/text-extraction.md has
+the rules and examples.
 """
 
 import hashlib
@@ -12,23 +13,23 @@ from functools import lru_cache
 from itertools import chain, pairwise
 from typing import TypeGuard
 
-# What stands first survives the limit, and weighs more with every embedding backend.
+# These fields come first: then the length limit does not cut them, and every embedding backend gives them more weight.
 FIRST_FIELDS = ("summary", "solution", "tags", "component")
 # About 2,000 tokens of English.
 MAX_CHARACTERS = 8_000
-# So that one log or file dump does not push out all that follows it.
+# Otherwise one log or file dump would push out everything after it.
 MAX_VALUE_CHARACTERS = 4_000
-# A list of more numbers than this is data (an embedding, a series), not words.
+# A list with more numbers than this is data (an embedding, a series), so its numbers are left out.
 MAX_NUMBERS = 16
-# Numbers from here on are ids and epochs.
+# Larger numbers are ids and epochs, so they are left out.
 ID_NUMBER = 1_000_000_000
-# Words of one kind of letters from here on are encoded data.
+# A longer run of letters is encoded data.
 LONG_WORD = 60
-# A value's label names this many of the keys above it.
+# The label of a value has at most this many of the keys above it.
 MAX_KEYS = 3
 
 _URL = re.compile(r"\b(?:https?|wss?|ftp)://(?:[^\s/@]*@)?([^\s?#\"'<>]+)[^\s\"'<>]*", re.IGNORECASE)
-# Files in data URLs, JSON web tokens.
+# Data URLs (files in base64) and JSON web tokens.
 _ENCODED = re.compile(r"\bdata:[\w/.+;=-]*,\S*|\beyJ[\w-]{10,}(?:\.[\w-]*)*", re.ASCII)
 _LONG_RUN = re.compile(r"[\w+/=-]{10,}", re.ASCII)
 _ID = re.compile(r"\d{10,}|(?:0x)?(?=.*\d)[0-9a-f]{12,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I)
@@ -38,7 +39,9 @@ _KEY_BREAK = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[\W_]+")
 
 
 def searchable_text(task: str, agent: str, raw_data: object) -> str:
-    """A line a field: the task, the known fields as they stand, who did it, then the rest with its keys.
+    """One line for each field: the task, the FIRST_FIELDS, the agent, then the other values after their keys.
+
+    Returns at most MAX_CHARACTERS characters.
 
     >>> print(searchable_text("Fix login", "claude", {
     ...     "attempts": 3,
@@ -67,7 +70,7 @@ def searchable_text(task: str, agent: str, raw_data: object) -> str:
 
 
 def is_dialogue(value: object) -> TypeGuard[list[Mapping[str, object]]]:
-    """Whether these are messages as chats exchange them, each with a `role` and its `content`."""
+    """Whether the value is a list of chat messages, each with a `role` and a `content` of text."""
     return (
         isinstance(value, list)
         and bool(value)
@@ -81,18 +84,18 @@ def is_dialogue(value: object) -> TypeGuard[list[Mapping[str, object]]]:
 
 
 def spoken_line(message: Mapping[str, object]) -> str:
-    """What is searched of a message: who said what. Nothing where nothing is said."""
+    """The searchable line of a message: its role and its content; "" when no words are left of the content."""
     content = _readable(str(message["content"]), MAX_CHARACTERS)
     return f"{_readable(str(message['role']))}: {content}" if content else ""
 
 
 def text_hash(text: str) -> str:
-    """SHA-256 of the text, in hex: a memory whose text has not changed needs no new embedding."""
+    """The SHA-256 of the text in hex. A memory whose hash is unchanged needs no new embedding."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _joined(lines: Iterable[str]) -> str:
-    """Takes no more lines than fit, so that a body of megabytes costs little."""
+    """Join lines until the text is full. Later lines are not even computed, so a body of megabytes costs little."""
     taken, room = [], MAX_CHARACTERS
     for line in lines:
         taken.append(line)
@@ -103,16 +106,16 @@ def _joined(lines: Iterable[str]) -> str:
 
 
 def _fields(tree: dict[str, object]) -> Iterator[tuple[str, str]]:
-    """(label, text) of every value, level by level: what lies deep says less and comes last.
+    """Yield (label, text) of every value, level by level: deep values say less, so they come last.
 
-    A queue and no recursion: JSON may be nested deeper than Python's stack.
+    It uses a queue and no recursion, because JSON may be nested deeper than Python's stack.
     """
     queue: deque[tuple[tuple[str, ...], object]] = deque([((), tree)])
     while queue:
         keys, value = queue.popleft()
         if isinstance(value, dict):
             for key in sorted(value, key=_order) if len(value) > 1 else value:
-                queue.append(((*keys, _spoken(key))[-MAX_KEYS:], value[key]))
+                queue.append(((*keys, _words(key))[-MAX_KEYS:], value[key]))
         elif not isinstance(value, list):
             yield " ".join(filter(None, keys)), _scalar(value)
         elif is_dialogue(value):
@@ -127,8 +130,8 @@ def _order(key: str) -> tuple[int, str]:
 
 
 @lru_cache(maxsize=10_000)
-def _spoken(key: str) -> str:
-    """`statusCode` and `status_code` are "status code"; a key that is an id says nothing."""
+def _words(key: str) -> str:
+    """The words of a key: `statusCode` and `status_code` become "status code". A key that is an id has none."""
     return _readable(_KEY_BREAK.sub(" ", _readable(key))[:60]).lower()
 
 
@@ -144,17 +147,17 @@ def _scalar(value: object) -> str:
         return _readable(value)
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, int | float) and abs(value) < ID_NUMBER:  # not so for NaN
+    if isinstance(value, int | float) and abs(value) < ID_NUMBER:  # false for NaN
         return f"{value:.6g}" if isinstance(value, float) else str(value)
     return ""
 
 
 def _readable(value: str, limit: int = MAX_VALUE_CHARACTERS) -> str:
-    """The words of a string: URLs without scheme, credentials and query; no ids, keys or encoded data."""
+    """The words of a string. A URL loses its scheme, credentials and query; ids, keys and encoded data go."""
     value = value[: 4 * limit]
     if not value.isascii():
-        value = value.encode("utf-8", "ignore").decode()  # no lone surrogates
-    # Most strings have nothing to take out, and looking for that first makes them five times as cheap.
+        value = value.encode("utf-8", "ignore").decode()  # drops lone surrogates
+    # Most strings have nothing to remove. These tests are five times as cheap as the expressions.
     if "data:" in value or "eyJ" in value:
         value = _ENCODED.sub("", value)
     if "://" in value:
@@ -172,9 +175,9 @@ def _without_noise(run: re.Match[str]) -> str:
 
 
 def _is_encoded(run: str) -> bool:
-    """Base64, tokens and keys: long, and changing between capitals, small letters and digits all the time.
+    """Whether the run is base64, a token or a key: long, with many changes between capitals, small letters and digits.
 
-    In random base64 a new run starts at 4 of 10 characters, in `getUserByIdV2FromClient` at 3.
+    In random base64 a new run starts at 4 of 10 characters, in `getUserByIdV2FromClient` at 3 of 10.
     """
     letters = _SEPARATORS.sub("", run)
     if len(letters) < 20 or letters.isalpha():
@@ -183,12 +186,12 @@ def _is_encoded(run: str) -> bool:
 
 
 def _starts_run(before: str, character: str) -> bool:
-    """Whether a digit follows a letter, a letter a digit, or a capital a small letter (not the reverse)."""
+    """Whether a digit follows a letter, a letter follows a digit, or a capital follows a small letter."""
     return before.isdigit() != character.isdigit() or (before.islower() and character.isupper())
 
 
 def _cut(text: str, limit: int) -> str:
-    """At most `limit` characters, ending with a whole word."""
+    """Cut the text to `limit` characters, at the end of a word where one is near."""
     if len(text) <= limit:
         return text
     head = text[: limit + 1]

@@ -39,7 +39,7 @@ def answered_once(request: Request, tenant: Tenant, write: Callable[[], Response
     if key is None:
         return write()
     keyed = IdempotentRequest(tenant, key, _fingerprint(request))
-    answer, again = idempotency.once(keyed, lambda: _kept(write()))
+    answer, again = idempotency.run_once(keyed, lambda: _kept(write()))
     headers = {**answer.headers, **({"Idempotency-Replayed": "true"} if again else {})}
     return Response(json.loads(answer.body), status=answer.status, headers=headers)
 

@@ -1,7 +1,7 @@
-"""New rows, and an event of each, in one statement, however many.
+"""Insert new memories, and one event for each, in a single statement.
 
-Ten times as fast as bulk_create, which resolves the expressions of the database's defaults for each row and
-quotes each value by itself; here the rows are one parameter.
+This is ten times as fast as Django's bulk_create. bulk_create resolves the expressions of the database defaults for
+each row and quotes each value separately; here all rows are one parameter.
 """
 
 import json
@@ -15,7 +15,7 @@ from django.db import DEFAULT_DB_ALIAS
 import outbox
 from memories.models import MemoryLog
 
-# Ids are given in the order of the rows.
+# The ids grow in the order of the rows.
 INSERT = """
 INSERT INTO memory_logs (user_id, project_id, task, agent, date, raw_data, content_hash, idempotency_key,
                          version, embedding_model, embedded_hash)
@@ -29,28 +29,33 @@ RETURNING id, created_at
 """
 
 
-# What a row is known by once it is stored, in the order of the model's fields, which from_db goes by.
-KNOWN = (
+# The fields that are known after the insert. from_db needs them in the order of the model's fields.
+LOADED_FIELDS = (
     *("id", "user_id", "project_id", "task", "agent", "date", "raw_data", "version", "content_hash"),
     *("embedded_at", "indexed_version", "indexed_at", "idempotency_key", "created_at", "updated_at"),
 )
 
 
 def insert(new: Iterable[dict[str, Any]], events: Iterable[outbox.NewEvent]) -> list[MemoryLog]:
-    """Store rows, given by their fields, and each's event, whose payload gets the row's id as `memory_log_id`."""
+    """Insert rows and publish one event for each row.
+
+    `new` has the fields of each row, `events` the event of each row in the same order. The payload of an event gets
+    the id of its row as `memory_log_id`. Returns the stored memories in the same order. Raises IntegrityError when
+    an Idempotency-Key is already stored; then nothing is stored.
+    """
     rows = list(new)
-    made = outbox.publish_with(INSERT, [_json(rows)], events, key="memory_log_id")
-    return [_stored(row, *given) for row, given in zip(rows, made, strict=True)]
+    inserted = outbox.publish_with(INSERT, [_json(rows)], events, key="memory_log_id")
+    return [_loaded(row, *given) for row, given in zip(rows, inserted, strict=True)]
 
 
-def _stored(row: dict[str, Any], memory_id: int, created_at: datetime) -> MemoryLog:
-    known = dict.fromkeys(KNOWN) | row
-    known |= {"id": memory_id, "version": 1, "created_at": created_at, "updated_at": created_at}
-    return MemoryLog.from_db(DEFAULT_DB_ALIAS, KNOWN, [known[name] for name in KNOWN])
+def _loaded(row: dict[str, Any], memory_id: int, created_at: datetime) -> MemoryLog:
+    values = dict.fromkeys(LOADED_FIELDS) | row
+    values |= {"id": memory_id, "version": 1, "created_at": created_at, "updated_at": created_at}
+    return MemoryLog.from_db(DEFAULT_DB_ALIAS, LOADED_FIELDS, [values[name] for name in LOADED_FIELDS])
 
 
 def _json(rows: Sequence[dict[str, Any]]) -> str:
     try:
         return orjson.dumps(rows).decode()
-    except TypeError:  # an integer of more than 64 bits: orjson has none
+    except TypeError:  # orjson writes no integer above 64 bits
         return json.dumps(rows, default=str)

@@ -1,7 +1,7 @@
-"""Writes that come at the same time, as one.
+"""Group commit: concurrent writes share one statement, so they share the round trips and the flush to disk.
 
-While one is on its way, those that come meanwhile wait for it to end, and then go together: they share the round
-trips and the flush to the disk. Who comes alone goes at once.
+While one statement runs, the writes that arrive wait. When it ends, they go together in the next statement. A write
+that arrives alone goes at once.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,11 @@ Result = TypeVar("Result")
 
 
 class PendingWrite(Generic[Item, Result]):
-    """A write that waits. Without an outcome, once woken, it is for its own thread to do."""
+    """A write that waits for its turn.
+
+    Its thread is woken with a result, with an error, or with `leads` set: then this thread runs the next statement.
+    A thread that is woken with none of them writes its item itself.
+    """
 
     def __init__(self, item: Item) -> None:
         self.item = item
@@ -26,7 +30,7 @@ class PendingWrite(Generic[Item, Result]):
 
 
 class GroupCommit(Generic[Item, Result]):
-    """`write` stores items, all or none, and returns what became of each."""
+    """Calls of many threads, grouped. `write` stores all items it is given, or none, and returns a result for each."""
 
     def __init__(self, write: Callable[[Sequence[Item]], Sequence[Result]]) -> None:
         self._write = write
@@ -36,46 +40,50 @@ class GroupCommit(Generic[Item, Result]):
 
     @property
     def waiting(self) -> int:
+        """How many writes wait for the statement that runs now."""
         return len(self._waiting)
 
     def __call__(self, item: Item) -> Result:
-        """What became of the item; an error is its own, or that of a database that does not answer."""
-        turn: PendingWrite[Item, Result] = PendingWrite(item)
+        """Store the item and return its result.
+
+        Raises what `write` raises for this item alone, or the error of a database that does not answer.
+        """
+        pending: PendingWrite[Item, Result] = PendingWrite(item)
         with self._lock:
-            self._waiting.append(turn)
-            turn.leads, self._busy = not self._busy, True
-        if not turn.leads:
-            turn.woken.wait()
-        if turn.leads:
+            self._waiting.append(pending)
+            pending.leads, self._busy = not self._busy, True
+        if not pending.leads:
+            pending.woken.wait()
+        if pending.leads:
             self._lead()
-        if turn.error:
-            raise turn.error
-        return (turn.results or self._write([item]))[0]
+        if pending.error:
+            raise pending.error
+        return (pending.results or self._write([item]))[0]
 
     def _lead(self) -> None:
         with self._lock:
-            turns, self._waiting = self._waiting, []
+            group, self._waiting = self._waiting, []
         try:
-            self._settle(turns)
+            self._write_group(group)
         finally:
             with self._lock:
                 self._busy = bool(self._waiting)
                 next_leader = self._waiting[:1]
-            for turn in next_leader:
-                turn.leads = True
-            for turn in (*next_leader, *turns):
-                turn.woken.set()
+            for pending in next_leader:
+                pending.leads = True
+            for pending in (*next_leader, *group):
+                pending.woken.set()
 
-    def _settle(self, turns: Sequence[PendingWrite[Item, Result]]) -> None:
+    def _write_group(self, group: Sequence[PendingWrite[Item, Result]]) -> None:
         try:
-            results = self._write([turn.item for turn in turns])
+            results = self._write([pending.item for pending in group])
         except (OperationalError, InterfaceError) as error:
-            # It may have happened all the same: nobody tries again who was not asked to.
-            for turn in turns:
-                turn.error = error
+            # The commit may have happened. Only the client can decide to send it again.
+            for pending in group:
+                pending.error = error
         except Exception:
-            # One of them cannot be stored: each goes alone, and learns which.
+            # One item cannot be stored. Each thread now writes its own item, and so the error reaches the right one.
             return
         else:
-            for turn, result in zip(turns, results, strict=True):
-                turn.results = [result]
+            for pending, result in zip(group, results, strict=True):
+                pending.results = [result]

@@ -1,7 +1,7 @@
-"""Requests that are sent again: what the first did is done once, and its answer is given again.
+"""Requests under an Idempotency-Key: the work is done once, and a repeated request gets the first answer.
 
-The key is claimed by an advisory lock of the transaction that does the work, and the answer is kept in that same
-transaction. So a request that dies leaves nothing behind, and who asks meanwhile is told at once to come back.
+An advisory lock claims the key for the transaction that does the work, and the same transaction stores the answer.
+So a request that dies leaves nothing behind, and a request that arrives meanwhile is refused at once.
 """
 
 import json
@@ -16,12 +16,12 @@ from django.db.models.functions import Now
 from memories.models import IdempotentAnswer, MemoryLog
 from memories.tenants import Tenant
 
-# Rows forgotten by one statement.
+# How many expired answers one statement deletes.
 BATCH = 1000
 
 
 class IdempotentRequest(NamedTuple):
-    """A request under its key. `fingerprint` is equal where the same is asked."""
+    """A request and its key. Two requests that ask for the same have the same `fingerprint`."""
 
     tenant: Tenant
     key: str
@@ -29,77 +29,80 @@ class IdempotentRequest(NamedTuple):
 
 
 class Answer(NamedTuple):
+    """The answer to a request: HTTP status, JSON body, headers."""
+
     status: int
     body: str
     headers: Mapping[str, str]
 
 
 class InFlight(Exception):
-    """Another request with this key is being worked on."""
+    """Another request with this key is in progress."""
 
 
 class KeyReused(Exception):
-    """The key came before, with another request."""
+    """The key belongs to another, earlier request."""
 
 
-def once(keyed: IdempotentRequest, write: Callable[[], Answer]) -> tuple[Answer, bool]:
-    """The answer of `write`, which runs at most once a key, and whether it was given before.
+def run_once(request: IdempotentRequest, write: Callable[[], Answer]) -> tuple[Answer, bool]:
+    """Run `write` unless a request with this key succeeded before.
 
-    Raises InFlight, KeyReused.
+    Returns the answer, and True when it is the stored answer of the earlier request. Raises InFlight, KeyReused,
+    and what `write` raises; then the key stays free.
     """
     try:
         with transaction.atomic():
-            _claim(keyed)
-            if earlier := _earlier(keyed):
+            _claim(request)
+            if earlier := _stored_answer(request):
                 return earlier, True
             answer = write()
             IdempotentAnswer.objects.create(
-                **_place(keyed), fingerprint=keyed.fingerprint, **answer._asdict()
+                **_lookup(request), fingerprint=request.fingerprint, **answer._asdict()
             )
     except IntegrityError as error:
         if _constraint(error) != MemoryLog.ONE_A_KEY:
             raise
         raise KeyReused(
-            "This Idempotency-Key stored a memory longer ago than answers are kept. Use a new key."
+            "This Idempotency-Key stored a memory, and its answer has expired since. Use a new key."
         ) from error
     return answer, False
 
 
 def forget_expired() -> int:
-    """Delete the answers that are given again no longer; returns how many. Run by a schedule."""
-    forgotten = 0
+    """Delete the answers older than IDEMPOTENCY_HOURS. Returns how many. A schedule runs this."""
+    deleted = 0
     while True:
         expired = IdempotentAnswer.objects.filter(created_at__lt=Now() - _kept_for()).order_by("created_at")
         ids = list(expired.values_list("id", flat=True)[:BATCH])
-        forgotten += IdempotentAnswer.objects.filter(id__in=ids).delete()[0]
+        deleted += IdempotentAnswer.objects.filter(id__in=ids).delete()[0]
         if len(ids) < BATCH:
-            return forgotten
+            return deleted
 
 
-def _claim(keyed: IdempotentRequest) -> None:
-    name = json.dumps([*keyed.tenant, keyed.key])
+def _claim(request: IdempotentRequest) -> None:
+    name = json.dumps([*request.tenant, request.key])
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", [name])
         if not cursor.fetchone()[0]:
             raise InFlight(
-                "A request with this Idempotency-Key is being worked on. Send it again in a moment."
+                "Another request with this Idempotency-Key is in progress. Send it again in a moment."
             )
 
 
-def _earlier(keyed: IdempotentRequest) -> Answer | None:
-    # A statement of its own: it sees what was committed before the lock was free.
-    rows = IdempotentAnswer.objects.filter(**_place(keyed))
+def _stored_answer(request: IdempotentRequest) -> Answer | None:
+    # A separate statement: its snapshot is taken after the lock, so it sees what the earlier holder committed.
+    rows = IdempotentAnswer.objects.filter(**_lookup(request))
     rows.filter(created_at__lt=Now() - _kept_for()).delete()
     row = rows.first()
     if row is None:
         return None
-    if row.fingerprint != keyed.fingerprint:
-        raise KeyReused("This Idempotency-Key came before with another request. Use a new key for a new one.")
+    if row.fingerprint != request.fingerprint:
+        raise KeyReused("This Idempotency-Key belongs to another request. Use a new key for a new request.")
     return Answer(row.status, row.body, row.headers)
 
 
-def _place(keyed: IdempotentRequest) -> dict[str, str]:
-    return {**keyed.tenant._asdict(), "key": keyed.key}
+def _lookup(request: IdempotentRequest) -> dict[str, str]:
+    return {**request.tenant._asdict(), "key": request.key}
 
 
 def _kept_for() -> timedelta:

@@ -1,4 +1,4 @@
-"""Reads: memories as they are, and as they were."""
+"""Reads of memories: as they are now, and as they were."""
 
 from datetime import datetime
 from typing import Any, cast
@@ -8,7 +8,7 @@ from pgvector.django import CosineDistance
 
 from memories.event_types import AGGREGATES
 from memories.models import MemoryLog, MemoryVersion
-from memories.records.sync_status import indexed, with_progress
+from memories.records.sync_status import mark_indexed, with_sync_status
 from outbox.models import Event
 
 Memories = QuerySet[MemoryLog, Any]
@@ -16,30 +16,31 @@ Versions = QuerySet[MemoryVersion, Any]
 
 
 def memories(*, embedding: bool = False) -> Memories:
-    """Every memory with its progress; the vectors (a hundred times the rest) only where asked for."""
-    rows = with_progress(MemoryLog.objects.all())
+    """All memories with their sync status. A vector is a hundred times the rest, so it is read only on request."""
+    rows = with_sync_status(MemoryLog.objects.all())
     return rows if embedding else rows.defer("embedding")
 
 
 def memory(rows: Memories, memory_id: int) -> MemoryLog:
-    """One of `rows`, with its progress. That takes a larger query, made only where there is something to tell.
+    """One memory of `rows` with its sync status.
 
-    Raises MemoryLog.DoesNotExist.
+    The status needs a larger query, which runs only for a memory whose newest version is not indexed yet. Raises
+    MemoryLog.DoesNotExist.
     """
     row: MemoryLog = rows.get(id=memory_id)
     if row.indexed_version == row.version:
-        return indexed(row)
-    return cast(MemoryLog, with_progress(rows).get(id=memory_id))
+        return mark_indexed(row)
+    return cast(MemoryLog, with_sync_status(rows).get(id=memory_id))
 
 
 def versions(memory_id: int) -> Versions:
-    """Every state that the memory had, oldest first; of a deleted one, too."""
-    found: Versions = MemoryVersion.objects.filter(pgh_obj=memory_id)
-    return found.order_by("pgh_id")
+    """Every state of the memory, oldest first. A deleted memory has its states still."""
+    rows: Versions = MemoryVersion.objects.filter(pgh_obj=memory_id)
+    return rows.order_by("pgh_id")
 
 
 def memories_at(moment: datetime) -> Versions:
-    """The state that each memory had at that moment: of those that lived then, deleted since or not."""
+    """The state that each memory had at that moment, for the memories that existed then."""
     later = MemoryVersion.objects.filter(
         pgh_obj=OuterRef("pgh_obj"), pgh_id__gt=OuterRef("pgh_id"), pgh_created_at__lte=moment
     )
@@ -48,13 +49,16 @@ def memories_at(moment: datetime) -> Versions:
 
 
 def events_of(memory_id: int, *, limit: int = 20) -> QuerySet[Event, Any]:
-    """The memory's newest events, of its text and of its vector."""
-    found = Event.objects.filter(aggregatetype__in=AGGREGATES, aggregateid=str(memory_id))
-    return found.defer("payload").order_by("-id")[:limit]
+    """The newest events of the memory: those of its text and those of its vector."""
+    events = Event.objects.filter(aggregatetype__in=AGGREGATES, aggregateid=str(memory_id))
+    return events.defer("payload").order_by("-id")[:limit]
 
 
 def similar_to(row: MemoryLog, *, limit: int = 5) -> "QuerySet[MemoryLog, Any]":
-    """The tenant's memories nearest to this one, exactly, with their `similarity`; none without an embedding."""
+    """The memories of the same tenant nearest to this one, by exact distance, with their `similarity`.
+
+    A memory without an embedding has none.
+    """
     if row.embedding is None:
         return MemoryLog.objects.none()
     near = MemoryLog.objects.filter(

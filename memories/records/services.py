@@ -1,4 +1,4 @@
-"""Writes: each changes the row and records its event in one transaction."""
+"""Writes of memories. Each changes rows and publishes their events in one transaction."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,12 +33,12 @@ class NewMemory:
     idempotency_key: str | None = None
 
 
-# What a client may change of a memory. Whose it is stays: its index entry and its history are that tenant's.
+# What a client may change. The tenant stays: the index entry and the history belong to it.
 CHANGEABLE = frozenset({"task", "agent", "date", "raw_data"})
 
 
 class VersionConflict(Exception):
-    """The memory is at another version than the one that was to be changed."""
+    """The memory is not at the version that the caller expected."""
 
     def __init__(self, current: int) -> None:
         self.current = current
@@ -46,58 +46,67 @@ class VersionConflict(Exception):
 
 
 def create_memory(new: NewMemory) -> MemoryLog:
-    """Store a memory and its `memory_log.stored` event, or neither; together with those that come at the same time."""
-    given = Given(new, headers.current())
+    """Store a memory and its `memory_log.stored` event.
+
+    Outside a transaction, memories that arrive at the same time share one statement. Raises IntegrityError for an
+    Idempotency-Key that is already stored.
+    """
+    insert = Insert(new, headers.current())
     if connection.in_atomic_block:
-        return _store([given], outbox.INTERACTIVE)[0]
-    return store_together(given)
+        return _insert([insert], outbox.INTERACTIVE)[0]
+    return insert_grouped(insert)
 
 
 def create_memories(new: Iterable[NewMemory], *, priority: int = outbox.BULK) -> list[MemoryLog]:
-    """Store many memories, an event each, in one statement; all or nothing."""
-    return _store([Given(memory, headers.current()) for memory in new], priority)
+    """Store many memories and their events in one statement: all of them, or none."""
+    return _insert([Insert(memory, headers.current()) for memory in new], priority)
 
 
-class Given(NamedTuple):
-    """A memory, and what its event is to carry of the request that brings it."""
+class Insert(NamedTuple):
+    """A memory to insert, and the headers that its event carries from the request."""
 
     new: NewMemory
     headers: Mapping[str, str]
 
 
-def _store(given: Sequence[Given], priority: int) -> list[MemoryLog]:
-    rows = (_fields(new) for new, _ in given)
-    events = (_event("memory_log.stored", new, 0, 1, priority, carried) for new, carried in given)
-    # A statement needs no transaction; what is in one already is to survive its failing.
+def _insert(inserts: Sequence[Insert], priority: int) -> list[MemoryLog]:
+    rows = (_fields(new) for new, _ in inserts)
+    events = (_event("memory_log.stored", new, 0, 1, priority, carried) for new, carried in inserts)
+    # A single statement needs no transaction. Inside one, a savepoint keeps an error from ending it.
     with transaction.atomic() if connection.in_atomic_block else nullcontext():
         return bulk_insert.insert(rows, events)
 
 
-store_together = GroupCommit[Given, MemoryLog](partial(_store, priority=outbox.INTERACTIVE))
+insert_grouped = GroupCommit[Insert, MemoryLog](partial(_insert, priority=outbox.INTERACTIVE))
 
 
 def update_memory(
     memory_id: int, changes: Mapping[str, Any], *, expected_version: int | None = None
 ) -> MemoryLog:
-    """Change a memory's task, agent, date or raw_data (whole); the version grows, `memory_log.updated` is recorded.
+    """Change fields of a memory, increase its version and publish `memory_log.updated`.
 
-    What changes nothing makes no version and no event. Raises MemoryLog.DoesNotExist, VersionConflict.
+    `changes` may have task, agent, date and raw_data; raw_data is replaced as a whole. Values equal to the stored
+    ones make no version and no event. Raises MemoryLog.DoesNotExist; VersionConflict when `expected_version` is
+    given and is not the current one; ValueError for another field.
     """
     if not changes.keys() <= CHANGEABLE:
         raise ValueError(f"Not changeable: {', '.join(sorted(changes.keys() - CHANGEABLE))}")
     with transaction.atomic():
-        row = _locked(memory_id, expected_version)
-        changed = [name for name, value in changes.items() if not _same(getattr(row, name), value)]
+        row = _lock(memory_id, expected_version)
+        changed = [name for name, value in changes.items() if not _is_equal(getattr(row, name), value)]
         if changed:
-            _change(row, {name: changes[name] for name in changed})
+            _save_changes(row, {name: changes[name] for name in changed})
             outbox.publish_many([_change_event("memory_log.updated", row, outbox.INTERACTIVE)])
     return row
 
 
 def replace_raw_data(changed: Mapping[MemoryLog, dict[str, Any]], *, priority: int = outbox.BULK) -> None:
-    """Give many memories, locked by the caller, another raw_data: a version and a `memory_log.updated` event each."""
+    """Replace the raw_data of many memories: a new version and a `memory_log.updated` event for each.
+
+    The caller has locked the rows.
+    """
     for row, raw_data in changed.items():
-        _alter(row, {"raw_data": raw_data})
+        _set_changes(row, {"raw_data": raw_data})
     fields = ["raw_data", "version", "content_hash", "updated_at"]
     with transaction.atomic():
         MemoryLog.objects.bulk_update(list(changed), fields)
@@ -105,41 +114,41 @@ def replace_raw_data(changed: Mapping[MemoryLog, dict[str, Any]], *, priority: i
 
 
 def delete_memory(memory_id: int, *, expected_version: int | None = None) -> None:
-    """Delete a memory and record `memory_log.deleted`; its history stays.
+    """Delete a memory and publish `memory_log.deleted`. Its history stays.
 
-    Raises MemoryLog.DoesNotExist, VersionConflict.
+    Raises MemoryLog.DoesNotExist; VersionConflict when `expected_version` is given and is not the current one.
     """
     with transaction.atomic():
-        row = _locked(memory_id, expected_version)
+        row = _lock(memory_id, expected_version)
         event = _change_event("memory_log.deleted", row, outbox.INTERACTIVE)
         row.delete()
         outbox.publish_many([event])
 
 
-def _locked(memory_id: int, expected_version: int | None) -> MemoryLog:
+def _lock(memory_id: int, expected_version: int | None) -> MemoryLog:
     row = MemoryLog.objects.select_for_update(no_key=True).defer("embedding").get(id=memory_id)
     if expected_version not in (None, row.version):
         raise VersionConflict(row.version)
     return row
 
 
-def _change(row: MemoryLog, changes: Mapping[str, Any]) -> None:
-    _alter(row, changes)
+def _save_changes(row: MemoryLog, changes: Mapping[str, Any]) -> None:
+    _set_changes(row, changes)
     row.save(update_fields=[*changes, "version", "content_hash", "updated_at"])
     row.refresh_from_db(fields=["updated_at"])
 
 
-def _alter(row: MemoryLog, changes: Mapping[str, Any]) -> None:
+def _set_changes(row: MemoryLog, changes: Mapping[str, Any]) -> None:
     for name, value in changes.items():
         setattr(row, name, value)
     row.version += 1
-    row.content_hash = _content_hash(row)
-    # The statement's time, not the transaction's: that may have begun before the version it waited for.
+    row.content_hash = text_hash(searchable_text(task=row.task, agent=row.agent, raw_data=row.raw_data))
+    # The time of the statement: the transaction may have begun before the version that it waited for.
     row.updated_at = StatementTime()
 
 
-def _same(one: object, other: object) -> bool:
-    """Whether two values of a field are stored alike; in Python 1 is True, in JSON it is not."""
+def _is_equal(one: object, other: object) -> bool:
+    """Whether two values are stored alike. In Python 1 equals True, in JSON it does not."""
     if isinstance(one, dict):
         return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
     return one == other
@@ -148,10 +157,6 @@ def _same(one: object, other: object) -> bool:
 def _fields(new: NewMemory) -> dict[str, Any]:
     text = searchable_text(task=new.task, agent=new.agent, raw_data=new.raw_data)
     return {**vars(new), "content_hash": text_hash(text)}
-
-
-def _content_hash(row: MemoryLog) -> str:
-    return text_hash(searchable_text(task=row.task, agent=row.agent, raw_data=row.raw_data))
 
 
 def _change_event(type: str, row: MemoryLog, priority: int) -> outbox.NewEvent:

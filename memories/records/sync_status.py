@@ -1,6 +1,6 @@
-"""How far a memory has come on its way to the index: pending, embedded, indexed, or failed.
+"""The sync status of a memory: pending, embedded, indexed or failed.
 
-Read off the row and off what the outbox still holds of it, in the query that reads the row.
+It is computed from the row and from the events that the outbox still holds for it, in the query that reads the row.
 """
 
 from typing import Any
@@ -15,18 +15,20 @@ from outbox.models import Event, Status, open_events
 
 
 class SyncStatus(models.TextChoices):
-    PENDING = "pending"  # its text, as it is now, has no embedding yet
-    EMBEDDED = "embedded"
-    INDEXED = "indexed"  # search finds this version
-    FAILED = "failed"  # its newest event is a dead letter: it waits for a person
+    """The way of a memory's newest version to the index."""
+
+    PENDING = "pending"  # the current text has no embedding yet
+    EMBEDDED = "embedded"  # it has an embedding, and search does not find it yet
+    INDEXED = "indexed"  # search finds it
+    FAILED = "failed"  # its newest event is a dead letter, so a person has to retry it
 
 
-# As the partial index `memory_logs_unindexed` says it.
+# The condition of the partial index `memory_logs_unindexed`.
 UNINDEXED = Q(indexed_version__isnull=True) | ~Q(indexed_version=F("version"))
 
 
-def with_progress(rows: "QuerySet[MemoryLog, Any]") -> "QuerySet[MemoryLog, Any]":
-    """Each row with `sync_status`, and `sync_error`: what went wrong last, where something did."""
+def with_sync_status(rows: "QuerySet[MemoryLog, Any]") -> "QuerySet[MemoryLog, Any]":
+    """Annotate each row with `sync_status`, and with `sync_error`: the last error, or None."""
     failure = Case(When(UNINDEXED, then=Subquery(_dead().values("last_error")[:1])))
     trouble = Case(When(UNINDEXED, then=Subquery(_retrying().values("last_error")[:1])))
     return rows.alias(failure=failure).annotate(
@@ -41,21 +43,21 @@ def with_progress(rows: "QuerySet[MemoryLog, Any]") -> "QuerySet[MemoryLog, Any]
     )
 
 
-def indexed(row: MemoryLog) -> MemoryLog:
-    """A row that is known to be indexed, as `with_progress` would have read it."""
+def mark_indexed(row: MemoryLog) -> MemoryLog:
+    """Set what `with_sync_status` computes for an indexed memory, without its query."""
     row.sync_status, row.sync_error = SyncStatus.INDEXED, None  # type: ignore[attr-defined]  # its annotations
     return row
 
 
 def filter_by_status(rows: "QuerySet[MemoryLog, Any]", status: str) -> "QuerySet[MemoryLog, Any]":
-    """Those of `rows`, read with `with_progress`, that have come so far."""
+    """The rows with this sync status. `rows` comes from `with_sync_status`."""
     if status == SyncStatus.INDEXED:
         return rows.filter(indexed_version=F("version"))
     return rows.filter(UNINDEXED, sync_status=status)  # type: ignore[misc]  # the annotation
 
 
 def _dead() -> "QuerySet[Event, Any]":
-    """The memory's dead letters that no newer event is on its way to make good, newest first."""
+    """The dead letters of the memory, newest first, except those that a newer open event makes good."""
     newer = open_events().filter(
         aggregatetype__in=(AGGREGATE, VECTOR_AGGREGATE),
         aggregateid=OuterRef("aggregateid"),
