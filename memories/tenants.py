@@ -1,4 +1,4 @@
-"""Tenants, and the sets of tenants that a command works on."""
+"""Tenants, and the set of tenants that a command works on."""
 
 from typing import NamedTuple, TypeVar
 
@@ -19,17 +19,17 @@ ORDER BY 1, 2
 
 
 class Tenant(NamedTuple):
-    """The owner of memories: one project of one user. Tenants share nothing."""
+    """The owner of memories: one project of one user. Tenants share no data."""
 
     user_id: str
     project_id: str
 
 
 class Scope(NamedTuple):
-    """The tenants that a command works on: all, those of one user, or one."""
+    """The tenants that a command works on: all tenants, all projects of one user, or one project."""
 
     user_id: str | None = None
-    # Only together with a user: projects of two users may bear the same name.
+    # Valid only with a user_id: two users may give their projects the same name.
     project_id: str | None = None
 
     @property
@@ -37,11 +37,11 @@ class Scope(NamedTuple):
         return self.user_id is None
 
     def of(self, rows: "QuerySet[Row]") -> "QuerySet[Row]":
-        """Those of the rows (of a model with user_id and project_id) that are in it."""
+        """The rows (of a model with user_id and project_id) that belong to these tenants."""
         return rows.filter(**{name: value for name, value in self._asdict().items() if value is not None})
 
     def tenants(self) -> list[Tenant]:
-        """Those who have memories, or an index."""
+        """The tenants in this scope that have memories or an index, in order."""
         with connection.cursor() as cursor:
             cursor.execute(TENANTS, self._asdict())
             return [Tenant(*row) for row in cursor.fetchall()]

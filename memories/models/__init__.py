@@ -1,4 +1,4 @@
-"""The tables of the service, a module each. Django finds them here."""
+"""The tables of the service. Django finds the models in this package."""
 
 from memories.models.api_key import APIKey
 from memories.models.base import StatementTime

@@ -1,17 +1,17 @@
-"""API keys and the tenants they open."""
+"""API keys and the tenants that each key opens."""
 
 from django.db import models
 from rest_framework_api_key.models import AbstractAPIKey
 
 
 class APIKey(AbstractAPIKey):
-    """Lets a program in to the memories of one user, or of one project of that user. Kept as a hash."""
+    """Gives a program access to the memories of one user, or of one project of that user. Stored as a hash."""
 
-    user_id = models.TextField(help_text="whose memories the key opens")
+    user_id = models.TextField(help_text="the user whose memories the key opens")
     project_id = models.TextField(
-        blank=True, default="", help_text="only this project; empty: all of the user's"
+        blank=True, default="", help_text="the only project the key opens; empty: all projects of the user"
     )
-    last_used_at = models.DateTimeField(null=True, editable=False, help_text="to the minute")
+    last_used_at = models.DateTimeField(null=True, editable=False, help_text="exact to the minute")
 
     class Meta(AbstractAPIKey.Meta):
         db_table = "api_keys"

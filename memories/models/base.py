@@ -1,10 +1,10 @@
-"""What the models share."""
+"""Expressions that the models share."""
 
 from django.db import models
 
 
 class StatementTime(models.Func):
-    """When the statement in which it stands began, by the database's clock."""
+    """The time when the current SQL statement began, by the clock of the database."""
 
     function = "statement_timestamp"
     output_field = models.DateTimeField()

@@ -1,4 +1,4 @@
-"""A conversation, where its turns are, and what was noticed to be missing."""
+"""A conversation, where its turns are stored, and which turns were lost."""
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -8,24 +8,28 @@ from memories.tenants import Tenant
 
 
 class Conversation(models.Model):
-    """One row a conversation. Its lock orders everything but the turns that Redis numbers by itself."""
+    """One row for each conversation. Its row lock orders every change, except turns that Redis numbers itself."""
 
     id = models.BigAutoField(primary_key=True)
     user_id = models.TextField()
     project_id = models.TextField()
-    conversation_id = models.TextField(help_text="as the client names it")
-    # No turn has a higher number. Redis numbers turns from a block that is lent to it, up to here.
+    conversation_id = models.TextField(help_text="the client's own name for it")
+    # The highest number given out. Redis numbers its turns from a block reserved for it, which ends here.
     given_through = models.BigIntegerField(default=0)
     saved_turns = models.PositiveIntegerField(default=0)
-    last_turn_at = models.DateTimeField(null=True, blank=True, help_text="of those PostgreSQL knows")
+    last_turn_at = models.DateTimeField(
+        null=True, blank=True, help_text="time of the newest turn that PostgreSQL knows"
+    )
     closed_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=StatementTime())
-    # A block is lent to Redis: it may hold turns, and a conversation it does not know is a loss.
+    # Redis has a block of numbers, so it may hold turns. If Redis does not know the conversation, turns are lost.
     in_redis = models.BooleanField(default=False)
-    generation = models.IntegerField(default=0, help_text="of the switch, when a block was last lent")
-    redis_saved_through = models.BigIntegerField(default=0, help_text="the highest number saved from Redis")
-    seen_in_redis = models.PositiveIntegerField(default=0, help_text="turns waiting there at the last look")
-    # Posts that Redis did not answer, and that PostgreSQL then took: not counted if Redis has them after all.
+    generation = models.IntegerField(default=0, help_text="of the buffer switch when Redis last got a block")
+    redis_saved_through = models.BigIntegerField(default=0, help_text="highest turn number saved from Redis")
+    seen_in_redis = models.PositiveIntegerField(
+        default=0, help_text="turns that waited in Redis at the last flush"
+    )
+    # Requests that Redis did not answer and PostgreSQL then stored. If Redis has them after all, they are ignored.
     doubted = ArrayField(models.TextField(), default=list, blank=True)
 
     class Meta:
@@ -50,7 +54,7 @@ class Conversation(models.Model):
 
 
 class BufferedTurn(models.Model):
-    """A turn that waits in PostgreSQL. No event, no embedding, no history: one cheap insert."""
+    """A turn that waits in PostgreSQL. It has no event, no embedding and no history, so it is one cheap insert."""
 
     id = models.BigAutoField(primary_key=True)
     conversation = models.ForeignKey(Conversation, models.CASCADE, db_index=False, related_name="buffered")
@@ -73,14 +77,14 @@ class ConversationPart(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     conversation = models.ForeignKey(Conversation, models.CASCADE, db_index=False, related_name="parts")
-    number = models.PositiveIntegerField(help_text="from 1; only the last one still grows")
-    # Without a constraint: a memory is deleted without a look in here.
+    number = models.PositiveIntegerField(help_text="counts from 1; only the last part still grows")
+    # No constraint: deleting a memory must not read this table.
     memory = models.ForeignKey(
         "memories.MemoryLog", models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
     )
     first_turn = models.BigIntegerField()
     last_turn = models.BigIntegerField()
-    characters = models.PositiveIntegerField(help_text="of text, as its turns are searched by")
+    characters = models.PositiveIntegerField(help_text="characters of searchable text in its turns")
 
     class Meta:
         db_table = "conversation_parts"
@@ -94,13 +98,13 @@ class ConversationPart(models.Model):
 
 
 class ConversationGap(models.Model):
-    """Turns that Redis no longer had when they were to be saved: evicted, flushed, expired or never written down."""
+    """Turns that Redis had lost when they were saved: evicted, flushed, expired or never written to disk."""
 
     id = models.BigAutoField(primary_key=True)
     conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="gaps")
     after_turn = models.BigIntegerField()
     before_turn = models.BigIntegerField()
-    at_least = models.PositiveIntegerField(help_text="so many turns were seen there before")
+    at_least = models.PositiveIntegerField(help_text="minimum number of turns that were lost")
     reason = models.TextField()
     noticed_at = models.DateTimeField(db_default=StatementTime())
 
@@ -115,7 +119,7 @@ class ConversationGap(models.Model):
 
 
 class TurnKey(models.Model):
-    """An Idempotency-Key, and the turns that came with it. Of turns in Redis it is kept there until they are saved."""
+    """An Idempotency-Key and the turns that came with it. Redis keeps the keys of its turns until they are saved."""
 
     id = models.BigAutoField(primary_key=True)
     conversation = models.ForeignKey(Conversation, models.CASCADE, db_index=False, related_name="keys")
@@ -136,13 +140,17 @@ class TurnKey(models.Model):
 
 
 class BufferSwitch(models.Model):
-    """The one row that says which buffer takes the turns; see `memories.conversations.buffers.failover`."""
+    """The single row that says which buffer takes the turns; see `memories.conversations.buffers.failover`."""
 
     id = models.SmallIntegerField(primary_key=True, default=1)
     generation = models.IntegerField(default=1, help_text="grows with each change from Redis to PostgreSQL")
-    diverted_at = models.DateTimeField(null=True, blank=True, help_text="since when turns go to PostgreSQL")
-    retry_at = models.DateTimeField(null=True, blank=True, help_text="when Redis is tried again")
-    redis_run_id = models.TextField(blank=True, default="", help_text="another one: it was started anew")
+    diverted_at = models.DateTimeField(
+        null=True, blank=True, help_text="when turns began to go to PostgreSQL"
+    )
+    retry_at = models.DateTimeField(null=True, blank=True, help_text="when Redis will be tried again")
+    redis_run_id = models.TextField(
+        blank=True, default="", help_text="id of the Redis process; changes with a restart"
+    )
     reason = models.TextField(blank=True, default="")
 
     class Meta:

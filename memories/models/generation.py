@@ -1,4 +1,4 @@
-"""The collections of a tenant in Chroma, and how far the scheduled comparison of them has come."""
+"""The Chroma collections of a tenant, and the progress of the scheduled comparison with PostgreSQL."""
 
 from django.db import models
 
@@ -7,10 +7,10 @@ from memories.tenants import Tenant
 
 
 class Generation(models.Model):
-    """A collection of a tenant in Chroma: vectors of one model.
+    """A Chroma collection of one tenant; all its vectors come from one model.
 
-    Search asks the active one. While another is being built (a new model, an index that was lost) both are
-    written; once it holds everything it becomes the active one, and the former is retired and removed.
+    Search uses the active generation. While a new one is built (for a new model, or after the index was lost),
+    writes go to both. When the new one is complete it becomes active, and the old one is retired and removed.
     """
 
     class State(models.TextChoices):
@@ -20,21 +20,23 @@ class Generation(models.Model):
 
     user_id = models.TextField()
     project_id = models.TextField()
-    collection = models.TextField(unique=True, help_text="its name in Chroma")
+    collection = models.TextField(unique=True, help_text="name of the collection in Chroma")
     chroma_id = models.UUIDField(
-        null=True, blank=True, help_text="Chroma's own id of it: a collection made anew has another"
+        null=True,
+        blank=True,
+        help_text="Chroma's id of the collection; a new collection of the same name has another",
     )
     backend = models.TextField(
-        help_text="EMBEDDING_BACKEND that its vectors, and the queries to it, come from"
+        help_text="EMBEDDING_BACKEND that makes its vectors and embeds the queries to it"
     )
     model = models.TextField()
     dimensions = models.PositiveIntegerField()
     state = models.TextField(choices=State, default=State.BUILDING)
     position = models.BigIntegerField(
-        null=True, blank=True, help_text="while it is being filled: memories up to this id are in"
+        null=True, blank=True, help_text="while it is being filled: the highest memory id it holds"
     )
     rebuild = models.BooleanField(
-        default=False, help_text="a rebuild that a person asked for has not finished it"
+        default=False, help_text="a person asked for a rebuild that is not finished"
     )
     created_at = models.DateTimeField(db_default=StatementTime())
     activated_at = models.DateTimeField(null=True, blank=True)
@@ -64,12 +66,12 @@ class Generation(models.Model):
 
 
 class Verification(models.Model):
-    """How far the schedule has come that compares index and PostgreSQL piece by piece; one row."""
+    """Progress of the schedule that compares the index with PostgreSQL in parts. The table has one row."""
 
     id = models.SmallAutoField(primary_key=True)
-    generation_id = models.BigIntegerField(default=0, help_text="of the index that is being compared")
-    memory_id = models.BigIntegerField(default=0, help_text="its memories up to this one were compared")
-    report = models.JSONField(default=dict, help_text="what the last piece was like")
+    generation_id = models.BigIntegerField(default=0, help_text="the index that is being compared")
+    memory_id = models.BigIntegerField(default=0, help_text="the highest memory id compared so far")
+    report = models.JSONField(default=dict, help_text="result of the last part compared")
     checked_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:

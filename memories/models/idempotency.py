@@ -6,14 +6,14 @@ from memories.models.base import StatementTime
 
 
 class IdempotentAnswer(models.Model):
-    """What a request was answered that came with an Idempotency-Key, to be answered the same again."""
+    """The answer to a request with an Idempotency-Key. The same request gets the same answer again."""
 
     user_id = models.TextField()
     project_id = models.TextField()
     key = models.TextField()
-    fingerprint = models.TextField(help_text="of what was asked: another one is refused")
+    fingerprint = models.TextField(help_text="hash of the request; the key with another request is refused")
     status = models.PositiveSmallIntegerField()
-    body = models.TextField(help_text="the JSON as it was sent")
+    body = models.TextField(help_text="the JSON body as it was sent")
     headers = models.JSONField(default=dict)
     created_at = models.DateTimeField(db_default=StatementTime())
 

@@ -21,21 +21,25 @@ class MemoryLog(models.Model):
     date = models.DateField(default=Date.today)
     raw_data = models.JSONField(default=dict)
     version = models.PositiveIntegerField(default=1, help_text="grows with each change")
-    content_hash = models.TextField(help_text="of the searchable text: another hash, another embedding")
-    embedding = EmbeddingField(null=True, blank=True, help_text="of the text with `embedded_hash`")
+    content_hash = models.TextField(help_text="hash of the searchable text; a new hash needs a new embedding")
+    embedding = EmbeddingField(
+        null=True, blank=True, help_text="vector of the text whose hash is embedded_hash"
+    )
     embedding_model = models.TextField(blank=True, default="")
-    embedded_hash = models.TextField(blank=True, default="", help_text="content_hash that `embedding` is of")
+    embedded_hash = models.TextField(
+        blank=True, default="", help_text="the content_hash that the embedding belongs to"
+    )
     embedded_at = models.DateTimeField(null=True, blank=True)
     indexed_version = models.PositiveIntegerField(
-        null=True, blank=True, help_text="version that Chroma holds"
+        null=True, blank=True, help_text="the version that Chroma holds"
     )
     indexed_at = models.DateTimeField(null=True, blank=True)
-    # NULL, not "": those without a key must not collide.
+    # NULL, not "": rows without a key must not collide in the unique constraint.
     idempotency_key = models.TextField(null=True, blank=True)  # noqa: DJ001
     created_at = models.DateTimeField(db_default=StatementTime())
     updated_at = models.DateTimeField(db_default=StatementTime())
 
-    # An Idempotency-Key stores one memory, also after its answer was forgotten.
+    # An Idempotency-Key stores one memory, even after its stored answer was pruned.
     ONE_A_KEY = "memory_logs_idempotency_key"
 
     class Meta:
@@ -47,11 +51,11 @@ class MemoryLog(models.Model):
             ),
         )
         indexes = (
-            # A tenant's memories, newest first. Agent and date are looked at in the index itself: a rare one is
-            # found without reading the rows that are passed over.
+            # A tenant's memories, newest first. Agent and date are columns of the index, so a rare agent is found
+            # without reading the rows that do not match.
             models.Index(fields=("user_id", "project_id", "-id", "agent", "date"), name="memory_logs_tenant"),
             GinIndex(OpClass(models.F("raw_data__tags"), name="jsonb_path_ops"), name="memory_logs_tags"),
-            # What is still on its way to the index: few rows, whatever the table's size.
+            # Memories that are not yet indexed: few rows, whatever the size of the table.
             models.Index(
                 fields=("user_id", "project_id", "id"),
                 condition=models.Q(indexed_version__isnull=True)

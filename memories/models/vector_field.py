@@ -1,6 +1,7 @@
-"""The embedding's column: pgvector's, read as binary.
+"""The column of the embedding: pgvector's field, read in binary format.
 
-pgvector's own field parses the text of each number into a Python list: 0.3 ms a row, as long as indexing it takes.
+pgvector's own field parses the text of each number into a Python list. That costs 0.3 ms for each row, as much as
+indexing the row.
 """
 
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pgvector.django import VectorField
 
-# vector_send's header: the number of dimensions, and two bytes that are unused.
+# The header of vector_send: two bytes for the number of dimensions, two unused bytes.
 HEADER_BYTES = 4
 
 
@@ -19,7 +20,7 @@ class EmbeddingField(VectorField):
     def select_format(self, compiler: Any, sql: str, params: Any) -> tuple[str, Any]:
         return f"vector_send({sql})", params
 
-    def from_db_value(  # type: ignore[override]  # a list is what pgvector's own gives
+    def from_db_value(  # type: ignore[override]  # pgvector's own returns a list
         self, value: bytes | None, expression: Any, connection: Any
     ) -> NDArray[np.float32] | None:
         if value is None:

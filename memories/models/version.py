@@ -6,7 +6,8 @@ from django.db import models
 
 from memories.models.memory import MemoryLog
 
-# What makes a version. Bookkeeping (embedding, indexed_at, …) makes none, and no vector is kept twice.
+# A change of these columns makes a version. Bookkeeping (embedding, indexed_at, …) does not, so no vector is stored
+# twice.
 VERSIONED = (
     "user_id",
     "project_id",
@@ -21,10 +22,10 @@ VERSIONED = (
 
 
 class MemoryVersion(
-    pghistory.create_event_model(  # type: ignore[misc]  # a base that is made here
+    pghistory.create_event_model(  # type: ignore[misc]  # the base class is created here
         MemoryLog,
         pghistory.InsertEvent("created", level=pghistory.Statement),
-        # UPDATE OF: a statement that sets only bookkeeping does not even ask.
+        # UPDATE OF: a statement that sets only bookkeeping columns does not run the trigger at all.
         pghistory.UpdateEvent(
             "updated",
             operation=pgtrigger.UpdateOf(*VERSIONED),
@@ -40,9 +41,10 @@ class MemoryVersion(
         abstract=True,
     )
 ):
-    """A state that a memory had. Written by triggers, so that bulk and SQL changes are in it, too.
+    """One state of a memory. Triggers write it, so bulk and SQL changes are recorded too.
 
-    `pgh_label` is what made it (created, updated, deleted: then the last state), `pgh_created_at` when.
+    `pgh_label` says what happened (created, updated, deleted; a deletion keeps the last state) and
+    `pgh_created_at` when.
     """
 
     pgh_id: models.Field[int, int] = models.BigAutoField(primary_key=True)
