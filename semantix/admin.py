@@ -1,7 +1,7 @@
-"""The admin's last word: pages of all apps in one theme.
+"""One theme for the admin's pages of all apps.
 
-The apps register with the stock admin, which keeps `outbox` usable anywhere; here each registered page is given
-unfold's looks on top of what it does.
+The apps register with Django's own admin, so that `outbox` works in any project. `apply_theme` replaces each registered
+page by a subclass that unfold draws. Call it after every app has registered: see `semantix.urls`.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django_q.models import Schedule
-from unfold.admin import ModelAdmin
+from unfold.admin import ModelAdmin, StackedInline, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from semantix.console.tasks import NarrowScheduleAdmin
@@ -22,20 +22,32 @@ class ThemedUserAdmin(UserAdmin[User]):
     change_password_form = AdminPasswordChangeForm
 
 
-# Pages whose forms need unfold's own widgets, or that another app lays out badly.
-OWN: dict[type[Any], type[Any]] = {User: ThemedUserAdmin, Group: GroupAdmin, Schedule: NarrowScheduleAdmin}
+# Replacements for pages whose forms need unfold's widgets, or whose lists are wider than a screen.
+REPLACEMENTS: dict[type[Any], type[Any]] = {
+    User: ThemedUserAdmin,
+    Group: GroupAdmin,
+    Schedule: NarrowScheduleAdmin,
+}
+
+
+def apply_theme(site: admin.AdminSite) -> None:
+    """Register each page of `site` again, drawn by unfold. A page that unfold draws already stays as it is."""
+    for model, page in list(site._registry.items()):  # noqa: SLF001
+        site.unregister(model)
+        site.register(model, themed(REPLACEMENTS.get(model, type(page))))
+    site.index_title = "Overview"
 
 
 def themed(page: type[Any]) -> type[Any]:
-    """The same page, drawn by unfold."""
-    return page if issubclass(page, ModelAdmin) else type(page.__name__, (page, ModelAdmin), {})
+    """A subclass of a ModelAdmin class that unfold draws, with its inlines."""
+    inlines = [themed_inline(inline) for inline in page.inlines]
+    return (
+        page
+        if issubclass(page, ModelAdmin)
+        else type(page.__name__, (page, ModelAdmin), {"inlines": inlines})
+    )
 
 
-def theme_all(site: admin.AdminSite) -> None:
-    for model, page in list(site._registry.items()):  # noqa: SLF001
-        site.unregister(model)
-        site.register(model, themed(OWN.get(model, type(page))))
-
-
-theme_all(admin.site)
-admin.site.index_title = "Overview"
+def themed_inline(inline: type[Any]) -> type[Any]:
+    base = StackedInline if issubclass(inline, admin.StackedInline) else TabularInline
+    return inline if issubclass(inline, base) else type(inline.__name__, (inline, base), {})

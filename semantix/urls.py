@@ -6,12 +6,15 @@ from django.urls import include, path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
+from semantix.admin import apply_theme
 from semantix.console.live import live
 from semantix.observability.metrics.view import metrics
 from semantix.web import docs, health
 
-# Before its URLs are read. Commands and the cluster go without its pages, a sixth of their start.
+# Before `admin.site.urls` is read. Commands and the cluster never load the admin's pages: that saves a sixth of their
+# start. The theme comes last, when all apps have registered.
 admin.autodiscover()
+apply_theme(admin.site)
 
 handler500 = "semantix.web.problem_pages.server_error"
 
