@@ -127,10 +127,10 @@ def _away() -> Iterator[None]:
     from outbox.queue import circuits
 
     circuits.open_circuit(Unavailable(DEPENDENCY, "measured without it"))
-    availability.forget()
+    availability.reset()
     yield
     circuits.close_circuit(DEPENDENCY)
-    availability.forget()
+    availability.reset()
 
 
 def _measure(ask: Callable[[str], Any], questions: int) -> dict[str, float]:

@@ -123,7 +123,7 @@ def remove_orphans(event: ClaimedEvent) -> None:
 
 
 @outbox.handler("index.doubted", needs=[CHROMA])
-def look_for_all(_event: ClaimedEvent) -> None:
+def check_all(_event: ClaimedEvent) -> None:
     """Have filled anew what Chroma has not any more, of every tenant."""
     repair.all_lost()
 

@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def _chroma_is_asked_afresh() -> None:
     """A search leaves Chroma alone for a while after it was away, as in some test before."""
-    availability.forget()
+    availability.reset()
 
 
 @pytest.fixture(scope="session")

@@ -1,1 +1,1 @@
-"""The search index: one Chroma collection a tenant, made to look like PostgreSQL."""
+"""The search index: one Chroma collection per tenant, derived from PostgreSQL."""

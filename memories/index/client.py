@@ -1,4 +1,4 @@
-"""The one connection to the Chroma server a process has, with a limit on how long any call may take."""
+"""The process's connection to the Chroma server, with a time limit on every call."""
 
 import os
 from collections.abc import Iterator
@@ -16,28 +16,34 @@ if TYPE_CHECKING:
     from chromadb.api import ClientAPI
 
 DEPENDENCY = "chroma"
-# A server that needs longer for this is left to the first event that needs it.
+# A slower answer ends the warm-up. The first event that needs Chroma then connects.
 HEARTBEAT_SECONDS = 1.0
 
-# By URL. Emptied in a forked child: what its parent opened must not be spoken on by two.
+# By URL. A forked child empties it: two processes must not share one connection.
 _clients: dict[str, "ClientAPI"] = {}
 os.register_at_fork(after_in_child=_clients.clear)
 
 
 def get_client() -> "ClientAPI":
-    """The process's client, made on first use. Raises Unavailable when no Chroma server answers at CHROMA_URL."""
+    """Return the process's client, made on first use.
+
+    Raises Unavailable when no Chroma server answers at CHROMA_URL.
+    """
     url = settings.CHROMA_URL
     if url not in _clients:
         try:
             _clients[url] = connect(url, timeout=settings.CHROMA_TIMEOUT_SECONDS)
         except Exception as error:
-            # Also when something else than Chroma answers there: no event is to blame for that.
+            # Unavailable also when another kind of server answers there: no event caused that.
             raise Unavailable(DEPENDENCY, f"{url}: {str(error) or repr(error)}") from error
     return _clients[url]
 
 
 def load() -> None:
-    """Import what speaks to Chroma, which takes most of a second, and connect where a server answers at once."""
+    """Import the client library, which takes most of a second, and connect if the server answers at once.
+
+    Raises Unavailable.
+    """
     import chromadb.api.client  # noqa: F401
 
     try:
@@ -52,21 +58,21 @@ def load() -> None:
 
 
 def connect(url: str, *, timeout: float) -> "ClientAPI":
-    """A client of the server at `url`; `timeout` in seconds bounds every call, the constructor's own too.
+    """Return a client of the server at `url`. `timeout`, in seconds, bounds every call, including the constructor's.
 
-    Raises what chromadb and httpx raise, ValueError for most.
+    Raises what chromadb and httpx raise, mostly ValueError.
     """
-    # Imported here: it takes most of a second, and most commands never speak to Chroma.
+    # Imported here: it takes most of a second, and most commands never call Chroma.
     from chromadb.api.client import Client
     from chromadb.auth import UserIdentity
     from chromadb.config import Settings
 
     address = urlsplit(url)
-    # Reading the certificates takes a while; http needs none.
+    # Loading the certificates is slow, and http needs none.
     secure = address.scheme == "https"
 
-    def bound(server: Any) -> None:
-        # chromadb's HTTP client has no timeout; and a server on this machine is not asked for through a proxy.
+    def add_timeout(server: Any) -> None:
+        # chromadb's HTTP client has no timeout. A server on this machine is not reached through a proxy.
         direct = _is_loopback(address.hostname or "")
         headers = server._session.headers  # noqa: SLF001
         session = Session(timeout=timeout, headers=headers, trust_env=not direct, verify=secure)
@@ -74,13 +80,13 @@ def connect(url: str, *, timeout: float) -> "ClientAPI":
         server._session = session  # noqa: SLF001
 
     class BoundedClient(Client):
-        # Before the first calls that its constructor makes, with two connections.
+        # Both methods run in the constructor, before its first call over each of its two connections.
         def get_user_identity(self) -> UserIdentity:
-            bound(self._server)
+            add_timeout(self._server)
             return super().get_user_identity()
 
         def _validate_tenant_database(self, tenant: str, database: str) -> None:
-            bound(self._admin_client._server)  # type: ignore[attr-defined]  # noqa: SLF001
+            add_timeout(self._admin_client._server)  # type: ignore[attr-defined]  # noqa: SLF001
             super()._validate_tenant_database(tenant, database)
 
     return BoundedClient(
@@ -96,44 +102,44 @@ def connect(url: str, *, timeout: float) -> "ClientAPI":
 
 
 class Session(httpx.Client):
-    """Lets go of what was sent as soon as it is answered."""
+    """An HTTP client that releases the request's body as soon as the answer is read."""
 
     def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
         response = super().send(request, **options)
         if response.is_closed:
-            # A response and its stream hold each other, and with them the request, megabytes of vectors, until the
-            # garbage collector comes, which counts objects and not bytes.
+            # A response and its stream refer to each other and to the request, which holds megabytes of vectors.
+            # Only the garbage collector frees such a cycle, and it counts objects, not bytes.
             response.stream = httpx.ByteStream(b"")
         return response
 
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Turn "Chroma cannot answer now", however chromadb words it, into Unavailable. Other errors pass."""
+    """Raise Unavailable for every error that means "Chroma cannot answer now". Other errors pass unchanged."""
     try:
         yield
     except Unavailable:
         raise
     except Exception as error:
-        if _says_unavailable(error):
-            raise Unavailable(DEPENDENCY, f"{settings.CHROMA_URL}: {_words(error)}") from error
+        if _is_unavailable(error):
+            raise Unavailable(DEPENDENCY, f"{settings.CHROMA_URL}: {_message(error)}") from error
         raise
 
 
-def _words(error: Exception) -> str:
-    words = str(error) or repr(error)
-    if "readonly database" in words:
-        return f"{words}. Was its folder deleted while it ran? Then start Chroma again."
-    return words
+def _message(error: Exception) -> str:
+    message = str(error) or repr(error)
+    if "readonly database" in message:
+        return f"{message}. If Chroma's folder was deleted while Chroma ran, restart Chroma."
+    return message
 
 
-def _says_unavailable(error: Exception) -> bool:
+def _is_unavailable(error: Exception) -> bool:
     from chromadb.errors import ChromaError
 
     if isinstance(error, httpx.TransportError):
         return True
     if isinstance(error, ChromaError):
-        # Its own storage fails: a full disk, a folder that was deleted beneath it.
+        # Chroma's own storage fails: the disk is full, or its folder was deleted.
         return error.code() in (429, 502, 503, 504) or "error returned from database" in str(error)
     cause = error.__cause__ or error.__context__
     return isinstance(cause, httpx.HTTPStatusError) and cause.response.status_code in (429, 502, 503, 504)

@@ -1,4 +1,4 @@
-"""Opening a generation's collection in Chroma, and being sure that it is the one that was filled."""
+"""Opening a generation's collection in Chroma, and checking that it is the collection that was filled."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-# Chroma's words for a collection whose files are gone: it takes writes, counts, and fails every query. After a
-# restart it says nothing and finds nothing.
-DAMAGED = ("hnsw segment reader", "hnsw segment writer", "Nothing found on disk")
+# Chroma's messages for a collection whose files are gone. Such a collection accepts writes and counts its documents,
+# but fails every query. After a restart it fails no query, and finds nothing.
+DAMAGE_MESSAGES = ("hnsw segment reader", "hnsw segment writer", "Nothing found on disk")
 
-# Chroma writes a collection's vectors to its folder once so many changed, and reads the folder alone when it opens
-# anew what it had closed to keep its memory bounded: with the 1,000 it takes by itself, up to 999 changes are not
-# found then, and a small collection fails every query. Only what changed is written: it costs next to nothing.
-CHANGES_UNWRITTEN = 1
+# Chroma writes a collection's vectors to its folder after this many changes. When it reopens a collection that it had
+# closed to bound its memory, it reads the folder alone. With Chroma's own default of 1,000, up to 999 changes are then
+# not found, and a small collection fails every query. 1 costs almost nothing: Chroma writes only what changed.
+SYNC_THRESHOLD = 1
 
 PAGE = 1_000
-# Enough for every tenant a process is likely to serve; each takes some kilobytes.
-MOST_HANDLES = 10_000
+# Enough for every tenant that a process is likely to serve. A handle takes a few kilobytes.
+MAX_HANDLES = 10_000
 
 # By server and generation.
 _handles: dict[tuple[str, int], "Collection"] = {}
@@ -38,87 +38,88 @@ os.register_at_fork(after_in_child=_handles.clear)
 
 
 class IndexMismatch(Exception):
-    """The collection of that name belongs to another tenant, or holds vectors of another model."""
+    """The collection with this name belongs to another tenant, or holds another model's vectors."""
 
 
 class CollectionLost(Unavailable):
-    """The collection that was filled is not in Chroma any more: deleted, or Chroma stands on another folder."""
+    """Chroma no longer has the collection that was filled: it was deleted, or Chroma uses another folder."""
 
     def __init__(self, generation: Generation) -> None:
         self.generation = generation
-        super().__init__(DEPENDENCY, f"the collection {generation.collection} is gone; it has to be rebuilt")
+        super().__init__(DEPENDENCY, f"the collection {generation.collection} is gone and has to be rebuilt")
 
 
 class CollectionDamaged(CollectionLost):
-    """It is there, but its vectors are not: only a new collection can take its place."""
+    """The collection exists, but its vectors are lost. Only a new collection can replace it."""
 
-    def __init__(self, generation: Generation, words: str) -> None:
+    def __init__(self, generation: Generation, reason: str) -> None:
         self.generation = generation
         Unavailable.__init__(
             self,
             DEPENDENCY,
-            f"the collection {generation.collection} is damaged ({words}); it has to be rebuilt",
+            f"the collection {generation.collection} is damaged ({reason}) and has to be rebuilt",
         )
 
 
 class NotFilled(Unavailable):
-    """The collection does not hold everything yet."""
+    """The collection does not hold all memories of its tenant yet."""
 
     def __init__(self, generation: Generation) -> None:
         super().__init__(DEPENDENCY, f"the collection {generation.collection} is still being filled")
 
 
 def with_collection(
-    generation: Generation, use: Callable[["Collection"], Result], *, make: bool = False
+    generation: Generation, use: Callable[["Collection"], Result], *, create: bool = False
 ) -> Result:
-    """What `use` returns of the generation's collection; with `make`, one never made before is made.
+    """Call `use` with the generation's collection and return its result.
 
-    A handle of a collection that was made anew since is replaced. Raises CollectionLost, IndexMismatch, Unavailable.
+    With `create`, a collection that never existed is created. A stale handle is replaced: the collection may have been
+    created again since. Raises CollectionLost, IndexMismatch, Unavailable.
     """
     from chromadb.errors import NotFoundError
 
-    with translated_errors(), _telling_damage(generation):
+    with translated_errors(), _damage_detected(generation):
         try:
-            return use(_open(generation, make=make))
+            return use(_open(generation, create=create))
         except NotFoundError:
             _reload(generation)
         try:
-            return use(_open(generation, make=make))
+            return use(_open(generation, create=create))
         except NotFoundError:
             raise CollectionLost(generation) from None
 
 
 @contextmanager
-def _telling_damage(generation: Generation) -> Iterator[None]:
+def _damage_detected(generation: Generation) -> Iterator[None]:
     from chromadb.errors import InternalError
 
     try:
         yield
     except InternalError as error:
-        if any(words in str(error) for words in DAMAGED):
+        if any(message in str(error) for message in DAMAGE_MESSAGES):
             raise CollectionDamaged(generation, str(error)) from error
         raise
 
 
-def look_for(generation: Generation, *, make: bool = False) -> bool:
-    """See that the collection is there and answers; with `make`, one never made before is made.
+def check_collection(generation: Generation, *, create: bool = False) -> bool:
+    """Check that the collection exists and answers a query; with `create`, one that never existed is created.
 
-    Returns whether it holds anything. Raises as with_collection.
+    Returns whether it holds any document. Raises as with_collection.
     """
-    anything = np.full((1, generation.dimensions), 1.0, dtype=np.float32)
+    any_vector = np.full((1, generation.dimensions), 1.0, dtype=np.float32)
 
-    def ask(collection: "Collection") -> bool:
-        near = collection.query(query_embeddings=anything, n_results=1, include=[])["ids"][0]
-        # A damaged one counts its documents all the same.
+    def query(collection: "Collection") -> bool:
+        near = collection.query(query_embeddings=any_vector, n_results=1, include=[])["ids"][0]
+        # A damaged collection still counts its documents.
         if not near and collection.count():
-            raise CollectionDamaged(generation, "it has documents and finds none")
+            raise CollectionDamaged(generation, "it has documents but finds none")
         return bool(near)
 
-    return with_collection(generation, ask, make=make)
+    return with_collection(generation, query, create=create)
 
 
-def names() -> list[str]:
-    """Of all collections that look like ours. Raises Unavailable."""
+def collection_names() -> list[str]:
+    """Return the names of all collections in Chroma that have our prefix. Raises Unavailable."""
     found: list[str] = []
     with translated_errors():
         while page := get_client().list_collections(limit=PAGE, offset=len(found)):
@@ -127,7 +128,7 @@ def names() -> list[str]:
 
 
 def drop(name: str) -> None:
-    """Delete the collection of that name, if there is one. Raises Unavailable."""
+    """Delete the collection with this name, if it exists. Raises Unavailable."""
     from chromadb.errors import NotFoundError
 
     with translated_errors():
@@ -137,33 +138,33 @@ def drop(name: str) -> None:
             return
 
 
-def _open(generation: Generation, *, make: bool) -> "Collection":
+def _open(generation: Generation, *, create: bool) -> "Collection":
     key = (settings.CHROMA_URL, generation.pk)
     handle = _handles.get(key)
     if handle is None or handle.id != generation.chroma_id:
-        handle = _made(generation) if make and generation.chroma_id is None else _found(generation)
-        if len(_handles) >= MOST_HANDLES:
+        handle = _create(generation) if create and generation.chroma_id is None else _get_existing(generation)
+        if len(_handles) >= MAX_HANDLES:
             _handles.clear()
         _handles[key] = handle
     return handle
 
 
-def _found(generation: Generation) -> "Collection":
+def _get_existing(generation: Generation) -> "Collection":
     handle = get_client().get_collection(generation.collection, embedding_function=None)
     if handle.id != generation.chroma_id:
         raise CollectionLost(generation)
     return handle
 
 
-def _made(generation: Generation) -> "Collection":
+def _create(generation: Generation) -> "Collection":
     handle = get_client().get_or_create_collection(
         generation.collection,
         metadata=identity(generation),
-        configuration={"hnsw": {"space": "cosine", "sync_threshold": CHANGES_UNWRITTEN}},
-        embedding_function=None,  # the default one downloads a model
+        configuration={"hnsw": {"space": "cosine", "sync_threshold": SYNC_THRESHOLD}},
+        embedding_function=None,  # Chroma's default one downloads a model
     )
     _check(handle, generation)
-    if not generations.note_made(generation, handle.id):
+    if not generations.record_created(generation, handle.id):
         raise CollectionLost(generation)
     return handle
 
@@ -176,7 +177,7 @@ def _reload(generation: Generation) -> None:
 
 
 def identity(generation: Generation) -> dict[str, Any]:
-    """The collection's metadata: whose it is and what its vectors are."""
+    """Return the collection's metadata: its tenant, and the model and dimensions of its vectors."""
     return {
         "user_id": generation.user_id,
         "project_id": generation.project_id,
@@ -186,11 +187,11 @@ def identity(generation: Generation) -> dict[str, Any]:
 
 
 def _check(collection: "Collection", generation: Generation) -> None:
-    # get_or_create ignores metadata that differs, silently.
+    # Chroma's get_or_create silently ignores metadata that differs.
     wanted = identity(generation)
     found = {key: (collection.metadata or {}).get(key) for key in wanted}
     if found != wanted:
         raise IndexMismatch(
-            f"Collection {collection.name} was made for {found}, but {wanted} is wanted. Does another database "
-            "use this Chroma server? `manage.py rebuild_index --recreate` makes a collection of another name."
+            f"Collection {collection.name} was created for {found}, but {wanted} was expected. Another database may "
+            "use this Chroma server. `manage.py rebuild_index --recreate` creates a collection with another name."
         )

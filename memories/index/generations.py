@@ -1,10 +1,10 @@
-"""Which collections a tenant has, and how one takes the place of another. Kept in PostgreSQL, as all that must be true.
+"""Which collections a tenant has, and how one replaces another. PostgreSQL keeps this state, Chroma does not.
 
                   begin()                         activate()                       removed()
 (a new model)  ------------->  building  ------------------------->  active  ...  retired  ------>  (gone)
                                   ^                                    |
                                   +------------------------------------+
-                                         found lost in Chroma
+                                         lost in Chroma
 """
 
 from collections.abc import Iterable
@@ -35,14 +35,14 @@ WHERE g.state IN ('active', 'building')
 
 
 class Live(NamedTuple):
-    """A tenant's collections that are written."""
+    """A tenant's collections that receive writes."""
 
     active: Generation | None
     building: Generation | None
 
     @property
     def write_target(self) -> Generation:
-        """The one whose model the rows' stored embeddings are, or become."""
+        """The collection whose model the embeddings on the rows belong to."""
         found = self.building or self.active
         assert found is not None
         return found
@@ -53,7 +53,7 @@ class Live(NamedTuple):
 
 
 def live(tenants: Iterable[Tenant]) -> dict[Tenant, Live]:
-    """What these tenants have; a tenant that has nothing is left out."""
+    """Return the live collections by tenant. A tenant without a collection is left out."""
     wanted = list(set(tenants))
     parameters = {"users": [t.user_id for t in wanted], "projects": [t.project_id for t in wanted]}
     found: dict[Tenant, dict[str, Generation]] = {}
@@ -63,7 +63,10 @@ def live(tenants: Iterable[Tenant]) -> dict[Tenant, Live]:
 
 
 def get_or_create(tenants: Iterable[Tenant]) -> dict[Tenant, Live]:
-    """What these tenants have; a tenant that has nothing gets its first generation, of the model in the settings."""
+    """Return the live collections by tenant. A tenant without one gets its first, of the model in the settings.
+
+    Raises MisconfiguredError.
+    """
     wanted = set(tenants)
     found = live(wanted)
     missing = wanted - found.keys()
@@ -76,26 +79,32 @@ def get_or_create(tenants: Iterable[Tenant]) -> dict[Tenant, Live]:
 
 
 def of_tenant(tenant: Tenant) -> Live:
-    """What one tenant has, which may be nothing."""
+    """Return one tenant's live collections; both fields are None where it has none."""
     return live([tenant]).get(tenant, Live(None, None))
 
 
 def embedder(generation: Generation) -> EmbeddingBackend:
-    """The backend that its vectors come from. Raises MisconfiguredError when it cannot be made (any more)."""
-    with suppress(MisconfiguredError):  # a new setting that is wrong leaves the former model usable
+    """Return the backend that made the generation's vectors.
+
+    Raises MisconfiguredError when that backend cannot be made, or no longer.
+    """
+    with suppress(MisconfiguredError):  # a wrong new setting must not make the former model unusable
         if is_current(generation):
             return get_backend()
     return make_backend(generation.backend, generation.model, generation.dimensions)
 
 
 def is_current(generation: Generation) -> bool:
-    """Whether its vectors are of the model in the settings. Raises MisconfiguredError."""
+    """Tell whether the generation's vectors are of the model in the settings. Raises MisconfiguredError."""
     backend = get_backend()
     return (generation.model, generation.dimensions) == (backend.model, backend.dimensions)
 
 
-def note_made(generation: Generation, chroma_id: UUID) -> bool:
-    """Record which collection is the generation's; False when another was recorded before, or it is gone."""
+def record_created(generation: Generation, chroma_id: UUID) -> bool:
+    """Record Chroma's id of the generation's collection.
+
+    Returns False when another id was recorded before, or the generation no longer exists.
+    """
     unknown = Generation.objects.filter(pk=generation.pk, chroma_id=None)
     if not unknown.update(chroma_id=chroma_id):
         known = Generation.objects.filter(pk=generation.pk).values_list("chroma_id", flat=True).first()
@@ -106,9 +115,9 @@ def note_made(generation: Generation, chroma_id: UUID) -> bool:
 
 
 def begin(tenant: Tenant) -> Generation:
-    """A new collection for the tenant, of the model in the settings, to be filled beside the one that answers.
+    """Begin a new collection for the tenant, of the model in the settings, while the active one goes on answering.
 
-    It takes the place of another one that was being built; who fills it has to be told (see `memories.indexing.fill`).
+    It replaces a collection that is being built. The caller starts the filling (see `memories.indexing.fill`).
     """
     with transaction.atomic():
         _lock(tenant)
@@ -120,9 +129,9 @@ def begin(tenant: Tenant) -> Generation:
 
 
 def restart_build(lost: Generation) -> bool:
-    """Its collection is gone from Chroma: unless a successor is being built, it is to be made and filled anew.
+    """Set a generation whose collection Chroma lost to be created and filled again.
 
-    False when there is nothing to do, or somebody else noticed before.
+    Returns False when there is nothing to do: a successor is being built, or another process was faster.
     """
     with transaction.atomic():
         _lock(lost.tenant)
@@ -137,9 +146,9 @@ def restart_build(lost: Generation) -> bool:
 
 
 def replace(damaged: Generation) -> Generation | None:
-    """Begin a successor of a collection that cannot be mended, which is not filled any more itself.
+    """Begin a successor of a collection that cannot be repaired, and stop filling the damaged one.
 
-    None when there is nothing to do, or somebody else noticed before.
+    Returns None when there is nothing to do: a successor is being built, or another process was faster.
     """
     with transaction.atomic():
         _lock(damaged.tenant)
@@ -152,7 +161,10 @@ def replace(damaged: Generation) -> Generation | None:
 
 
 def activate(generation: Generation) -> bool:
-    """Let search ask this one from now on; its predecessor is retired. False when it is not being built any more."""
+    """Make this generation the one that search queries, and retire its predecessor.
+
+    Returns False when it is no longer being built.
+    """
     with transaction.atomic():
         _lock(generation.tenant)
         if not Generation.objects.filter(pk=generation.pk, state=State.BUILDING).exists():
@@ -165,8 +177,8 @@ def activate(generation: Generation) -> bool:
     return True
 
 
-def give_up_building(active: Generation) -> None:
-    """Stay with the active one after all: its successor is retired, and its own rows are gone through again."""
+def cancel_build(active: Generation) -> None:
+    """Keep the active generation after all: retire its successor, and go through the tenant's memories again."""
     with transaction.atomic():
         _lock(active.tenant)
         _retire(Generation.objects.filter(**active.tenant._asdict(), state=State.BUILDING))

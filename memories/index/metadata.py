@@ -1,4 +1,4 @@
-"""What the index knows of a memory beside its vector: what search filters by, and what verifies it."""
+"""The metadata of a memory in the index: what search filters by, and what verification compares."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,15 +6,15 @@ from typing import Any
 from memories.filters import Filters, Scalar
 from memories.models import MemoryLog
 
-# Of the values of raw_data that search can filter by: so many of a memory, by the order of their keys, with
-# strings and integers no longer than this.
+# Limits on the values of raw_data that search can filter by: their number per memory, in the order of their keys, the
+# characters of a string, and the size of a number.
 MAX_VALUES = 64
 MAX_STRING = 200
 MAX_INTEGER = 2**53
 
 
 def metadata_of(row: MemoryLog) -> dict[str, Any]:
-    """The date as an ordinal beside its text, because Chroma compares nothing but numbers."""
+    """Return the memory's metadata. Chroma compares only numbers, so the date is also there as an ordinal."""
     return {
         "memory_log_id": row.id,
         "user_id": row.user_id,
@@ -30,7 +30,7 @@ def metadata_of(row: MemoryLog) -> dict[str, Any]:
 
 
 def where(filters: Filters) -> dict[str, Any] | None:
-    """The filters as Chroma takes them, over what metadata_of gave it; None for no filter."""
+    """Return the filters as a Chroma condition on the fields of `metadata_of`; None for no filter."""
     conditions: list[dict[str, Any]] = [
         *(
             {name: value}
@@ -44,7 +44,7 @@ def where(filters: Filters) -> dict[str, Any] | None:
         conditions.append({"date_ordinal": {"$gte": filters.date_from.toordinal()}})
     if filters.date_to:
         conditions.append({"date_ordinal": {"$lte": filters.date_to.toordinal()}})
-    # Chroma takes $and of two and more.
+    # Chroma requires at least two conditions in $and.
     return {"$and": conditions} if len(conditions) > 1 else next(iter(conditions), None)
 
 
@@ -60,21 +60,21 @@ def is_filterable(value: object) -> bool:
 
 
 def _values_of(raw_data: Any) -> dict[str, Any]:
-    """The tags, and the values of raw_data itself that can be filtered by."""
+    """Return the tags, and the top-level values of raw_data that can be filtered by."""
     if not isinstance(raw_data, Mapping):
         return {}
     listed = raw_data.get("tags")
     tags = [tag for tag in listed if isinstance(tag, str)] if isinstance(listed, list) else []
     names = sorted(name for name, value in raw_data.items() if is_filterable(value))[:MAX_VALUES]
     values = {_key(name): _number(raw_data[name]) for name in names}
-    return values | ({"tags": tags} if tags else {})  # Chroma takes no empty list
+    return values | ({"tags": tags} if tags else {})  # Chroma refuses an empty list
 
 
 def _key(name: str) -> str:
-    """No key of raw_data takes the place of one of ours."""
+    """Return the field name. The prefix keeps keys of raw_data apart from our own fields."""
     return f"raw_data.{name}"
 
 
 def _number(value: Scalar) -> Scalar:
-    """PostgreSQL takes 1.0 for 1; Chroma does not."""
+    """Return 1 for 1.0: they are equal in PostgreSQL, but not in Chroma."""
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,4 +1,4 @@
-"""Documents in the index that PostgreSQL knows nothing of."""
+"""Orphans: documents in the index without a memory in PostgreSQL."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -15,18 +15,18 @@ PAGE = 5_000
 
 
 def find(generation: Generation) -> list[str]:
-    """Ids of the documents that are of no memory of the tenant. Raises CollectionLost, Unavailable.
+    """Return the ids of the documents without a memory of the tenant. Raises CollectionLost, Unavailable.
 
-    The index is read before PostgreSQL: what is stored meanwhile is not taken for an orphan.
+    The index is read before PostgreSQL, so a memory that is stored meanwhile is not taken for an orphan.
     """
     if generation.chroma_id is None:
         return []
-    # All pages before anything is removed: they are numbered, and would move.
+    # Read all pages before removing anything: removing a document moves the pages behind it.
     return [found for page in _pages(generation) for found in unknown(generation, page)]
 
 
 def unknown(generation: Generation, documents: list[str]) -> list[str]:
-    """Those of the documents that are of no memory of the tenant."""
+    """Return those of `documents` that have no memory of the tenant in PostgreSQL."""
     tenant = generation.tenant
     candidates = [number for document in documents if (number := memory_id(document)) is not None]
     rows = MemoryLog.objects.filter(id__in=candidates, **tenant._asdict()).values_list("id", flat=True)
@@ -35,7 +35,7 @@ def unknown(generation: Generation, documents: list[str]) -> list[str]:
 
 
 def remove(generation: Generation) -> int:
-    """Take them out of the index; returns how many there were. Raises CollectionLost, Unavailable."""
+    """Delete the orphans and return their number. Raises CollectionLost, Unavailable."""
     found = find(generation)
     upsert.delete_documents(generation, found)
     return len(found)

@@ -1,4 +1,4 @@
-"""Asking the index for what is near."""
+"""Nearest-neighbour queries to the index."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,7 +12,7 @@ from memories.embeddings.backend import Vectors
 from memories.filters import EVERYTHING, Filters
 from memories.index import generations
 from memories.index.client import DEPENDENCY
-from memories.index.collections import NotFilled, look_for, with_collection
+from memories.index.collections import NotFilled, check_collection, with_collection
 from memories.index.ids import memory_id
 from memories.index.metadata import where
 from memories.models import Generation
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 
 
 class QueryVector(NamedTuple):
-    """A query as a vector, and the collection whose vectors it can be compared with."""
+    """The vector of a query, and the generation whose vectors it can be compared with."""
 
     generation: Generation
     vector: Vectors
 
 
 def similarity_of(distance: float) -> float:
-    """0 (opposite) to 1 (the same): a cosine distance of 0.234 is 0.883."""
+    """Return 0 (opposite) to 1 (the same): a cosine distance of 0.234 gives 0.883."""
     return 1 - distance / 2
 
 
-def embed_question(live: generations.Live, text: str) -> QueryVector | None:
-    """The text as the tenant's index understands it; None when the tenant has no index, and so no memories in it.
+def make_query_vector(live: generations.Live, text: str) -> QueryVector | None:
+    """Embed the text by the model of the tenant's index; None when the tenant has no index.
 
-    In the former model while a new one's collection is being filled; in the new one when the former cannot be
-    query_vector any more. Raises Unavailable.
+    While a new model's collection is being filled, the former model embeds. If the former model is unavailable, the
+    new one does. Raises Unavailable.
     """
     active, building = live
     if active is None:
@@ -54,21 +54,21 @@ def embed_question(live: generations.Live, text: str) -> QueryVector | None:
 def nearest(
     query_vector: QueryVector | None, *, limit: int, filters: Filters = EVERYTHING
 ) -> dict[int, float]:
-    """The ids of the nearest memories in the collection with their cosine distance, nearest first.
+    """Return the ids of the nearest memories in the collection with their cosine distances, nearest first.
 
-    Nothing else, which PostgreSQL knows better: reading documents takes Chroma as long as finding them.
-    Raises Unavailable; CollectionLost and NotFilled where the collection is at fault, and not Chroma.
+    Documents and metadata are not read: PostgreSQL has them, and reading takes Chroma as long as searching.
+    Raises Unavailable; CollectionLost or NotFilled where only this collection cannot answer.
     """
-    found = _ask(query_vector, limit, filters) if query_vector else None
+    found = _query(query_vector, limit, filters) if query_vector else None
     if found is None:
         return {}
-    # Rounding can take the distance of the same vector a hair below zero.
+    # Rounding can make the distance of an equal vector slightly negative.
     hits = zip(found["ids"][0], found["distances"][0], strict=True)
     return {id: max(0.0, distance) for document, distance in hits if (id := memory_id(document)) is not None}
 
 
-def _ask(query_vector: QueryVector, limit: int, filters: Filters) -> Any:
-    """What Chroma answers; None where nothing was written yet."""
+def _query(query_vector: QueryVector, limit: int, filters: Filters) -> Any:
+    """Return Chroma's answer; None where nothing was written yet."""
     generation, vector = query_vector
     if generation.state == Generation.State.BUILDING:
         raise NotFilled(generation)
@@ -85,14 +85,14 @@ def _ask(query_vector: QueryVector, limit: int, filters: Filters) -> Any:
 
     about = {"db.system.name": "chroma", "db.collection.name": generation.collection}
     with metrics.tracer.start_as_current_span("index query", kind=SpanKind.CLIENT, attributes=about):
-        found = _answered(generation, query)
+        found = _translated(generation, query)
     if not found["ids"][0] and not filters:
-        look_for(generation)
+        check_collection(generation)
     return found
 
 
-def _answered(generation: Generation, query: Callable[["Collection"], Any]) -> Any:
-    """Whatever is wrong inside Chroma, PostgreSQL can still answer."""
+def _translated(generation: Generation, query: Callable[["Collection"], Any]) -> Any:
+    """Raise Unavailable for errors inside Chroma too, so that PostgreSQL answers instead."""
     from chromadb.errors import InternalError
 
     try:

@@ -1,4 +1,4 @@
-"""Writing to the index: always the whole truth of a row, never a part."""
+"""Writing to the index. A write always contains the whole row, never a part of it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -18,15 +18,15 @@ from memories.text import searchable_text
 if TYPE_CHECKING:
     from chromadb.api.models.Collection import Collection
 
-# Chroma takes at most 5461 rows and 40 MB a call.
-MOST_ROWS = 1_000
-MOST_BYTES = 20_000_000
+# Chroma accepts at most 5,461 rows and 40 MB in a call.
+MAX_ROWS = 1_000
+MAX_BYTES = 20_000_000
 # A float32 in base64.
 BYTES_A_NUMBER = 16 / 3
 
 
 class Entry(NamedTuple):
-    """What the index holds of a memory, beside its vector."""
+    """What the index holds of a memory, without its vector."""
 
     id: str
     document: str
@@ -39,7 +39,7 @@ def upsert(
 ) -> None:
     """Make the collection hold these rows as they are, each with its vector.
 
-    `remove_extra` also takes away metadata that rows never changed may have of an earlier release.
+    `remove_extra` also removes extra metadata of unchanged rows, which an earlier release may have written.
     Raises CollectionLost, IndexMismatch, Unavailable.
     """
     about = {"db.system.name": "chroma", "db.collection.name": generation.collection}
@@ -50,22 +50,22 @@ def upsert(
             metrics.upsert_seconds.time(),
         ):
             with_collection(
-                generation, partial(_write, entries=entries[part], vectors=vectors[part]), make=True
+                generation, partial(_write, entries=entries[part], vectors=vectors[part]), create=True
             )
     metrics.upserted_vectors.inc(len(rows))
 
 
 def delete(generation: Generation, memory_ids: Sequence[int]) -> None:
-    """Make sure that the collection does not hold these memories. Raises CollectionLost, Unavailable."""
+    """Delete these memories from the collection. Raises CollectionLost, Unavailable."""
     delete_documents(generation, [document_id(memory_id, generation.tenant) for memory_id in memory_ids])
 
 
 def delete_documents(generation: Generation, ids: Sequence[str]) -> None:
-    """The same by the ids that the index itself has. Raises CollectionLost, Unavailable."""
+    """Delete documents by their ids in the index. Raises CollectionLost, Unavailable."""
     if generation.chroma_id is None:
         return  # nothing was written yet
-    for start in range(0, len(ids), MOST_ROWS):
-        remove = partial(_remove, ids=ids[start : start + MOST_ROWS])
+    for start in range(0, len(ids), MAX_ROWS):
+        remove = partial(_remove, ids=ids[start : start + MAX_ROWS])
         with_collection(generation, remove)
 
 
@@ -82,7 +82,7 @@ def _parts(entries: Sequence[Entry], dimensions: int) -> Iterator[slice]:
     start, size = 0, 0.0
     for end, entry in enumerate(entries):
         entry_size = len(orjson.dumps(entry[:3])) + dimensions * BYTES_A_NUMBER
-        if end > start and (end - start == MOST_ROWS or size + entry_size > MOST_BYTES):
+        if end > start and (end - start == MAX_ROWS or size + entry_size > MAX_BYTES):
             yield slice(start, end)
             start, size = end, 0.0
         size += entry_size
@@ -91,19 +91,19 @@ def _parts(entries: Sequence[Entry], dimensions: int) -> Iterator[slice]:
 
 
 def _write(collection: "Collection", *, entries: Sequence[Entry], vectors: Vectors) -> None:
-    # Only a row that was changed can have left keys behind, unless what a key holds has changed itself.
-    held = _held(collection, [entry.id for entry in entries if entry.is_changed])
+    # Only a changed row can have left extra keys in the index, unless the release changed what a key holds.
+    held = _read_metadata(collection, [entry.id for entry in entries if entry.is_changed])
     collection.upsert(
         ids=[entry.id for entry in entries],
         embeddings=vectors,
         documents=[entry.document for entry in entries],
-        # upsert merges metadata: a key that the row no longer has goes only when it is set to None.
+        # upsert merges metadata: a key that the row no longer has is removed only by setting it to None.
         metadatas=[dict.fromkeys(held.get(entry.id, ())) | entry.metadata for entry in entries],
     )
 
 
-def _held(collection: "Collection", ids: list[str]) -> dict[str, Mapping[str, Any]]:
-    """The metadata that the index holds by now."""
+def _read_metadata(collection: "Collection", ids: list[str]) -> dict[str, Mapping[str, Any]]:
+    """Return the metadata that the index holds, by document id."""
     if not ids:
         return {}
     found = collection.get(ids=ids, include=["metadatas"])

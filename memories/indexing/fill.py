@@ -21,7 +21,7 @@ from django.db.models import F, Func, IntegerField
 
 import outbox
 from memories.index import generations, orphans, upsert
-from memories.index.collections import CollectionDamaged, CollectionLost, look_for
+from memories.index.collections import CollectionDamaged, CollectionLost, check_collection
 from memories.indexing import sync
 from memories.models import Generation, MemoryLog
 from outbox import Reject
@@ -136,14 +136,14 @@ def fill(
 def _open(generation: Generation) -> bool:
     """Make its collection if there is none, also where there once was one. Returns whether it holds anything."""
     try:
-        return look_for(generation, make=True)
+        return check_collection(generation, create=True)
     except CollectionDamaged:
         raise
     except CollectionLost:
         if not generations.restart_build(generation):
             raise
         generation.refresh_from_db()
-        return look_for(generation, make=True)
+        return check_collection(generation, create=True)
 
 
 def _batches(generation: Generation, size: int, tally: FillProgress, remove_extra: bool) -> Iterator[Batch]:

@@ -37,7 +37,7 @@ def _begin(tenant: Tenant) -> bool:
             fill.publish_fill(generations.begin(tenant))
         elif building is not None:
             # A change of mind: what was re-embedded for the other model is embedded again.
-            generations.give_up_building(active)
+            generations.cancel_build(active)
             fill.publish_fill(active)
     return True
 

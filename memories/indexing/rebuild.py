@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from django.db import connection, transaction
 
 from memories.index import generations
-from memories.index.collections import CollectionDamaged, CollectionLost, look_for
+from memories.index.collections import CollectionDamaged, CollectionLost, check_collection
 from memories.indexing import fill
 from memories.models import Generation
 from memories.tenants import Scope
@@ -60,7 +60,7 @@ def again(scope: Scope) -> list[Generation]:
 
 def _is_lost(generation: Generation) -> bool:
     try:
-        look_for(generation)
+        check_collection(generation)
     except CollectionLost:
         return True
     return False

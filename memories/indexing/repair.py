@@ -7,7 +7,7 @@ from django.db import transaction
 import outbox
 from memories.event_types import AGGREGATE, VECTOR_AGGREGATE
 from memories.index import generations
-from memories.index.collections import CollectionLost, look_for
+from memories.index.collections import CollectionLost, check_collection
 from memories.indexing import fill, sync
 from memories.models import Generation, MemoryLog
 from outbox import NewEvent
@@ -69,7 +69,7 @@ def lost(found: CollectionLost) -> int:
     return 1
 
 
-def look_for_all() -> None:
+def check_all() -> None:
     """Have the cluster look what Chroma lost: for who knows that it came back, perhaps without its folder."""
     with transaction.atomic():
         outbox.publish("index.doubted", aggregate=(generations.AGGREGATE, "all"), payload={})
@@ -83,7 +83,7 @@ def all_lost() -> int:
     count = 0
     for generation in Generation.objects.exclude(state=Generation.State.RETIRED).exclude(chroma_id=None):
         try:
-            look_for(generation)
+            check_collection(generation)
         except CollectionLost as found:
             count += lost(found)
     return count

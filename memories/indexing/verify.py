@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from memories.event_types import AGGREGATE, VECTOR_AGGREGATE
 from memories.index import generations, orphans
-from memories.index.collections import CollectionLost, look_for, names, with_collection
+from memories.index.collections import CollectionLost, check_collection, collection_names, with_collection
 from memories.index.ids import document_id, memory_id
 from memories.index.metadata import metadata_of
 from memories.indexing import repair as repairs
@@ -118,7 +118,7 @@ class Verifier:
         generation = live.active or live.building
         try:
             if generation is not None and generation.chroma_id is not None:
-                look_for(generation)
+                check_collection(generation)
         except CollectionLost as lost:
             if not self._repair:
                 return None
@@ -195,10 +195,11 @@ class Verifier:
 
     def unknown_collections(self) -> None:
         """Collections that look like ours, and that PostgreSQL has no record of. Raises Unavailable."""
-        in_chroma = set(names())
+        in_chroma = set(collection_names())
         unknown = in_chroma - set(Generation.objects.values_list("collection", flat=True))
         if unknown:
-            unknown &= set(names())  # less what was removed, and then forgotten, between the two looks
+            # A collection may have been removed from both between the first two reads.
+            unknown &= set(collection_names())
         self.report.unknown_collections = sorted(unknown)
         if self._remove_unknown:
             self.report.repairs += repairs.unknown_collections(self.report.unknown_collections)

@@ -14,7 +14,7 @@ from memories.background import in_background
 from memories.filters import EVERYTHING, Filters
 from memories.index import availability, generations
 from memories.index.collections import CollectionLost, NotFilled
-from memories.index.query import QueryVector, embed_question, nearest, similarity_of
+from memories.index.query import QueryVector, make_query_vector, nearest, similarity_of
 from memories.indexing import fill
 from memories.search import exact
 from memories.search.hybrid import Rankings, best
@@ -80,10 +80,10 @@ def answer(query: Query) -> Answer:
 
 
 def _by_meaning(query: Query) -> Answer:
-    query_vector = embed_question(generations.of_tenant(query.tenant), query.text)
+    query_vector = make_query_vector(generations.of_tenant(query.tenant), query.text)
     ask = partial(nearest, query_vector, limit=query.limit, filters=query.filters)
     distances, backend = _distances(
-        query, query.limit, query_vector, ask if availability.seems_there() else None
+        query, query.limit, query_vector, ask if availability.is_available() else None
     )
     if backend == CHROMA:
         found = read_indexed(query.tenant, distances, query.filters, query_vector)
@@ -104,9 +104,9 @@ def _by_both(query: Query) -> Answer:
     PostgreSQL ranks by words while the other thread waits for the embedder and for Chroma.
     """
     depth = max(DEPTH, query.limit)
-    live, is_there = generations.of_tenant(query.tenant), availability.seems_there()
+    live, is_there = generations.of_tenant(query.tenant), availability.is_available()
     with in_background() as submit:
-        embedded = submit(embed_question, live, query.text)
+        embedded = submit(make_query_vector, live, query.text)
         if is_there:
             near = submit(lambda: nearest(embedded.result(), limit=depth, filters=query.filters))
         words = [found.memory_id for found in lexical_search(query.tenant, query.text, depth, query.filters)]
@@ -146,7 +146,7 @@ def _from_index(ask: Callable[[], Result]) -> Result | None:
     except NotFilled:
         pass  # no fault of Chroma's: other tenants' collections answer
     except Unavailable as error:
-        availability.went_away(error)
+        availability.mark_unavailable(error)
     return None
 
 

@@ -61,7 +61,7 @@ def test_distances_are_cosine() -> None:
 def test_no_embedding_function_is_made_which_would_download_a_model() -> None:
     generation = generation_of(new_tenant())
 
-    assert with_collection(generation, lambda c: c._embedding_function, make=True) is None  # noqa: SLF001
+    assert with_collection(generation, lambda c: c._embedding_function, create=True) is None  # noqa: SLF001
 
 
 def test_a_metadata_key_that_a_memory_no_longer_has_leaves_the_index() -> None:
@@ -144,7 +144,7 @@ def test_a_handle_of_a_collection_made_anew_since_is_replaced() -> None:
     assert generations.restart_build(other_process)
     other_process.refresh_from_db()
     made = get_client().create_collection(generation.collection, embedding_function=None)
-    assert generations.note_made(other_process, made.id)
+    assert generations.record_created(other_process, made.id)
 
     upsert.upsert(generation, memories(generation.tenant), vectors())
 

@@ -85,7 +85,7 @@ def test_both_backends_give_the_same_answers_and_scores(
 ) -> None:
     index = by_meaning(tenant, filters=filters)
     circuits.open_circuit(Unavailable("chroma", "refused"))
-    availability.forget()
+    availability.reset()
     store = by_meaning(tenant, filters=filters)
 
     assert (index.backend, store.backend) == ("chroma", "pgvector")
@@ -102,12 +102,12 @@ def test_an_unreachable_chroma_is_not_asked_again_and_again(
 ) -> None:
     monkeypatch.setattr(availability, "PAUSE_SECONDS", 1000.0)
     assert by_meaning(tenant, mode=mode).backend == "pgvector"
-    assert availability.seems_there() is False
+    assert availability.is_available() is False
 
 
 def test_what_is_embedded_and_not_indexed_yet_is_found(tenant: Tenant) -> None:
     circuits.open_circuit(Unavailable("chroma", "refused"))
-    availability.forget()
+    availability.reset()
     memory_id = remember(tenant, "Fix the signup form")
     drain()
 
@@ -118,11 +118,11 @@ def test_what_is_embedded_and_not_indexed_yet_is_found(tenant: Tenant) -> None:
 
 def test_it_goes_back_to_chroma_by_itself(tenant: Tenant) -> None:
     circuits.open_circuit(Unavailable("chroma", "refused"))
-    availability.forget()
+    availability.reset()
     assert by_meaning(tenant).backend == "pgvector"
 
     circuits.close_circuit("chroma")
-    availability.forget()
+    availability.reset()
 
     assert by_meaning(tenant).backend == "chroma"
 
@@ -133,7 +133,7 @@ def test_the_answer_says_where_it_was_looked(client: Client, tenant: Tenant, set
 
     there = client.post("/memory-logs/search", asked, content_type="application/json")
     circuits.open_circuit(Unavailable("chroma", "refused"))
-    availability.forget()
+    availability.reset()
     away = client.post("/memory-logs/search", asked, content_type="application/json")
 
     assert there.headers["X-Search-Backend"] == "chroma"

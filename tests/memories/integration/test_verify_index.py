@@ -13,7 +13,7 @@ from pytest_django.fixtures import Settings
 
 from memories.index import generations
 from memories.index.client import get_client
-from memories.index.collections import drop, names
+from memories.index.collections import collection_names, drop
 from memories.index.ids import document_id
 from memories.indexing import repair
 from memories.indexing.verify import verify_next
@@ -203,7 +203,7 @@ def test_a_lost_collection_is_all_missing_and_filled_anew_by_repair(verify: Veri
 @pytest.fixture
 def unknown() -> Iterator[str]:
     """A collection as another installation's would be: named like ours, and not in our database."""
-    for name in names():  # what other tests left
+    for name in collection_names():  # what other tests left
         drop(name)
     name = generations.collection_name(new_tenant())
     get_client().create_collection(name, embedding_function=None)
@@ -219,7 +219,7 @@ def test_an_index_that_came_back_empty_is_filled_for_every_tenant(verify: Verify
     for tenant in tenants:
         drop(collection_of(tenant).name)
 
-    repair.look_for_all()
+    repair.check_all()
     drain()
 
     for tenant in tenants:
@@ -235,7 +235,7 @@ def test_a_collection_nobody_knows_of_is_named_and_stays_for_it_may_be_another_i
 
     assert error.value.returncode == 1
     assert json.loads(capsys.readouterr().out)["unknown_collections"] == [unknown]
-    assert names() == [unknown]
+    assert collection_names() == [unknown]
 
 
 def test_a_collection_nobody_knows_of_is_removed_where_a_person_says_so(unknown: str) -> None:
@@ -244,7 +244,7 @@ def test_a_collection_nobody_knows_of_is_removed_where_a_person_says_so(unknown:
     assert error.value.returncode == 1
     drain()
 
-    assert names() == []
+    assert collection_names() == []
     call_command("verify_index")
 
 
