@@ -6,6 +6,8 @@ from time import perf_counter
 from typing import Any
 
 import outbox
+from memories.erasure import request as erasures
+from memories.erasure import run
 from memories.event_types import VECTOR_AGGREGATE
 from memories.index import collections, generations, orphans, upsert
 from memories.index.client import DEPENDENCY as CHROMA
@@ -186,3 +188,16 @@ def _vector_event(type: str, event: ClaimedEvent, tenant: Tenant) -> NewEvent:
         },
         headers=event.headers,
     )
+
+
+@outbox.handler(erasures.REQUESTED)
+def erase(event: ClaimedEvent) -> None:
+    """Erase from PostgreSQL, Redis and the cache, some seconds' worth; another event does the rest."""
+    run.in_postgres(event.payload["erasure_id"])
+
+
+@outbox.handler(erasures.INDEX, needs=[CHROMA])
+def erase_from_index(event: ClaimedEvent) -> None:
+    """Erase from Chroma, and verify that no store holds it any more."""
+    with refilling_what_is_lost():
+        run.in_index(event.payload["erasure_id"])

@@ -76,3 +76,9 @@ SAY_MANY = OpenApiExample(
     },
 )
 CLOSE = OpenApiExample("Close it", request_only=True, value={"user_id": "ada", "project_id": "demo"})
+
+ERASE = OpenApiExample(
+    "Everything of a project",
+    request_only=True,
+    value={"user_id": "ada", "project_id": "to-be-forgotten"},
+)

@@ -24,3 +24,6 @@ KEYS = 1_000
 ITEMS = 10_000
 # Digits of an integer that are read at all: no double is longer.
 DIGITS = 400
+
+# Ids named by one erasure.
+ERASED_AT_ONCE = 1_000

@@ -4,6 +4,7 @@ from memories.api.live.sse import events
 from memories.api.views.batch import MemoryLogBatch
 from memories.api.views.conversation import ConversationClose, ConversationDetail, ConversationTurns
 from memories.api.views.conversations import Conversations
+from memories.api.views.erasure import ErasureDetail, Erasures
 from memories.api.views.memory_log import MemoryLogDetail, MemoryLogHistory
 from memories.api.views.memory_logs import MemoryLogs
 from memories.api.views.search import MemoryLogSearch
@@ -15,6 +16,8 @@ urlpatterns = [
     path("memory-logs/search", MemoryLogSearch.as_view(), name="memory-log-search"),
     path("memory-logs/<int:pk>", MemoryLogDetail.as_view(), name="memory-log"),
     path("memory-logs/<int:pk>/history", MemoryLogHistory.as_view(), name="memory-log-history"),
+    path("erasures", Erasures.as_view(), name="erasures"),
+    path("erasures/<int:pk>", ErasureDetail.as_view(), name="erasure"),
     path("conversations", Conversations.as_view(), name="conversations"),
     path("conversations/<str:conversation_id>", ConversationDetail.as_view(), name="conversation"),
     path("conversations/<str:conversation_id>/turns", ConversationTurns.as_view(), name="conversation-turns"),

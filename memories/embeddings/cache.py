@@ -61,6 +61,19 @@ def is_enabled(backend: EmbeddingBackend) -> bool:
     return bool(settings.EMBEDDING_CACHE_ENABLED) and not getattr(backend, "cheap", False)
 
 
+def forget(model: str, dimensions: int, texts: Sequence[str]) -> int:
+    """Delete the vectors of these texts, as documents of this model; returns how many there were.
+
+    Reaches the cache that all processes share, or this process's own. A vector in another process's own cache is
+    keyed by a hash and holds no words; it goes after EMBEDDING_CACHE_TTL_HOURS.
+    """
+    keys = [_key_of(model, dimensions, "document", text) for text in dict.fromkeys(texts)]
+    held = len(_cache.attempt(lambda cache: cache.get_many(keys), {}))
+    if held:
+        _cache.attempt(lambda cache: cache.delete_many(keys), None)
+    return held
+
+
 def cache_statistics() -> CacheStatistics:
     lookups = _cache.hits + _cache.misses
     return CacheStatistics(
@@ -116,7 +129,11 @@ _cache = _CountedCache()
 
 
 def _key(backend: EmbeddingBackend, task: Task, text: str) -> str:
-    identity = "\0".join((backend.model, str(backend.dimensions), task, text))
+    return _key_of(backend.model, backend.dimensions, task, text)
+
+
+def _key_of(model: str, dimensions: int, task: Task, text: str) -> str:
+    identity = "\0".join((model, str(dimensions), task, text))
     return hashlib.sha256(identity.encode()).hexdigest()
 
 

@@ -37,8 +37,13 @@ def unknown(generation: Generation, documents: list[str]) -> list[str]:
 def remove(generation: Generation) -> int:
     """Delete the orphans and return their number. Raises CollectionLost, Unavailable."""
     found = find(generation)
-    upsert.delete_documents(generation, found)
+    delete(generation, found)
     return len(found)
+
+
+def delete(generation: Generation, documents: list[str]) -> None:
+    """Take these documents out of the index. Raises CollectionLost, Unavailable."""
+    upsert.delete_documents(generation, documents)
 
 
 def _pages(generation: Generation) -> Iterator[list[str]]:

@@ -10,6 +10,7 @@ from memories.models.conversation import (
     ConversationPart,
     TurnKey,
 )
+from memories.models.erasure import Erasure
 from memories.models.generation import Generation, Verification
 from memories.models.idempotency import IdempotentAnswer
 from memories.models.memory import MemoryLog
@@ -23,6 +24,7 @@ __all__ = [
     "Conversation",
     "ConversationGap",
     "ConversationPart",
+    "Erasure",
     "Generation",
     "IdempotentAnswer",
     "MemoryLog",

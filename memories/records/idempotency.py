@@ -5,7 +5,7 @@ So a request that dies leaves nothing behind, and a request that arrives meanwhi
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -77,6 +77,31 @@ def forget_expired() -> int:
         deleted += IdempotentAnswer.objects.filter(id__in=ids).delete()[0]
         if len(ids) < BATCH:
             return deleted
+
+
+# The answer to a create is the memory. The answer to a batch is a list of ids and holds no words.
+OF_MEMORIES = """
+FROM idempotent_answers WHERE user_id = %(user_id)s AND (%(project_id)s::text IS NULL OR project_id = %(project_id)s)
+  AND body::jsonb ->> 'id' = ANY(%(ids)s)
+"""
+
+
+def forget_of_memories(owner: Mapping[str, str], memory_ids: Sequence[int]) -> int:
+    """Delete the answers that hold one of these memories of a user (and project); returns how many there were."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"DELETE {OF_MEMORIES}", _of_memories(owner, memory_ids))
+        return int(cursor.rowcount)
+
+
+def count_of_memories(owner: Mapping[str, str], memory_ids: Sequence[int]) -> int:
+    """How many answers hold one of these memories."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT count(*) {OF_MEMORIES}", _of_memories(owner, memory_ids))
+        return int(cursor.fetchone()[0])
+
+
+def _of_memories(owner: Mapping[str, str], memory_ids: Sequence[int]) -> dict[str, Any]:
+    return {"project_id": None, **owner, "ids": [str(id) for id in memory_ids]}
 
 
 def _claim(request: IdempotentRequest) -> None:

@@ -128,6 +128,24 @@ def conversation_as_if_not_there(scene: Scene, method: str, route: str) -> None:
     assert ask(scene.alice, scene.alice.tenant).status_code == 200
 
 
+def receipts_of_ones_own(scene: Scene, method: str, route: str) -> None:
+    """Outsiders see no receipt of Alice's; a list of theirs is empty."""
+    made = scene.ask(scene.alice, "POST", "erasures", erasure(*scene.alice.tenant)).json()
+    for outsider in scene.outsiders:
+        if "<int:pk>" in route:
+            same_404(
+                scene.ask(outsider, method, route, pk=made["id"]),
+                scene.ask(outsider, method, route, pk=2**62),
+            )
+        else:
+            assert scene.ask(outsider, method, route).json()["results"] == []
+    assert scene.ask(scene.alice, method, route, pk=made["id"]).status_code == 200
+
+
+def erasure(user_id: str, project_id: str) -> dict[str, Any]:
+    return {"user_id": user_id, "project_id": project_id}
+
+
 def question(user_id: str, project_id: str) -> dict[str, Any]:
     return {"user_id": user_id, "project_id": project_id, "query": "login"}
 
@@ -151,6 +169,9 @@ CHECKS: dict[tuple[str, str], Check] = {
     ("GET", "memory-logs/<int:pk>/history"): memory_as_if_not_there,
     ("POST", "memory-logs/search"): refuses_another_tenant(question),
     ("GET", "memory-logs/events"): follows_ones_own,
+    ("GET", "erasures"): receipts_of_ones_own,
+    ("POST", "erasures"): refuses_another_tenant(erasure),
+    ("GET", "erasures/<int:pk>"): receipts_of_ones_own,
     ("GET", "conversations"): lists_ones_own,
     ("GET", "conversations/<str:conversation_id>"): conversation_as_if_not_there,
     ("POST", "conversations/<str:conversation_id>/turns"): refuses_another_tenant(turn),

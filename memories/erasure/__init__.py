@@ -1,0 +1,1 @@
+"""Erasure: forget a user, a project, memories or conversations in every store, and prove it."""

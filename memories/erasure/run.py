@@ -1,0 +1,118 @@
+"""Running an erasure: step by step, resumable at every page, and verified at the end."""
+
+import time
+from collections.abc import Callable
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from memories.conversations.buffers.redis_client import RedisAway
+from memories.erasure import index, steps
+from memories.erasure.request import INDEX, REQUESTED, publish
+from memories.models import Erasure
+from outbox import Unavailable
+
+# The seconds of one event; the next event does the rest.
+SHARE_SECONDS = 10.0
+# Redis is tried again after so many seconds.
+REDIS_SECONDS = 15.0
+# What comes back while an erasure runs (a worker that was paused amid a write) is erased by another round.
+ROUNDS = 5
+
+Status = Erasure.Status
+
+
+def in_postgres(erasure_id: int) -> None:
+    """An event's share of the steps in PostgreSQL; publishes the event that goes on."""
+    erasure = run_steps(erasure_id, seconds=SHARE_SECONDS)
+    if erasure is not None:
+        with transaction.atomic():
+            publish(erasure, REQUESTED if erasure.step else INDEX)
+
+
+def in_index(erasure_id: int) -> None:
+    """Remove it from Chroma, verify, and start another round where something is found. Raises Unavailable."""
+    try:
+        erasure = finish(erasure_id)
+    except Unavailable as away:
+        Erasure.objects.filter(pk=erasure_id).update(waits_for=str(away))
+        raise
+    if erasure is not None and erasure.status == Status.RUNNING:
+        with transaction.atomic():
+            publish(erasure, REQUESTED, delay_seconds=REDIS_SECONDS if erasure.waits_for else 0.0)
+
+
+def run_steps(erasure_id: int, *, seconds: float = float("inf")) -> Erasure | None:
+    """Run pages of the steps for about so many seconds.
+
+    Returns the receipt: `step` is empty when all steps are complete. None when there is nothing to run.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        erasure = _page(erasure_id)
+        if erasure is None or not erasure.step or time.monotonic() > deadline:
+            return erasure
+
+
+def _page(erasure_id: int) -> Erasure | None:
+    try:
+        return _locked(erasure_id, _run_page)
+    except RedisAway as away:
+        reason = str(away)
+        return _locked(erasure_id, lambda erasure: _go_on_without_redis(erasure, reason))
+
+
+def _locked(erasure_id: int, work: Callable[[Erasure], None]) -> Erasure | None:
+    """Do some work under the receipt's lock and save what it changed; None when the erasure is over or unknown."""
+    with transaction.atomic():
+        erasure = Erasure.objects.select_for_update().filter(pk=erasure_id).first()
+        if erasure is None or erasure.status in (Status.DONE, Status.FAILED):
+            return None
+        if erasure.began_at is None:
+            steps.begin(erasure)
+            erasure.refresh_from_db()
+        work(erasure)
+        erasure.save()
+    return erasure
+
+
+def _run_page(erasure: Erasure) -> None:
+    if erasure.step and steps.STEPS[erasure.step](erasure):
+        erasure.step, erasure.position = steps.next_step(erasure.step), {}
+
+
+def _go_on_without_redis(erasure: Erasure, reason: str) -> None:
+    """The other stores are erased meanwhile; the verification finds the conversations, and a new round begins."""
+    erasure.waits_for = reason
+    if erasure.step == "conversations":
+        erasure.step = steps.next_step(erasure.step)
+
+
+def finish(erasure_id: int) -> Erasure | None:
+    """Remove it from the index and ask every store again. Raises Unavailable.
+
+    Returns the receipt, with status running where another round is needed.
+    """
+    erasure = Erasure.objects.filter(pk=erasure_id).first()
+    if erasure is None or erasure.status in (Status.DONE, Status.FAILED):
+        return erasure
+    removed = index.remove(erasure)
+    found = {"postgresql": steps.left(erasure), "chroma": index.left(erasure)}
+
+    def conclude(erasure: Erasure) -> None:
+        steps.count(erasure, "chroma", documents=removed)
+        _conclude(erasure, {store: number for store, number in found.items() if number})
+
+    return _locked(erasure_id, conclude)
+
+
+def _conclude(erasure: Erasure, found: dict[str, object]) -> None:
+    erasure.found, erasure.verified = found, not found
+    if not found:
+        erasure.status, erasure.finished_at, erasure.waits_for = Status.DONE, Now(), ""
+    elif erasure.rounds >= ROUNDS and not erasure.waits_for:
+        erasure.status, erasure.finished_at = Status.FAILED, Now()
+    else:
+        erasure.step, erasure.position = next(iter(steps.STEPS)), {}
+        # A round that only waited for Redis is not counted.
+        erasure.rounds += not erasure.waits_for

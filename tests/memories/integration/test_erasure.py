@@ -1,0 +1,261 @@
+"""Erasure: what was stored before is gone from every store, what came later stays, and the receipt says so."""
+
+import json
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from memories.conversations import flush
+from memories.index import availability, generations
+from memories.index.collections import with_collection
+from memories.models import APIKey, Conversation, Erasure, IdempotentAnswer, MemoryLog, MemoryVersion
+from outbox.models import Event, Failure, Status
+from outbox.testing import drain
+from tests.support.events import answer, run
+from tests.support.two_tenants import Actor, Cast
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+WORD = "xylophone7431"
+
+
+def erase(actor: Actor, **more: Any) -> dict[str, Any]:
+    """Request an erasure, have it carried out, and return the receipt."""
+    asked = actor.send("POST", "/erasures", {"user_id": actor.tenant.user_id} | more)
+    assert asked.status_code == 202, asked.content
+    assert asked.json()["status"] == "pending"
+    drain()
+    receipt: dict[str, Any] = actor.get(asked["Location"]).json()
+    return receipt
+
+
+def dump() -> str:
+    """Every row of every table of the database, as text."""
+    found = []
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'")
+        for (table,) in cursor.fetchall():
+            cursor.execute(f"SELECT coalesce(string_agg(t::text, chr(10)), '') FROM \"{table}\" t")
+            found.append(f"{table}: {cursor.fetchone()[0]}")
+    return "\n".join(found)
+
+
+def documents(actor: Actor) -> Any:
+    generation = generations.of_tenant(actor.tenant).active
+    assert generation is not None
+    return with_collection(generation, lambda collection: collection.get(include=["documents", "metadatas"]))
+
+
+def say(actor: Actor, conversation: str, content: str) -> None:
+    turn = actor.tenant._asdict() | {"role": "user", "content": content}
+    assert actor.send("POST", f"/conversations/{conversation}/turns", turn).status_code == 202
+
+
+def fill(actor: Actor) -> None:
+    """The word goes in through every door: task, keys, values, tags, a change, a deletion, turns, a key, a failure."""
+    body = actor.memory(task=f"Tune the {WORD}", raw_data={WORD: WORD, "tags": [WORD], "deep": [{"x": WORD}]})
+    with_key = actor.send("POST", "/memory-logs", body, **{"Idempotency-Key": "once"})
+    changed = actor.remember(task=f"first {WORD}")
+    actor.send("PATCH", f"/memory-logs/{changed['id']}", {"task": "second"})
+    deleted = actor.remember(task=f"deleted {WORD}")
+    actor.send("DELETE", f"/memory-logs/{deleted['id']}")
+    say(actor, "saved", f"play the {WORD}")
+    flush.close(Conversation.objects.get(conversation_id="saved", user_id=actor.tenant.user_id))
+    say(actor, "waiting", f"the {WORD} again")
+    drain()
+    event = Event.objects.filter(aggregateid=str(with_key.json()["id"])).order_by("id")[0]
+    Event.objects.filter(pk=event.pk).update(status=Status.DEAD, last_error=f"ValueError: {WORD}")
+    Failure.objects.create(event=event, attempt=1, error=WORD, traceback=f"at {WORD}", worker="here:1")
+    actor.send("POST", "/memory-logs/search", {**actor.tenant._asdict(), "query": WORD})
+
+
+def test_everything_of_a_user_is_gone_from_every_store(cast: Cast) -> None:
+    fill(cast.alice)
+    assert WORD in dump()
+    assert WORD in json.dumps(documents(cast.alice)["documents"])
+
+    receipt = erase(cast.alice)
+
+    assert (receipt["status"], receipt["verified"], receipt["found"]) == ("done", True, {})
+    assert WORD not in dump()
+    assert documents(cast.alice)["ids"] == []
+    counts = receipt["counts"]
+    assert counts["postgresql"]["memories"] == 3
+    assert counts["postgresql"]["conversations"] == 2
+    assert counts["postgresql"]["buffered_turns"] == 1
+    assert counts["postgresql"]["idempotent_answers"] == 1
+    assert counts["outbox"]["failures"] == 1
+    assert counts["chroma"]["documents"] == 3
+
+
+def test_the_receipt_names_no_words(cast: Cast) -> None:
+    fill(cast.alice)
+
+    receipt = erase(cast.alice)
+
+    assert WORD not in json.dumps(receipt)
+    assert Erasure.objects.get(pk=receipt["id"]).requested_by.startswith("API key ")
+
+
+def test_what_others_stored_stays(cast: Cast) -> None:
+    for actor in (cast.bob, cast.charlie):
+        actor.remember(task="stays")
+    cast.alice.remember(task="goes")
+    drain()
+
+    erase(cast.alice)
+
+    assert set(MemoryLog.objects.values_list("user_id", "task")) == {
+        (cast.bob.tenant.user_id, "stays"),
+        (cast.charlie.tenant.user_id, "stays"),
+    }
+    assert documents(cast.bob)["ids"] != []
+
+
+def test_what_comes_after_the_request_stays(cast: Cast) -> None:
+    cast.alice.remember(task="before")
+    drain()
+    asked = cast.alice.send("POST", "/erasures", {"user_id": cast.alice.tenant.user_id})
+    after = cast.alice.remember(task="after")
+    drain()
+
+    receipt = cast.alice.get(asked["Location"]).json()
+
+    assert receipt["verified"]
+    assert [memory["id"] for memory in cast.alice.get("/memory-logs").json()["results"]] == [after["id"]]
+    assert Event.objects.filter(type="memory_log.stored", payload__task="after").exists()
+    assert len(documents(cast.alice)["ids"]) == 1
+
+
+def test_only_the_named_memories_go_with_their_history(cast: Cast) -> None:
+    goes, stays = cast.alice.remember(task=WORD), cast.alice.remember(task="stays")
+    deleted = cast.alice.remember(task=f"{WORD} deleted")
+    cast.alice.send("DELETE", f"/memory-logs/{deleted['id']}")
+    drain()
+
+    receipt = erase(cast.alice, memory_log_ids=[goes["id"], deleted["id"]])
+
+    assert receipt["verified"]
+    assert WORD not in dump()
+    assert cast.alice.get(f"/memory-logs/{stays['id']}").status_code == 200
+    assert cast.alice.get(f"/memory-logs/{goes['id']}").status_code == 404
+    assert cast.alice.get(f"/memory-logs/{deleted['id']}/history").status_code == 404
+    assert len(documents(cast.alice)["ids"]) == 1
+
+
+def test_a_named_conversation_goes_with_its_memories_and_the_turns_that_wait(cast: Cast) -> None:
+    say(cast.alice, "goes", f"the {WORD}")
+    flush.close(Conversation.objects.get(conversation_id="goes"))
+    say(cast.alice, "goes", f"more {WORD}")
+    say(cast.alice, "stays", "something else")
+    drain()
+
+    receipt = erase(cast.alice, conversation_ids=["goes"])
+
+    assert receipt["verified"]
+    assert WORD not in dump()
+    assert list(Conversation.objects.values_list("conversation_id", flat=True)) == ["stays"]
+
+
+def test_turns_in_redis_go(cast: Cast, redis_server: Any) -> None:
+    say(cast.alice, "talk", f"the {WORD}")
+    assert any(
+        WORD in str(redis_server.client.hgetall(key)) for key in redis_server.client.keys("semantix:conv*")
+    )
+
+    receipt = erase(cast.alice)
+
+    assert receipt["verified"]
+    assert receipt["counts"]["redis"]["conversations"] == 1
+    assert redis_server.client.keys("semantix:conversation:*") == []
+
+
+def test_memories_of_another_tenant_are_not_erased_by_naming_them(cast: Cast) -> None:
+    other = cast.charlie.remember(task="stays")
+    drain()
+
+    receipt = erase(cast.alice, memory_log_ids=[other["id"]])
+
+    assert receipt["verified"]
+    assert cast.charlie.get(f"/memory-logs/{other['id']}").status_code == 200
+    assert len(documents(cast.charlie)["ids"]) == 1
+
+
+def test_a_key_erases_only_what_it_opens(cast: Cast) -> None:
+    stranger = {"user_id": cast.charlie.tenant.user_id}
+    assert cast.alice.send("POST", "/erasures", stranger).status_code == 403
+    assert cast.alice.send("POST", "/erasures", cast.bob.tenant._asdict()).status_code == 403
+
+    receipt = erase(cast.alice)
+
+    assert receipt["project_id"] == cast.alice.tenant.project_id
+    assert cast.charlie.get(f"/erasures/{receipt['id']}").status_code == 404
+    assert [row["id"] for row in cast.alice.get("/erasures").json()["results"]] == [receipt["id"]]
+    assert cast.charlie.get("/erasures").json()["results"] == []
+
+
+def test_an_empty_list_is_refused_for_it_would_mean_everything(cast: Cast) -> None:
+    answered = cast.alice.send(
+        "POST", "/erasures", {"user_id": cast.alice.tenant.user_id, "memory_log_ids": []}
+    )
+
+    assert answered.status_code == 400
+    assert not Erasure.objects.exists()
+
+
+def test_api_keys_go_where_the_request_asks_for_it(cast: Cast) -> None:
+    cast.alice.send("POST", "/erasures", {"user_id": cast.alice.tenant.user_id, "api_keys": True})
+    drain()
+
+    assert cast.alice.get("/memory-logs").status_code == 401
+    assert cast.bob.get("/memory-logs").status_code == 200
+    assert APIKey.objects.filter(**cast.alice.tenant._asdict()).count() == 0
+
+
+def test_while_chroma_is_away_the_other_stores_are_erased_and_the_receipt_says_so(
+    cast: Cast, settings: Any
+) -> None:
+    fill(cast.alice)
+    chroma = settings.CHROMA_URL
+    settings.CHROMA_URL = "http://127.0.0.1:9"
+
+    receipt = erase(cast.alice)
+
+    assert receipt["status"] == "running"
+    assert "chroma" in receipt["waits_for"]
+    assert WORD not in dump()
+
+    settings.CHROMA_URL = chroma
+    availability.forget()
+    from outbox.queue import circuits
+
+    circuits.close_circuit("chroma")
+    drain(through_backoff=True)
+    receipt = cast.alice.get(f"/erasures/{receipt['id']}").json()
+    assert (receipt["status"], receipt["verified"], receipt["waits_for"]) == ("done", True, None)
+    assert documents(cast.alice)["ids"] == []
+
+
+def test_the_command_waits_and_succeeds_only_when_it_is_verified(cast: Cast) -> None:
+    fill(cast.alice)
+    user, project = cast.alice.tenant
+
+    told = answer("erase", "--user-id", user, "--project-id", project, "--yes")
+
+    assert (told["status"], told["verified"]) == ("done", True)
+    assert WORD not in dump()
+    drain()
+    assert not MemoryVersion.objects.filter(user_id=user, project_id=project).exists()
+    assert not IdempotentAnswer.objects.filter(user_id=user, project_id=project).exists()
+
+
+@pytest.mark.parametrize("arguments", [("--yes",), ("--user-id", "ada")])
+def test_the_command_wants_a_user_and_a_yes(arguments: tuple[str, ...]) -> None:
+    from django.core.management.base import CommandError
+
+    with pytest.raises(CommandError) as refused:
+        run("erase", *arguments)
+
+    assert refused.value.returncode == 2
+    assert not Erasure.objects.exists()
