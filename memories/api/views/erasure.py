@@ -76,4 +76,4 @@ class ErasureDetail(GenericAPIView[Any]):
 def _who(request: Request) -> str:
     if isinstance(request.auth, APIKey):
         return f"API key {request.auth.prefix}"
-    return f"user {request.user}" if request.user.is_authenticated else "anybody: the API is open"
+    return f"user {request.user}" if request.user else "anybody: the API is open"
