@@ -7,10 +7,12 @@ import pytest
 from django.db import connection
 
 from memories.conversations import flush
-from memories.index import availability, generations
+from memories.conversations.buffers.redis import key_of
+from memories.index import generations
 from memories.index.collections import with_collection
 from memories.models import APIKey, Conversation, Erasure, IdempotentAnswer, MemoryLog, MemoryVersion
 from outbox.models import Event, Failure, Status
+from outbox.queue import circuits
 from outbox.testing import drain
 from tests.support.events import answer, run
 from tests.support.two_tenants import Actor, Cast
@@ -160,15 +162,14 @@ def test_a_named_conversation_goes_with_its_memories_and_the_turns_that_wait(cas
 
 def test_turns_in_redis_go(cast: Cast, redis_server: Any) -> None:
     say(cast.alice, "talk", f"the {WORD}")
-    assert any(
-        WORD in str(redis_server.client.hgetall(key)) for key in redis_server.client.keys("semantix:conv*")
-    )
+    key = key_of(cast.alice.tenant, "talk")
+    assert WORD in str(redis_server.client.hgetall(key))
 
     receipt = erase(cast.alice)
 
     assert receipt["verified"]
     assert receipt["counts"]["redis"]["conversations"] == 1
-    assert redis_server.client.keys("semantix:conversation:*") == []
+    assert not redis_server.client.exists(key)
 
 
 def test_memories_of_another_tenant_are_not_erased_by_naming_them(cast: Cast) -> None:
@@ -227,9 +228,6 @@ def test_while_chroma_is_away_the_other_stores_are_erased_and_the_receipt_says_s
     assert WORD not in dump()
 
     settings.CHROMA_URL = chroma
-    availability.forget()
-    from outbox.queue import circuits
-
     circuits.close_circuit("chroma")
     drain(through_backoff=True)
     receipt = cast.alice.get(f"/erasures/{receipt['id']}").json()
