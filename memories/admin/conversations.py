@@ -1,4 +1,4 @@
-"""Conversations in the admin: what waits, what is saved, what was lost. To be looked at; turns come over the API."""
+"""Conversations in the admin: waiting turns, chunks and gaps. Read-only, because turns come over the API."""
 
 from typing import Any
 
@@ -11,30 +11,30 @@ from django.utils.safestring import SafeString
 
 from memories.conversations import flush, transcript
 from memories.conversations.buffers.redis_client import RedisAway
-from memories.models.conversation import BufferSwitch, Conversation, ConversationGap, ConversationPart
+from memories.models.conversation import BufferFailover, Conversation, ConversationChunk, ConversationGap
 from outbox.admin.paging import BoundedPaginator
 from outbox.admin.reading import ReadOnly
 
 
-class Untouched(ReadOnly):
-    """No action either."""
+class Immutable(ReadOnly):
+    """No changes and no actions either."""
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 
 
-class PartInline(Untouched, admin.TabularInline[ConversationPart, Conversation]):
-    model = ConversationPart
+class ChunkInline(Immutable, admin.TabularInline[ConversationChunk, Conversation]):
+    model = ConversationChunk
     fields = ("number", "memory", "first_turn", "last_turn", "characters")
 
 
-class GapInline(Untouched, admin.TabularInline[ConversationGap, Conversation]):
+class GapInline(Immutable, admin.TabularInline[ConversationGap, Conversation]):
     model = ConversationGap
     fields = ("after_turn", "before_turn", "at_least", "reason", "noticed_at")
 
 
 @admin.register(Conversation)
-class ConversationAdmin(Untouched, admin.ModelAdmin[Conversation]):
+class ConversationAdmin(Immutable, admin.ModelAdmin[Conversation]):
     list_display = (
         "conversation_id",
         "user_id",
@@ -62,11 +62,11 @@ class ConversationAdmin(Untouched, admin.ModelAdmin[Conversation]):
         *("waiting_turns", "buffer"),
     )
     readonly_fields = ("waiting_turns", "buffer")
-    inlines = (PartInline, GapInline)
+    inlines = (ChunkInline, GapInline)
     actions = ("save_now",)
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
-        """Counts what waits for all rows of the page at once."""
+        """Count the waiting turns of all rows of the page at once."""
         page = super().get_changelist_instance(request)
         rows = list(page.result_list)
         counts = transcript.waiting_counts(rows)
@@ -80,7 +80,7 @@ class ConversationAdmin(Untouched, admin.ModelAdmin[Conversation]):
         count: int | None = row.waiting
         return count
 
-    @admin.display(description="they wait in", ordering="in_redis")
+    @admin.display(description="turns wait in", ordering="in_redis")
     def buffer(self, row: Conversation) -> str:
         return "Redis" if row.in_redis else "PostgreSQL"
 
@@ -89,7 +89,7 @@ class ConversationAdmin(Untouched, admin.ModelAdmin[Conversation]):
         turns, complete = transcript.waiting(row)
         lines = [(turn["seq"], turn["role"], turn["content"]) for turn in turns]
         if not complete:
-            lines.append(("", "", "Redis does not answer; what it holds is not shown."))
+            lines.append(("", "", "Redis does not answer; the turns that it holds are not shown."))
         return format_html_join("", "<p>{} {}: {}</p>", lines) or "none"
 
     @admin.action(description="Save now", permissions=["save"])
@@ -106,6 +106,6 @@ class ConversationAdmin(Untouched, admin.ModelAdmin[Conversation]):
         return request.user.has_perm("memories.change_conversation")
 
 
-@admin.register(BufferSwitch)
-class BufferSwitchAdmin(Untouched, admin.ModelAdmin[BufferSwitch]):
-    list_display = ("__str__", "diverted_at", "retry_at", "reason", "generation")
+@admin.register(BufferFailover)
+class BufferFailoverAdmin(Immutable, admin.ModelAdmin[BufferFailover]):
+    list_display = ("__str__", "failed_over_at", "retry_at", "reason", "generation")

@@ -1,5 +1,6 @@
-"""Chat turns, written behind: they wait in a buffer until their conversation is saved, as memories, in bulk.
+"""Write-behind chat turns: a turn waits in a buffer until its conversation is saved as memories, in bulk.
 
-`writing` takes a turn into the buffer in use (`switch` says which), `reading` shows saved and waiting turns as one,
-`flushing` saves what has been idle. Which to choose, and what each can lose: docs/explanation/conversations.md.
+`append` puts turns into the buffer in use (`buffers.failover` decides which), `transcript` shows saved and waiting
+turns together, `flush` saves idle conversations. docs/explanation/conversations.md compares the buffers, and says what
+each can lose.
 """

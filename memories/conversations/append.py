@@ -1,46 +1,47 @@
-"""Taking turns in: into Redis where there is one and it answers, else into PostgreSQL."""
+"""Append turns to a buffer: to Redis if it is configured and answers, otherwise to PostgreSQL."""
 
 from typing import NamedTuple
 
 from memories.conversations.buffers import failover, redis_client
 from memories.conversations.buffers.failover import FailedOver
-from memories.conversations.buffers.postgres import Overtaken, PostgresBuffer
+from memories.conversations.buffers.postgres import PostgresBuffer, RedisIsBack
 from memories.conversations.buffers.redis import RedisBuffer
 from memories.conversations.buffers.redis_client import RedisAway
 from memories.conversations.turns import Post, Receipt
 
-# Rounds: Redis failed, PostgreSQL was told that others have reached it again, and so on.
+# In one attempt Redis fails, and then PostgreSQL refuses because other processes have reached Redis again.
 ATTEMPTS = 3
 
 
-class Taken(NamedTuple):
+class Appended(NamedTuple):
     receipt: Receipt
     buffer: str
-    # In PostgreSQL because Redis does not answer.
+    # The turns are in PostgreSQL because Redis does not answer.
     degraded: bool = False
 
 
-def append(post: Post) -> Taken:
-    """Take turns in; they are in a buffer when this returns. Raises KeyReused, Unavailable."""
+def append(post: Post) -> Appended:
+    """Append the turns of a request; a buffer holds them when this returns. Raises KeyReused, Unavailable."""
     postgres = PostgresBuffer()
     if not redis_client.is_configured():
-        return Taken(postgres.append(post), postgres.name)
-    doubted = False
+        return Appended(postgres.append(post), postgres.name)
+    uncertain = False
     for _ in range(ATTEMPTS):
         try:
             failover.check()
             redis = RedisBuffer()
-            return Taken(redis.append(post), redis.name)
-        except FailedOver as diverted:
-            generation = diverted.generation
+            return Appended(redis.append(post), redis.name)
+        except FailedOver as failed_over:
+            generation = failed_over.generation
         except RedisAway as away:
-            # It may have taken them without our hearing of it.
-            doubted = True
+            # Redis may hold the turns although its answer did not arrive.
+            uncertain = True
             generation = failover.fail_over(str(away.reason)).generation
         try:
-            return Taken(postgres.append(post, generation=generation, doubted=doubted), postgres.name, True)
-        except Overtaken:
+            receipt = postgres.append(post, generation=generation, uncertain=uncertain)
+            return Appended(receipt, postgres.name, True)
+        except RedisIsBack:
             failover.end_pause()
-            if doubted:  # once more into Redis, and they might be there twice
+            if uncertain:  # a second append to Redis could store the turns twice
                 break
-    raise RedisAway("it answers others, and not this process")
+    raise RedisAway("Redis answers other processes, and does not answer this one")

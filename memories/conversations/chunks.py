@@ -1,4 +1,4 @@
-"""A conversation as memories: its turns in parts, each as much text as is searched well."""
+"""Chunks: the turns of a conversation are split so that the text of each chunk fits into one memory."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -9,34 +9,35 @@ from memories.conversations.turns import Turn
 from memories.text import MAX_CHARACTERS, spoken_line
 
 AGENT = "conversation"
-# Of the text's limit this much is left to the lines around the turns: the name and the numbers.
-AROUND = 500
+# Part of the limit of a memory's text that the lines around the turns use: the name and the numbers.
+OVERHEAD = 500
 
 
-class Part(NamedTuple):
-    """Turns that make one memory, and how many characters of its text they take."""
+class Chunk(NamedTuple):
+    """Turns that become one memory, and how many characters of its text they take."""
 
     turns: Sequence[Turn]
     characters: int
 
 
-def part_limit() -> int:
-    """Characters of turns in a part: so many that nothing of them is cut off from the memory's text."""
-    return min(int(settings.CONVERSATION_PART_CHARACTERS), MAX_CHARACTERS - AROUND)
+def chunk_limit() -> int:
+    """Characters of turns in a chunk, so that the memory's text holds all of them."""
+    return min(int(settings.CONVERSATION_PART_CHARACTERS), MAX_CHARACTERS - OVERHEAD)
 
 
-def divided(turns: Iterable[Turn], *, taken: int = 0) -> list[Part]:
-    """The turns in order, in parts within the limit; the first has `taken` characters already, and may get none.
+def split(turns: Iterable[Turn], *, used: int = 0) -> list[Chunk]:
+    """The turns in order, in chunks within the limit.
 
-    A turn that is longer than a part is a part of its own.
+    The first chunk continues one that has `used` characters already; it may get no turn. A turn that is longer than
+    the limit is a chunk of its own.
     """
-    parts = [Part([], taken)]
+    chunks = [Chunk([], used)]
     for turn in turns:
         length = len(spoken_line(turn)) + 1
-        if parts[-1].characters and parts[-1].characters + length > part_limit():
-            parts.append(Part([], 0))
-        parts[-1] = Part([*parts[-1].turns, turn], parts[-1].characters + length)
-    return parts
+        if chunks[-1].characters and chunks[-1].characters + length > chunk_limit():
+            chunks.append(Chunk([], 0))
+        chunks[-1] = Chunk([*chunks[-1].turns, turn], chunks[-1].characters + length)
+    return chunks
 
 
 def task_of(conversation_id: str, number: int) -> str:

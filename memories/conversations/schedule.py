@@ -1,4 +1,4 @@
-"""The cluster's schedule that saves idle conversations."""
+"""The schedule that saves idle conversations in the cluster."""
 
 from datetime import timedelta
 from typing import Any
@@ -13,29 +13,29 @@ NAME = "flush_conversations"
 
 
 def run() -> dict[str, int]:
-    """What the schedule calls. Half a minute stays below the timeout of a task; the rest is the next run's."""
+    """The function of the schedule. It stops after 30 s, below the timeout of a task; the next run continues."""
     outcome = flush(idle=timedelta(minutes=settings.CONVERSATION_IDLE_MINUTES), seconds=30)
     return vars(outcome)
 
 
 def ensure_schedule(**_: Any) -> None:
-    """After every migrate: the schedule is there, every CONVERSATION_FLUSH_MINUTES; a person's other changes stay.
+    """Create the schedule after each migrate and set its interval to CONVERSATION_FLUSH_MINUTES; keep other changes.
 
-    To stop it, set its repeats to 0 in the admin; a deleted one comes back with the next migrate.
+    To stop the schedule, set its repeats to 0 in the admin; the next migrate creates a deleted schedule again.
     """
     from django_q.models import Schedule
 
-    # `migrate memories` alone may come before django-q2's tables.
+    # `migrate memories` alone may run before django-q2 has its tables.
     if "django_q_schedule" not in connection.introspection.table_names():
         return
-    every = {"minutes": settings.CONVERSATION_FLUSH_MINUTES}
+    interval = {"minutes": settings.CONVERSATION_FLUSH_MINUTES}
     Schedule.objects.update_or_create(
         name=NAME,
-        defaults=every,
+        defaults=interval,
         create_defaults={
-            **every,
+            **interval,
             "func": "memories.conversations.schedule.run",
             "schedule_type": Schedule.MINUTES,
-            "next_run": timezone.now() + timedelta(**every),
+            "next_run": timezone.now() + timedelta(**interval),
         },
     )

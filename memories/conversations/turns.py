@@ -1,4 +1,4 @@
-"""Turns as they come in, as they wait, and as the client is told."""
+"""Turns as a client sends them, as a buffer stores them, and the receipt that the client gets."""
 
 import hashlib
 import json
@@ -10,10 +10,10 @@ from uuid import uuid4
 
 from memories.tenants import Tenant
 
-# {"seq": 3, "role": "user", "content": "...", "at": "2026-01-31T08:15:00.123Z", and whatever else the client gave}
+# {"seq": 3, "role": "user", "content": "...", "at": "2026-01-31T08:15:00.123Z", and all other fields of the client}
 Turn = dict[str, Any]
-# What the service gives a turn, and a client therefore cannot.
-GIVEN_BY_US = frozenset({"seq", "at"})
+# The fields that the service adds to a turn. A client cannot send them.
+SERVICE_FIELDS = frozenset({"seq", "at"})
 
 
 class KeyReused(Exception):
@@ -27,7 +27,7 @@ class KeyReused(Exception):
 
 
 class SavedKey(NamedTuple):
-    """An Idempotency-Key, and the turns that came with it: `size` of them from number `first`."""
+    """An Idempotency-Key and the turns that came with it: `size` turns from number `first`."""
 
     key: str
     body_hash: str
@@ -37,7 +37,7 @@ class SavedKey(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Post:
-    """The turns of one request, in order. `id` tells it from all others, also where its outcome is unknown."""
+    """The turns of one request, in order. `id` identifies the post when its outcome is unknown."""
 
     tenant: Tenant
     conversation_id: str
@@ -48,6 +48,7 @@ class Post:
 
     @property
     def stamped(self) -> list[Turn]:
+        """The turns with the time of the request, as a buffer stores them."""
         at = self.at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return [{**turn, "at": at} for turn in self.turns]
 
@@ -56,14 +57,14 @@ class Post:
         return hashlib.sha256(json.dumps(self.turns, sort_keys=True).encode()).hexdigest()
 
     def check(self, known: SavedKey) -> "Receipt":
-        """The first answer again. Raises KeyReused where the turns are others."""
+        """The receipt of the first request with this key. Raises KeyReused if that request had other turns."""
         if known.body_hash != self.body_hash:
             raise KeyReused(known.key)
         return Receipt(known.first, known.size, replayed=True)
 
 
 class Receipt(NamedTuple):
-    """The numbers the turns got: `size` of them from `first`. `replayed`: their key was known, nothing was added."""
+    """The numbers of the turns: `size` numbers from `first`. `replayed`: the key was known and nothing was added."""
 
     first: int
     size: int

@@ -26,7 +26,7 @@ from memories.models import (
     MemoryLog,
     MemoryVersion,
 )
-from memories.models.conversation import ConversationPart
+from memories.models.conversation import ConversationChunk
 from memories.records import idempotency
 from memories.text import searchable_text
 from outbox.operations import scrub
@@ -61,7 +61,7 @@ def conversations(erasure: Erasure) -> bool:
         return True
     if not erasure.is_whole:
         # Their memories are erased by the next step.
-        parts = ConversationPart.objects.filter(conversation__in=page).values_list("memory_id", flat=True)
+        parts = ConversationChunk.objects.filter(conversation__in=page).values_list("memory_id", flat=True)
         erasure.memory_log_ids = sorted({*erasure.memory_log_ids, *parts})
     removed = conversations_of.erase(page)
     count(erasure, "postgresql", conversations=len(page), buffered_turns=removed.turns)
@@ -81,7 +81,7 @@ def memories(erasure: Erasure) -> bool:
         return True
     count(erasure, "embedding_cache", entries=_forget_vectors(page))
     ids = [row.id for row in page]
-    ConversationPart.objects.filter(memory_id__in=ids).delete()
+    ConversationChunk.objects.filter(memory_id__in=ids).delete()
     deleted = MemoryLog.objects.filter(id__in=ids)._raw_delete("default")  # noqa: SLF001 - no cascade to look for
     versions = MemoryVersion.objects.filter(pgh_obj_id__in=ids)._raw_delete("default")  # noqa: SLF001
     count(erasure, "postgresql", memories=deleted, versions=versions)

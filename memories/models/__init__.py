@@ -4,10 +4,10 @@ from memories.models.api_key import APIKey
 from memories.models.base import StatementTime
 from memories.models.conversation import (
     BufferedTurn,
-    BufferSwitch,
+    BufferFailover,
     Conversation,
+    ConversationChunk,
     ConversationGap,
-    ConversationPart,
     TurnKey,
 )
 from memories.models.erasure import Erasure
@@ -19,11 +19,11 @@ from memories.models.version import VERSIONED, MemoryVersion
 __all__ = [
     "VERSIONED",
     "APIKey",
-    "BufferSwitch",
+    "BufferFailover",
     "BufferedTurn",
     "Conversation",
+    "ConversationChunk",
     "ConversationGap",
-    "ConversationPart",
     "Erasure",
     "Generation",
     "IdempotentAnswer",

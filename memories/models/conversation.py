@@ -1,4 +1,4 @@
-"""A conversation, where its turns are stored, and which turns were lost."""
+"""A conversation, its turns that wait in PostgreSQL, the memories that hold its saved turns, and its gaps."""
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -8,29 +8,33 @@ from memories.tenants import Tenant
 
 
 class Conversation(models.Model):
-    """One row for each conversation. Its row lock orders every change, except turns that Redis numbers itself."""
+    """One row a conversation. Its lock orders every write, except the turns that Redis numbers by itself."""
 
     id = models.BigAutoField(primary_key=True)
     user_id = models.TextField()
     project_id = models.TextField()
-    conversation_id = models.TextField(help_text="the client's own name for it")
-    # The highest number given out. Redis numbers its turns from a block reserved for it, which ends here.
-    given_through = models.BigIntegerField(default=0)
+    conversation_id = models.TextField(help_text="the name that the client gave")
+    # No turn has a higher number. Redis takes numbers from a block that ends here.
+    reserved_through = models.BigIntegerField(default=0)
     saved_turns = models.PositiveIntegerField(default=0)
     last_turn_at = models.DateTimeField(
-        null=True, blank=True, help_text="time of the newest turn that PostgreSQL knows"
+        null=True, blank=True, help_text="time of the last turn that PostgreSQL knows of"
     )
     closed_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=StatementTime())
-    # Redis has a block of numbers, so it may hold turns. If Redis does not know the conversation, turns are lost.
+    # Redis has a block of numbers, and may hold turns. If Redis does not know the conversation, turns are lost.
     in_redis = models.BooleanField(default=False)
-    generation = models.IntegerField(default=0, help_text="of the buffer switch when Redis last got a block")
-    redis_saved_through = models.BigIntegerField(default=0, help_text="highest turn number saved from Redis")
-    seen_in_redis = models.PositiveIntegerField(
-        default=0, help_text="turns that waited in Redis at the last flush"
+    generation = models.IntegerField(
+        default=0, help_text="generation of the failover when Redis got its last block of numbers"
     )
-    # Requests that Redis did not answer and PostgreSQL then stored. If Redis has them after all, they are ignored.
-    doubted = ArrayField(models.TextField(), default=list, blank=True)
+    redis_saved_through = models.BigIntegerField(
+        default=0, help_text="highest number of a turn saved from Redis"
+    )
+    seen_in_redis = models.PositiveIntegerField(
+        default=0, help_text="turns that waited in Redis when the flush last looked"
+    )
+    # Posts that Redis did not answer and PostgreSQL then took. If Redis has them after all, they do not count.
+    uncertain_posts = ArrayField(models.TextField(), default=list, blank=True)
 
     class Meta:
         db_table = "conversations"
@@ -54,7 +58,7 @@ class Conversation(models.Model):
 
 
 class BufferedTurn(models.Model):
-    """A turn that waits in PostgreSQL. It has no event, no embedding and no history, so it is one cheap insert."""
+    """A turn that waits in PostgreSQL. It costs one insert: no event, no embedding, no history."""
 
     id = models.BigAutoField(primary_key=True)
     conversation = models.ForeignKey(Conversation, models.CASCADE, db_index=False, related_name="buffered")
@@ -72,39 +76,39 @@ class BufferedTurn(models.Model):
         return f"turn {self.seq} of conversation #{self.conversation_id}"
 
 
-class ConversationPart(models.Model):
-    """Which memory holds which turns."""
+class ConversationChunk(models.Model):
+    """Which memory holds which turns. The memory names the chunk's number in `raw_data.part`."""
 
     id = models.BigAutoField(primary_key=True)
-    conversation = models.ForeignKey(Conversation, models.CASCADE, db_index=False, related_name="parts")
-    number = models.PositiveIntegerField(help_text="counts from 1; only the last part still grows")
-    # No constraint: deleting a memory must not read this table.
+    conversation = models.ForeignKey(Conversation, models.CASCADE, db_index=False, related_name="chunks")
+    number = models.PositiveIntegerField(help_text="from 1; only the last chunk still grows")
+    # No constraint: the deletion of a memory does not look into this table.
     memory = models.ForeignKey(
         "memories.MemoryLog", models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
     )
     first_turn = models.BigIntegerField()
     last_turn = models.BigIntegerField()
-    characters = models.PositiveIntegerField(help_text="characters of searchable text in its turns")
+    characters = models.PositiveIntegerField(help_text="length of the searchable text of its turns")
 
     class Meta:
-        db_table = "conversation_parts"
+        db_table = "conversation_chunks"
         ordering = ("conversation_id", "number")
         constraints = (
-            models.UniqueConstraint(fields=("conversation", "number"), name="conversation_parts_number"),
+            models.UniqueConstraint(fields=("conversation", "number"), name="conversation_chunks_number"),
         )
 
     def __str__(self) -> str:
-        return f"part {self.number} of conversation #{self.conversation_id}"
+        return f"chunk {self.number} of conversation #{self.conversation_id}"
 
 
 class ConversationGap(models.Model):
-    """Turns that Redis had lost when they were saved: evicted, flushed, expired or never written to disk."""
+    """Turns that Redis no longer had when they were to be saved: evicted, flushed, expired or never persisted."""
 
     id = models.BigAutoField(primary_key=True)
     conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="gaps")
     after_turn = models.BigIntegerField()
     before_turn = models.BigIntegerField()
-    at_least = models.PositiveIntegerField(help_text="minimum number of turns that were lost")
+    at_least = models.PositiveIntegerField(help_text="number of lost turns that an earlier flush saw there")
     reason = models.TextField()
     noticed_at = models.DateTimeField(db_default=StatementTime())
 
@@ -139,23 +143,23 @@ class TurnKey(models.Model):
         return self.key
 
 
-class BufferSwitch(models.Model):
-    """The single row that says which buffer takes the turns; see `memories.conversations.buffers.failover`."""
+class BufferFailover(models.Model):
+    """The one row that says which buffer takes new turns; see `memories.conversations.buffers.failover`."""
 
     id = models.SmallIntegerField(primary_key=True, default=1)
-    generation = models.IntegerField(default=1, help_text="grows with each change from Redis to PostgreSQL")
-    diverted_at = models.DateTimeField(
-        null=True, blank=True, help_text="when turns began to go to PostgreSQL"
+    generation = models.IntegerField(default=1, help_text="grows with each failover from Redis to PostgreSQL")
+    failed_over_at = models.DateTimeField(
+        null=True, blank=True, help_text="time since which turns go to PostgreSQL"
     )
-    retry_at = models.DateTimeField(null=True, blank=True, help_text="when Redis will be tried again")
+    retry_at = models.DateTimeField(null=True, blank=True, help_text="time of the next attempt to use Redis")
     redis_run_id = models.TextField(
-        blank=True, default="", help_text="id of the Redis process; changes with a restart"
+        blank=True, default="", help_text="run id of the Redis server; it changes when Redis restarts"
     )
     reason = models.TextField(blank=True, default="")
 
     class Meta:
-        db_table = "conversation_switch"
+        db_table = "conversation_failover"
         verbose_name = verbose_name_plural = "turn buffer"
 
     def __str__(self) -> str:
-        return "PostgreSQL" if self.diverted_at else "Redis"
+        return "PostgreSQL" if self.failed_over_at else "Redis"

@@ -28,7 +28,7 @@ def unfold_settings() -> dict[str, Any]:
                     "Delivery",
                     ("Events", "outbox", "outbox_event"),
                     ("Circuits", "electrical_services", "outbox_circuit"),
-                    ("Turn buffer", "inbox", "memories_bufferswitch"),
+                    ("Turn buffer", "inbox", "memories_bufferfailover"),
                 ),
                 _section(
                     "Task queue",

@@ -1,4 +1,4 @@
-"""Conversations for tests: posts, what is read back, and memories that hold them."""
+"""Conversations for tests: posts, transcripts, and the memories that hold saved turns."""
 
 from datetime import timedelta
 from itertools import count
@@ -16,7 +16,7 @@ _names = count(1)
 
 
 class Chat:
-    """One conversation, as those who take part in it see it."""
+    """One conversation, as its participants see it."""
 
     def __init__(self, tenant: Tenant | None = None, name: str = "") -> None:
         self.tenant = tenant or new_tenant()
@@ -26,7 +26,7 @@ class Chat:
         turns = tuple({"role": "user", "content": content} for content in contents)
         return Post(tenant=self.tenant, conversation_id=self.name, turns=turns, key=key)
 
-    def say(self, *contents: str, key: str | None = None) -> append.Taken:
+    def say(self, *contents: str, key: str | None = None) -> append.Appended:
         return append.append(self.post(*contents, key=key))
 
     @property
@@ -47,7 +47,7 @@ class Chat:
 
     @property
     def saved(self) -> list[str]:
-        """What the memories hold, each as often as it is there."""
+        """The contents of the turns in the memories, with repetitions."""
         return [turn["content"] for memory in self.memories for turn in turns_of(memory)]
 
 

@@ -1,4 +1,4 @@
-"""Turns as a client gives them, and a conversation as it is answered."""
+"""Turns as a client sends them, and conversations as the API returns them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,26 +9,26 @@ from rest_framework import serializers
 
 from memories.api.fields import Identifier, Text, Verbatim
 from memories.api.limits import ID_LENGTH, TURN_LENGTH, TURNS
-from memories.conversations.turns import GIVEN_BY_US, Turn
+from memories.conversations.turns import SERVICE_FIELDS, Turn
 from memories.models.conversation import Conversation, ConversationGap
 
 
 class TurnInput(serializers.Serializer[Turn]):
-    """Who said what. Whatever else is given is kept with it, as it is."""
+    """Who said what. All other fields of a turn are kept with it unchanged."""
 
     role = Text(max_length=ID_LENGTH)
     content = Verbatim(max_length=TURN_LENGTH)
 
     def to_internal_value(self, data: Any) -> Turn:
-        said = super().to_internal_value(data)
-        if given := sorted(GIVEN_BY_US & set(data)):
-            refused = "The service gives this to each turn; call yours something else."
-            raise serializers.ValidationError({name: [refused] for name in given})
-        return {**said, **{key: value for key, value in data.items() if key not in said}}
+        known = super().to_internal_value(data)
+        if reserved := sorted(SERVICE_FIELDS & set(data)):
+            refused = "The service sets this field of each turn; use another name."
+            raise serializers.ValidationError({name: [refused] for name in reserved})
+        return {**known, **{key: value for key, value in data.items() if key not in known}}
 
 
 class PostInput(serializers.Serializer[Any]):
-    """One turn, its role and content beside the tenant; or many, in order, as `turns`."""
+    """One turn, with its fields next to the tenant; or several turns, in order, as `turns`."""
 
     user_id = Identifier()
     project_id = Identifier()
@@ -37,22 +37,22 @@ class PostInput(serializers.Serializer[Any]):
     turns = serializers.ListField(child=TurnInput(), required=False, allow_empty=False, max_length=TURNS)
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
-        """{"user_id", "project_id", "turns": [...]}, also of a single one."""
-        if isinstance(data, QueryDict):  # of a form only its fields, not its token
+        """{"user_id", "project_id", "turns": [...]}, also if one turn was sent."""
+        if isinstance(data, QueryDict):  # leaves out the CSRF token of a form
             data = {name: data[name] for name in ("user_id", "project_id", "role", "content") if name in data}
         if not isinstance(data, Mapping) or "turns" in data:
-            given = super().to_internal_value(data)
-            if beside := sorted(set(data) - {"user_id", "project_id", "turns"}):
+            body = super().to_internal_value(data)
+            if misplaced := sorted(set(data) - {"user_id", "project_id", "turns"}):
                 raise serializers.ValidationError(
-                    {name: ["Belongs into one of the turns."] for name in beside}
+                    {name: ["Put this field into one of the turns."] for name in misplaced}
                 )
-            return dict(given)
+            return dict(body)
         tenant = {name: value for name, value in data.items() if name in TenantInput().fields}
-        said = {name: value for name, value in data.items() if name not in tenant}
-        checked, errors = _checked(TenantInput(data=tenant), TurnInput(data=said))
+        turn = {name: value for name, value in data.items() if name not in tenant}
+        valid, errors = _validated(TenantInput(data=tenant), TurnInput(data=turn))
         if errors:
             raise serializers.ValidationError(errors)
-        return {**checked[0], "turns": [checked[1]]}
+        return {**valid[0], "turns": [valid[1]]}
 
 
 class TenantInput(serializers.Serializer[Any]):
@@ -60,17 +60,17 @@ class TenantInput(serializers.Serializer[Any]):
     project_id = Identifier()
 
 
-def _checked(*parts: serializers.Serializer[Any]) -> tuple[list[Any], dict[str, Any]]:
-    """What each takes of one body, and all that is wrong with it."""
+def _validated(*serializers_: serializers.Serializer[Any]) -> tuple[list[Any], dict[str, Any]]:
+    """The validated data of each serializer, and the errors of all."""
     errors: dict[str, Any] = {}
-    for part in parts:
-        if not part.is_valid():
-            errors |= dict(part.errors)
-    return [] if errors else [part.validated_data for part in parts], errors
+    for one in serializers_:
+        if not one.is_valid():
+            errors |= dict(one.errors)
+    return [] if errors else [one.validated_data for one in serializers_], errors
 
 
 class Gap(serializers.ModelSerializer[ConversationGap]):
-    """Between these two turns some are missing: the buffer lost them, and it was noticed then."""
+    """The buffer lost turns between these two turns."""
 
     class Meta:
         model = ConversationGap
@@ -78,10 +78,10 @@ class Gap(serializers.ModelSerializer[ConversationGap]):
 
 
 class ConversationOutput(serializers.ModelSerializer[Conversation]):
-    """A conversation in numbers. `buffered` is null where Redis does not answer."""
+    """A conversation in numbers. `buffered` is null if Redis does not answer."""
 
     state = serializers.SerializerMethodField(help_text="buffered (turns wait), saved, or closed")
-    turn_count = serializers.SerializerMethodField(help_text="of all of them, saved and waiting")
+    turn_count = serializers.SerializerMethodField(help_text="saved and waiting turns")
     saved = serializers.IntegerField(source="saved_turns")
     buffered = serializers.SerializerMethodField(help_text="turns that wait to be saved")
 
@@ -113,7 +113,7 @@ class ConversationOutput(serializers.ModelSerializer[Conversation]):
 
 
 class TurnOutput(serializers.Serializer[Turn]):
-    """A turn as it was given, with its number and time."""
+    """A turn as it was sent, with its number and time."""
 
     seq = serializers.IntegerField()
     role = serializers.CharField()
@@ -121,13 +121,13 @@ class TurnOutput(serializers.Serializer[Turn]):
     at = serializers.DateTimeField()
 
 
-class TurnsTaken(serializers.Serializer[Any]):
-    """Where the turns wait until the conversation is saved."""
+class TurnsAppended(serializers.Serializer[Any]):
+    """The numbers of the turns, and the buffer that holds them until the conversation is saved."""
 
     conversation_id = serializers.CharField()
     turns = inline_serializer("TurnNumber", {"seq": serializers.IntegerField()}, many=True)
     buffer = serializers.CharField(help_text="redis or postgres")
-    degraded = serializers.BooleanField(help_text="Redis is away, PostgreSQL took them")
+    degraded = serializers.BooleanField(help_text="Redis is away, and PostgreSQL holds the turns")
 
 
 class ConversationClosed(ConversationOutput):
@@ -140,7 +140,7 @@ class ConversationClosed(ConversationOutput):
 class ConversationTranscript(ConversationClosed):
     turns = TurnOutput(many=True)
     gaps = Gap(many=True)
-    complete = serializers.BooleanField(help_text="false where Redis may hold more and does not answer")
+    complete = serializers.BooleanField(help_text="false if Redis may hold more turns and does not answer")
 
     class Meta(ConversationClosed.Meta):
         fields = (*ConversationClosed.Meta.fields, "turns", "gaps", "complete")  # type: ignore[assignment]

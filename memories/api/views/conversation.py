@@ -1,4 +1,4 @@
-"""`/conversations/{conversation_id}`: take turns in, show all of them, save them now."""
+"""`/conversations/{conversation_id}`: append turns, read all of them, save them now."""
 
 from typing import Any
 from urllib.parse import quote
@@ -24,7 +24,7 @@ from memories.api.serializers.conversation import (
     Gap,
     PostInput,
     TenantInput,
-    TurnsTaken,
+    TurnsAppended,
 )
 from memories.conversations import append, flush, transcript
 from memories.conversations.turns import Post
@@ -33,7 +33,7 @@ from memories.tenants import Tenant
 
 
 class ConversationTurns(GenericAPIView[Any]):
-    """Take in one turn or many; they are embedded and found once the conversation is saved."""
+    """Append one turn or several. They are embedded, and found by a search, once the conversation is saved."""
 
     serializer_class = PostInput
 
@@ -42,54 +42,54 @@ class ConversationTurns(GenericAPIView[Any]):
         operation_id="conversations_say",
         parameters=[CONVERSATION_ID, IDEMPOTENCY_KEY, LOCATION, REPLAYED],
         examples=[SAY, SAY_MANY],
-        responses={202: TurnsTaken, 422: IDEMPOTENCY_PROBLEMS[422]},
+        responses={202: TurnsAppended, 422: IDEMPOTENCY_PROBLEMS[422]},
     )
     def post(self, request: Request, conversation_id: str) -> Response:
-        given = PostInput(data=request.data)
-        given.is_valid(raise_exception=True)
-        tenant = Tenant(given.validated_data["user_id"], given.validated_data["project_id"])
+        body = PostInput(data=request.data)
+        body.is_valid(raise_exception=True)
+        tenant = Tenant(body.validated_data["user_id"], body.validated_data["project_id"])
         require(request, *tenant)
         post = Post(
             tenant=tenant,
-            conversation_id=_named(conversation_id),
-            turns=tuple(given.validated_data["turns"]),
+            conversation_id=_checked(conversation_id),
+            turns=tuple(body.validated_data["turns"]),
             key=key_of(request),
         )
-        taken = append.append(post)
+        appended = append.append(post)
         return Response(
             {
                 "conversation_id": conversation_id,
-                "turns": [{"seq": number} for number in taken.receipt.numbers],
-                "buffer": taken.buffer,
-                "degraded": taken.degraded,
+                "turns": [{"seq": number} for number in appended.receipt.numbers],
+                "buffer": appended.buffer,
+                "degraded": appended.degraded,
             },
             status=status.HTTP_202_ACCEPTED,
             headers={
                 "Location": f"/conversations/{quote(conversation_id)}",
-                **({"Idempotency-Replayed": "true"} if taken.receipt.replayed else {}),
+                **({"Idempotency-Replayed": "true"} if appended.receipt.replayed else {}),
             },
         )
 
 
 class ConversationDetail(GenericAPIView[Any]):
-    """Every turn in order, saved or still waiting, and what was noticed to be missing."""
+    """Every turn in order, saved or waiting, and the gaps."""
 
     serializer_class = ConversationOutput
 
     @extend_schema(
-        summary="Read a conversation, saved or not",
+        summary="Read a conversation: saved and waiting turns",
         operation_id="conversations_read",
         parameters=[CONVERSATION_ID, ConversationParameters],
         responses={200: ConversationTranscript},
     )
     def get(self, request: Request, conversation_id: str) -> Response:
-        asked = ConversationParameters.of(request)
-        row = _visible(request, conversation_id, asked)
-        return Response(_shown(transcript.transcript(row, after=asked["after"])))
+        parameters = ConversationParameters.of(request)
+        row = _visible(request, conversation_id, parameters)
+        return Response(_serialized(transcript.transcript(row, after=parameters["after"])))
 
 
 class ConversationClose(GenericAPIView[Any]):
-    """Save it now, not when it has been idle. A turn that comes later opens it again."""
+    """Save the conversation now, without waiting until it is idle. A later turn opens it again."""
 
     serializer_class = TenantInput
 
@@ -101,33 +101,34 @@ class ConversationClose(GenericAPIView[Any]):
         responses={200: ConversationClosed},
     )
     def post(self, request: Request, conversation_id: str) -> Response:
-        given = TenantInput(data=request.data)
-        given.is_valid(raise_exception=True)
-        row = _visible(request, conversation_id, given.validated_data)
+        body = TenantInput(data=request.data)
+        body.is_valid(raise_exception=True)
+        row = _visible(request, conversation_id, body.validated_data)
         flush.close(row)
         row.refresh_from_db()
-        counted = ConversationOutput(row, context={"waiting": transcript.waiting_counts([row])})
-        return Response({**counted.data, "memory_ids": transcript.memory_ids(row)})
+        conversation = ConversationOutput(row, context={"waiting": transcript.waiting_counts([row])})
+        return Response({**conversation.data, "memory_ids": transcript.memory_ids(row)})
 
 
-def _named(conversation_id: str) -> str:
+def _checked(conversation_id: str) -> str:
     try:
         return str(Identifier().run_validation(conversation_id))
     except ValidationError as error:
         raise ValidationError({"conversation_id": error.detail}) from error
 
 
-def _visible(request: Request, conversation_id: str, asked: dict[str, Any]) -> Conversation:
-    require(request, asked["user_id"], asked["project_id"])
+def _visible(request: Request, conversation_id: str, tenant: dict[str, Any]) -> Conversation:
+    """The conversation. Raises Http404; PermissionDenied if the key does not open the tenant."""
+    require(request, tenant["user_id"], tenant["project_id"])
     return get_object_or_404(
         Conversation,
-        user_id=asked["user_id"],
-        project_id=asked["project_id"],
-        conversation_id=_named(conversation_id),
+        user_id=tenant["user_id"],
+        project_id=tenant["project_id"],
+        conversation_id=_checked(conversation_id),
     )
 
 
-def _shown(found: transcript.Transcript) -> dict[str, Any]:
+def _serialized(found: transcript.Transcript) -> dict[str, Any]:
     waiting = found.waiting if found.complete else None
     return {
         **ConversationOutput(found.row, context={"waiting": {found.row.id: waiting}}).data,

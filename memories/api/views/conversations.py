@@ -1,4 +1,4 @@
-"""`/conversations`: what a tenant talked about, in numbers."""
+"""`/conversations`: the conversations of a tenant, in numbers."""
 
 from typing import Any
 
@@ -17,21 +17,21 @@ from memories.models.conversation import Conversation
 
 
 class Conversations(GenericAPIView[Any]):
-    """Page through conversations, the one that began last first: their state and how many turns they have."""
+    """Page through conversations, newest first: their state and how many turns they have."""
 
     serializer_class = ConversationOutput
 
     @extend_schema(
-        summary="Page through conversations, the one that began last first",
+        summary="Page through conversations, newest first",
         operation_id="conversations_list",
         parameters=[ConversationsParameters],
         responses={200: page_of(ConversationOutput, "ConversationPage")},
     )
     def get(self, request: Request) -> Response:
-        asked = ConversationsParameters.of(request)
-        require(request, asked.get("user_id"), asked.get("project_id"))
-        rows = access_of(request).visible(Conversation.objects.all()).filter(**conditions(asked))
+        parameters = ConversationsParameters.of(request)
+        require(request, parameters.get("user_id"), parameters.get("project_id"))
+        rows = access_of(request).visible(Conversation.objects.all()).filter(**conditions(parameters))
         paginator = NewestFirst()
         page = paginator.paginate_queryset(rows, request, view=self) or []
-        shaped = ConversationOutput(page, many=True, context={"waiting": waiting_counts(page)})
-        return paginator.get_paginated_response(shaped.data)
+        serialized = ConversationOutput(page, many=True, context={"waiting": waiting_counts(page)})
+        return paginator.get_paginated_response(serialized.data)

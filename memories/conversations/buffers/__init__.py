@@ -1,1 +1,1 @@
-"""Where turns wait until their conversation is saved: PostgreSQL, or Redis with failover to it."""
+"""The buffers that hold turns until their conversation is saved: PostgreSQL, or Redis with failover to PostgreSQL."""

@@ -1,4 +1,4 @@
-"""What a buffer is: a place where turns wait, numbered, until their conversation is saved."""
+"""The interface of a buffer. A buffer holds numbered turns until their conversation is saved."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from memories.models.conversation import Conversation
 
 
 class Activity(NamedTuple):
-    """What waits of a conversation: how many turns, when the last came, when they are forgotten (None: never)."""
+    """The waiting turns of a conversation in numbers. `expires_at` is None if the buffer never drops them."""
 
     turns: int
     last_turn_at: datetime | None
@@ -18,39 +18,40 @@ class Activity(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Held:
-    """The turns that wait, by number, and the Idempotency-Keys they came with.
+class Contents:
+    """The waiting turns of a conversation in order, and the Idempotency-Keys that came with them.
 
-    `gone`: the buffer does not know the conversation any more; `missing`: so many fewer than were seen there before.
+    `forgotten`: the buffer no longer knows the conversation. `missing`: how many turns fewer than an earlier flush saw.
     """
 
     turns: Sequence[Turn] = ()
     keys: Sequence[SavedKey] = ()
-    gone: bool = False
+    forgotten: bool = False
     missing: int = 0
 
 
 class Buffer(Protocol):
-    """Both are held to one contract by the tests.
+    """Both buffers pass the same contract tests.
 
-    `activity` and `held` tell of those conversations that have something there. A save calls `held`, then
-    `saving` in its transaction and `saved` after the commit; a turn that comes meanwhile stays for the next.
+    `activity` and `read` answer for the conversations that have something in this buffer. A save calls `read`, then
+    `mark_saved` in its transaction, then `remove_saved` after the commit. A turn that comes meanwhile stays in the
+    buffer for the next save.
     """
 
     name: str
 
     def append(self, post: Post) -> Receipt:
-        """Take the turns in, numbered without a gap between them. Raises KeyReused."""
+        """Store the turns under consecutive numbers. Raises KeyReused."""
 
     def activity(self, rows: Iterable[Conversation]) -> Mapping[int, Activity]: ...
 
-    def left(self, activity: Mapping[Conversation, Activity]) -> None:
-        """These are left for a later flush."""
+    def note_waiting(self, activity: Mapping[Conversation, Activity]) -> None:
+        """Record how many turns wait in the conversations that this flush does not save."""
 
-    def held(self, rows: Iterable[Conversation]) -> Mapping[int, Held]: ...
+    def read(self, rows: Iterable[Conversation]) -> Mapping[int, Contents]: ...
 
-    def saving(self, held: Mapping[Conversation, Held]) -> None:
-        """In the transaction that saves these turns, which holds the rows' locks and writes the rows after this."""
+    def mark_saved(self, contents: Mapping[Conversation, Contents]) -> None:
+        """Runs in the transaction of the save. The caller holds the rows' locks and writes the rows afterwards."""
 
-    def saved(self, held: Mapping[Conversation, Held]) -> None:
-        """After its commit: these turns wait no longer."""
+    def remove_saved(self, contents: Mapping[Conversation, Contents]) -> None:
+        """Runs after the commit of the save: the turns no longer wait."""

@@ -1,8 +1,8 @@
-"""The buffer in Redis: no transaction a turn. A conversation is one hash, so that Redis loses all of it or nothing.
+"""The buffer in Redis: it costs no transaction a turn. A conversation is one hash: Redis loses all of it or nothing.
 
-What it can lose: what Redis loses. Without persistence all that waits when it stops; with `appendonly yes` the last
-second; a conversation whose memory it needs when it evicts; one that nobody saved within CONVERSATION_TTL_MINUTES.
-A loss is noticed, because PostgreSQL knows which conversations Redis has to know, and recorded as a gap.
+It loses what Redis loses: without persistence all waiting turns when Redis stops; with `appendonly yes` the last
+second; a conversation that Redis evicts; a conversation that nobody saved within CONVERSATION_TTL_MINUTES. The loss
+is noticed, because PostgreSQL knows which conversations Redis must know, and is recorded as a gap.
 """
 
 import hashlib
@@ -14,25 +14,26 @@ from typing import Any
 from django.db import connection
 
 from memories.conversations.buffers import failover, number_blocks, redis_client
-from memories.conversations.buffers.protocol import Activity, Held
+from memories.conversations.buffers.protocol import Activity, Contents
 from memories.conversations.turns import Post, Receipt, SavedKey
 from memories.models.conversation import Conversation
 
 KEY = "semantix:conversation:"
 
-# Where no block was lent since we looked. What is left of the block is taken back: numbers go on without a hole.
+# Only if Redis got no new block since the flush read the row. The unused rest of the block is taken back, so that
+# numbers continue without a hole.
 RELEASE = """
 UPDATE conversations c
-SET in_redis = false, seen_in_redis = 0, doubted = '{}',
-    given_through = CASE WHEN g.block_end = c.given_through THEN g.last ELSE c.given_through END
-FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) AS g (id, given_through, last, block_end)
-WHERE c.id = g.id AND c.given_through = g.given_through
+SET in_redis = false, seen_in_redis = 0, uncertain_posts = '{}',
+    reserved_through = CASE WHEN r.block_end = c.reserved_through THEN r.last ELSE c.reserved_through END
+FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) AS r (id, reserved_through, last, block_end)
+WHERE c.id = r.id AND c.reserved_through = r.reserved_through
 """
-# Where nothing was saved since we looked.
+# Only if nothing was saved since the flush read the row.
 NOTE_SEEN = """
-UPDATE conversations c SET seen_in_redis = g.seen
-FROM unnest(%s::bigint[], %s::bigint[], %s::int[]) AS g (id, saved_through, seen)
-WHERE c.id = g.id AND c.redis_saved_through = g.saved_through AND c.in_redis AND c.seen_in_redis <> g.seen
+UPDATE conversations c SET seen_in_redis = s.seen
+FROM unnest(%s::bigint[], %s::bigint[], %s::int[]) AS s (id, saved_through, seen)
+WHERE c.id = s.id AND c.redis_saved_through = s.saved_through AND c.in_redis AND c.seen_in_redis <> s.seen
 """
 
 
@@ -40,23 +41,25 @@ class RedisBuffer:
     name = "redis"
 
     def append(self, post: Post) -> Receipt:
-        """Take the turns in. Raises KeyReused, switch.FailedOver, RedisAway (then they may be in, or not)."""
+        """Store the turns. Raises KeyReused, FailedOver, or RedisAway: then Redis may hold the turns or not."""
         arguments = [post.key or "", post.body_hash if post.key else ""]
         arguments += [json.dumps([post.id, turn], ensure_ascii=False) for turn in post.stamped]
         keys = [failover.LEASE, key_of(post.tenant, post.conversation_id)]
-        loan = ""
-        for _ in range(10):  # each round something was missing that the next one has
-            outcome, *found = redis_client.run("append", keys, [redis_client.keep_ms(), loan, *arguments])
+        block_id = ""
+        for _ in range(10):  # each round provides what the round before found missing
+            outcome, *answer = redis_client.run(
+                "append", keys, [redis_client.keep_ms(), block_id, *arguments]
+            )
             match outcome:
-                case "taken":
-                    return Receipt(int(found[0]), len(post.turns))
+                case "appended":
+                    return Receipt(int(answer[0]), len(post.turns))
                 case "known":
-                    return post.check(_saved_key(post.key or "", found[0]))
+                    return post.check(_saved_key(post.key or "", answer[0]))
                 case "lease":
-                    failover.renew(int(found[0]))
-                case "open":
-                    loan = number_blocks.lend(post, keys[1])
-        raise redis_client.RedisAway("other writers use up every block before it can be used")
+                    failover.renew(int(answer[0]))
+                case "block":
+                    block_id = number_blocks.grant(post, keys[1])
+        raise redis_client.RedisAway("other writers use up every block of numbers before this one can")
 
     def activity(self, rows: Iterable[Conversation]) -> Mapping[int, Activity]:
         """Raises RedisAway."""
@@ -68,18 +71,18 @@ class RedisBuffer:
                 pipeline.pttl(key_of(row.tenant, row.conversation_id))
             answers = pipeline.execute()
         return {
-            row.id: _activity(had, left)
-            for row, had, left in zip(rows, answers[::2], answers[1::2], strict=True)
+            row.id: _activity(fields, remaining_ms)
+            for row, fields, remaining_ms in zip(rows, answers[::2], answers[1::2], strict=True)
         }
 
-    def left(self, activity: Mapping[Conversation, Activity]) -> None:
-        """Note how many were seen: so many are missing, at least, should Redis lose the conversation."""
-        seen = [(row.id, row.redis_saved_through, its.turns) for row, its in activity.items()]
+    def note_waiting(self, activity: Mapping[Conversation, Activity]) -> None:
+        """If Redis loses the conversation later, at least this many turns are missing."""
+        seen = [(row.id, row.redis_saved_through, waiting.turns) for row, waiting in activity.items()]
         if seen:
             with connection.cursor() as cursor:
                 cursor.execute(NOTE_SEEN, [list(column) for column in zip(*seen, strict=True)])
 
-    def held(self, rows: Iterable[Conversation]) -> Mapping[int, Held]:
+    def read(self, rows: Iterable[Conversation]) -> Mapping[int, Contents]:
         """Raises RedisAway."""
         rows = [row for row in rows if row.in_redis]
         with redis_client.translated_errors():
@@ -87,43 +90,44 @@ class RedisBuffer:
             for row in rows:
                 pipeline.hgetall(key_of(row.tenant, row.conversation_id))
             answers = pipeline.execute()
-        return {row.id: _held(row, fields) for row, fields in zip(rows, answers, strict=True)}
+        return {row.id: _contents(row, fields) for row, fields in zip(rows, answers, strict=True)}
 
-    def saving(self, held: Mapping[Conversation, Held]) -> None:
-        """Note on the rows up to where turns are saved: a crash before they leave Redis saves none twice."""
-        for row, its in held.items():
-            row.in_redis = row.in_redis and not its.gone
+    def mark_saved(self, contents: Mapping[Conversation, Contents]) -> None:
+        """Note on the rows which turns are saved: after a crash before `remove_saved` no turn is saved twice."""
+        for row, waiting in contents.items():
+            row.in_redis = row.in_redis and not waiting.forgotten
             row.seen_in_redis = 0
-            row.redis_saved_through = max([row.redis_saved_through, *(turn["seq"] for turn in its.turns)])
+            row.redis_saved_through = max([row.redis_saved_through, *(turn["seq"] for turn in waiting.turns)])
 
-    def saved(self, held: Mapping[Conversation, Held]) -> None:
-        """Raises RedisAway: then the next flush trims what is saved."""
-        rows = [row for row in held if row.in_redis]
+    def remove_saved(self, contents: Mapping[Conversation, Contents]) -> None:
+        """Raises RedisAway: then the next flush removes the saved turns."""
+        rows = [row for row in contents if row.in_redis]
         if not rows:
             return
         empty = [
             (row, answer) for row, answer in zip(rows, _trim(rows), strict=True) if answer and not answer[0]
         ]
-        released = [(row.id, row.given_through, last, block_end) for row, (_, last, block_end) in empty]
+        released = [(row.id, row.reserved_through, last, block_end) for row, (_, last, block_end) in empty]
         if released:
             with connection.cursor() as cursor:
                 cursor.execute(RELEASE, [list(column) for column in zip(*released, strict=True)])
 
 
 class AbandonedRedis(RedisBuffer):
-    """For a Redis that will not come back: what it held is lost, and is recorded so."""
+    """Stands for a Redis that will not come back: the save records its turns as lost."""
 
     def activity(self, rows: Iterable[Conversation]) -> Mapping[int, Activity]:
         return {row.id: Activity(0, None) for row in rows if row.in_redis}
 
-    def held(self, rows: Iterable[Conversation]) -> Mapping[int, Held]:
-        return {row.id: Held(gone=True, missing=row.seen_in_redis) for row in rows if row.in_redis}
+    def read(self, rows: Iterable[Conversation]) -> Mapping[int, Contents]:
+        return {row.id: Contents(forgotten=True, missing=row.seen_in_redis) for row in rows if row.in_redis}
 
 
 def key_of(tenant: Sequence[str], conversation_id: str) -> str:
-    # The lengths keep ("ab", "c") and ("a", "bc") apart.
-    told_apart = "".join(f"{len(part)}:{part}" for part in (*tenant, conversation_id))
-    return KEY + hashlib.sha256(told_apart.encode()).hexdigest()[:40]
+    """The Redis key of a conversation."""
+    # The lengths distinguish ("ab", "c") from ("a", "bc").
+    name = "".join(f"{len(part)}:{part}" for part in (*tenant, conversation_id))
+    return KEY + hashlib.sha256(name.encode()).hexdigest()[:40]
 
 
 def _trim(rows: Sequence[Conversation]) -> list[Any]:
@@ -135,26 +139,28 @@ def _trim(rows: Sequence[Conversation]) -> list[Any]:
         return list(pipeline.execute())
 
 
-def _activity(had: Sequence[str | None], left_ms: int) -> Activity:
-    waiting, at = had
+def _activity(fields: Sequence[str | None], remaining_ms: int) -> Activity:
+    waiting, at = fields
     last = datetime.fromtimestamp(int(at) / 1000, UTC) if at else None
-    return Activity(int(waiting or 0), last, datetime.now(UTC) + timedelta(milliseconds=left_ms))
+    return Activity(int(waiting or 0), last, datetime.now(UTC) + timedelta(milliseconds=remaining_ms))
 
 
-def _held(row: Conversation, fields: Mapping[str, str]) -> Held:
-    """Of what is saved and could not be trimmed yet nothing waits; nor what PostgreSQL took in Redis' place."""
+def _contents(row: Conversation, fields: Mapping[str, str]) -> Contents:
+    """Leaves out the turns that are saved and not removed yet, and those that PostgreSQL took in Redis' place."""
     posted = {int(name): json.loads(value) for name, value in fields.items() if name.isdecimal()}
     unsaved = {number: posted[number] for number in sorted(posted) if number > row.redis_saved_through}
-    return Held(
+    return Contents(
         turns=[
-            {"seq": seq, **turn} for seq, (post_id, turn) in unsaved.items() if post_id not in row.doubted
+            {"seq": seq, **turn}
+            for seq, (post_id, turn) in unsaved.items()
+            if post_id not in row.uncertain_posts
         ],
         keys=[_saved_key(name[4:], value) for name, value in fields.items() if name.startswith("key:")],
-        gone=not fields,
+        forgotten=not fields,
         missing=max(0, row.seen_in_redis - len(unsaved)),
     )
 
 
 def _saved_key(key: str, value: str) -> SavedKey:
-    known = json.loads(value)
-    return SavedKey(key, known["hash"], known["first"], known["count"])
+    saved = json.loads(value)
+    return SavedKey(key, saved["hash"], saved["first"], saved["count"])

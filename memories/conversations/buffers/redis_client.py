@@ -1,4 +1,4 @@
-"""The connection to the Redis server that turns wait in, and the scripts that work on them there."""
+"""The connection to the Redis server of the buffer, and its Lua scripts."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from django.conf import settings
 
 import outbox
 
-# Where it is used it is imported inside: a tenth of a start's time, and most have no Redis.
+# Imported in the functions that use it: the import takes a tenth of a start, and most installations have no Redis.
 if TYPE_CHECKING:
     import redis
 
@@ -22,7 +22,7 @@ _clients: dict[tuple[int, str], "redis.Redis"] = {}
 
 
 class RedisAway(outbox.Unavailable):
-    """Redis does not answer, or not as it should. What was asked may have happened all the same."""
+    """Redis does not answer, or answers with an error. It may have executed the command all the same."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(DEPENDENCY, reason)
@@ -33,23 +33,23 @@ def is_configured() -> bool:
 
 
 def get_client() -> "redis.Redis":
-    """The process's client (a pool, safe between threads), made after the fork."""
+    """The client of this process (a connection pool, thread-safe). It is created after the fork."""
     import redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
-    which = os.getpid(), str(settings.CONVERSATION_REDIS_URL)
-    if which not in _clients:
+    server = os.getpid(), str(settings.CONVERSATION_REDIS_URL)
+    if server not in _clients:
         seconds = settings.CONVERSATION_REDIS_TIMEOUT_SECONDS
-        _clients[which] = redis.Redis.from_url(
+        _clients[server] = redis.Redis.from_url(
             settings.CONVERSATION_REDIS_URL,
             decode_responses=True,
             socket_timeout=seconds,
             socket_connect_timeout=seconds,
-            # A script whose answer was lost may have run: it is never sent a second time by itself.
+            # No automatic retry: a script whose answer was lost may have run.
             retry=Retry(NoBackoff(), 0),
         )
-    return _clients[which]
+    return _clients[server]
 
 
 @cache
@@ -58,7 +58,7 @@ def _text(script: str) -> str:
 
 
 def keep_ms() -> int:
-    """How long Redis keeps a conversation after its last turn."""
+    """How long Redis keeps a conversation after its last turn, in milliseconds."""
     return int(settings.CONVERSATION_TTL_MINUTES) * 60_000
 
 
@@ -73,11 +73,11 @@ def translated_errors() -> Iterator[None]:
 
 
 def run(script: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
-    """The answer of a script in `scripts`. Raises RedisAway."""
+    """Run a script of the folder `scripts` and return its answer. Raises RedisAway."""
     with translated_errors():
         return get_client().register_script(_text(script))(keys=keys, args=args)
 
 
 def add(pipeline: "redis.client.Pipeline", script: str, keys: Sequence[str], args: Sequence[Any]) -> None:
-    """Put a script into a pipeline."""
+    """Add a script to a pipeline."""
     get_client().register_script(_text(script))(keys=keys, args=args, client=pipeline)

@@ -1,4 +1,4 @@
-"""`flush_conversations`: save the conversations that have been idle."""
+"""`flush_conversations`: save idle conversations."""
 
 import json
 from argparse import ArgumentParser, ArgumentTypeError
@@ -13,31 +13,31 @@ from memories.conversations.flush import Outcome, flush
 
 class Command(BaseCommand):
     help = (
-        "Save the conversations without a turn for CONVERSATION_IDLE_MINUTES as memories, and those whose time in "
-        "Redis runs out before the next two runs. A schedule of the cluster does the same every "
-        "CONVERSATION_FLUSH_MINUTES. Exit code 1: Redis lost turns, or does not answer."
+        "Save as memories the conversations without a turn for CONVERSATION_IDLE_MINUTES, and those that expire in "
+        "Redis before the next two runs. A schedule of the cluster does the same every CONVERSATION_FLUSH_MINUTES. "
+        "Exit code 1: Redis lost turns, or does not answer."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--idle-minutes",
             type=_minutes,
-            help="instead of CONVERSATION_IDLE_MINUTES; 0 saves all of them",
+            help="instead of CONVERSATION_IDLE_MINUTES; 0 saves all conversations",
         )
         parser.add_argument(
             "--without-redis",
             action="store_true",
-            help="give up what Redis holds and will never tell: record it as lost, save the rest",
+            help="for a Redis that will not come back: record its turns as lost, and save the rest",
         )
-        parser.add_argument("--json", action="store_true", help="answer with one JSON object")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
         minutes = options["idle_minutes"]
         idle = timedelta(minutes=settings.CONVERSATION_IDLE_MINUTES if minutes is None else minutes)
         outcome = flush(idle=idle, without_redis=options["without_redis"])
-        self.stdout.write(json.dumps(vars(outcome)) if options["json"] else _said(outcome))
-        if wrong := problems(outcome):
-            raise CommandError(wrong, returncode=1)
+        self.stdout.write(json.dumps(vars(outcome)) if options["json"] else _summary(outcome))
+        if problem := problems(outcome):
+            raise CommandError(problem, returncode=1)
 
 
 def _minutes(text: str) -> float:
@@ -46,28 +46,33 @@ def _minutes(text: str) -> float:
     except ValueError:
         minutes = -1.0
     if not 0 <= minutes < 10**6:
-        raise ArgumentTypeError(f"{text!r} is no number of minutes; write 0 or more")
+        raise ArgumentTypeError(f"{text!r} is not a number of minutes; write 0 or more")
     return minutes
 
 
-def _said(outcome: Outcome) -> str:
+def _summary(outcome: Outcome) -> str:
     return (
-        f"{outcome.conversations} conversations saved: {outcome.turns} turns in {outcome.memories} memories; "
-        f"{outcome.active} still active."
+        f"{_count(outcome.conversations, 'conversation')} saved: {_count(outcome.turns, 'turn')} in "
+        f"{_count(outcome.memories, 'memory', 'memories')}; {outcome.active} still active."
     )
 
 
+def _count(number: int, noun: str, plural: str = "") -> str:
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
 def problems(outcome: Outcome) -> str:
-    """What a person should know; empty when there is nothing."""
+    """What the operator has to know, or an empty string."""
     found = []
     if outcome.lost:
         found.append(
-            f"{outcome.lost} conversations lost turns that waited in Redis; the admin and GET /conversations/{{id}} "
-            "show where. Does it evict, was it emptied, or restarted without `appendonly yes`?"
+            f"{_count(outcome.lost, 'conversation')} lost turns that waited in Redis; the admin and "
+            "GET /conversations/{id} show the gaps. Find out whether Redis evicts, was flushed, or was restarted "
+            "without `appendonly yes`."
         )
     if outcome.unreachable:
         found.append(
-            f"{outcome.unreachable} conversations have turns in Redis, which does not answer or is not set "
-            "(CONVERSATION_REDIS_URL). They are saved when it is back; --without-redis gives them up."
+            f"{_count(outcome.unreachable, 'conversation')} with turns in Redis not saved: Redis does not answer or "
+            "CONVERSATION_REDIS_URL is not set. They are saved when Redis is back; --without-redis gives them up."
         )
     return " ".join(found)

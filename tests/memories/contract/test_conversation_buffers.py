@@ -24,8 +24,12 @@ def buffer(request: pytest.FixtureRequest) -> Buffer:
     return found
 
 
-def held(buffer: Buffer, chat: Chat) -> list[tuple[int, str]]:
-    return [(turn["seq"], turn["content"]) for turn in buffer.held([chat.row])[chat.row.id].turns]
+def waiting(buffer: Buffer, chat: Chat) -> list[tuple[int, str]]:
+    return [
+        (turn["seq"], turn["content"])
+        for contents in buffer.read([chat.row]).values()
+        for turn in contents.turns
+    ]
 
 
 def test_turns_are_numbered_from_one_and_kept_in_order(buffer: Buffer) -> None:
@@ -35,7 +39,7 @@ def test_turns_are_numbered_from_one_and_kept_in_order(buffer: Buffer) -> None:
     more = buffer.append(chat.post("how are you?", "well?"))
 
     assert [*first.numbers, *more.numbers] == [1, 2, 3]
-    assert held(buffer, chat) == [(1, "hello"), (2, "how are you?"), (3, "well?")]
+    assert waiting(buffer, chat) == [(1, "hello"), (2, "how are you?"), (3, "well?")]
 
 
 def test_what_came_with_a_turn_is_kept_with_it(buffer: Buffer) -> None:
@@ -45,7 +49,7 @@ def test_what_came_with_a_turn_is_kept_with_it(buffer: Buffer) -> None:
 
     buffer.append(post)
 
-    [turn] = buffer.held([chat.row])[chat.row.id].turns
+    [turn] = buffer.read([chat.row])[chat.row.id].turns
     assert turn == {"seq": 1, **post.stamped[0]}
 
 
@@ -59,8 +63,8 @@ def test_writers_at_the_same_time_get_numbers_of_their_own_without_a_gap(buffer:
     written = in_parallel(6, write)
 
     assert [numbers == sorted(numbers) for numbers in written] == [True] * 6
-    assert held(buffer, chat) == sorted(pair for pairs in written for pair in pairs)
-    assert [number for number, _ in held(buffer, chat)] == list(range(1, 151))
+    assert waiting(buffer, chat) == sorted(pair for pairs in written for pair in pairs)
+    assert [number for number, _ in waiting(buffer, chat)] == list(range(1, 151))
 
 
 def test_conversations_of_the_same_name_are_apart_where_their_tenants_are(buffer: Buffer) -> None:
@@ -79,7 +83,7 @@ def test_the_same_key_and_turns_are_taken_once(buffer: Buffer) -> None:
 
     assert (again.first, again.size, again.replayed) == (2, 2, True)
     assert first.numbers == again.numbers
-    assert len(held(buffer, chat)) == 3
+    assert len(waiting(buffer, chat)) == 3
 
 
 def test_the_same_key_sent_by_many_at_once_is_taken_once(buffer: Buffer) -> None:
@@ -88,7 +92,7 @@ def test_the_same_key_sent_by_many_at_once_is_taken_once(buffer: Buffer) -> None
     receipts = in_parallel(6, lambda _: buffer.append(chat.post("one", key="k")))
 
     assert {receipt.first for receipt in receipts} == {1}
-    assert held(buffer, chat) == [(1, "one")]
+    assert waiting(buffer, chat) == [(1, "one")]
 
 
 def test_the_same_key_with_other_turns_is_refused(buffer: Buffer) -> None:
@@ -98,7 +102,7 @@ def test_the_same_key_with_other_turns_is_refused(buffer: Buffer) -> None:
     with pytest.raises(KeyReused, match="'k'"):
         buffer.append(chat.post("two", key="k"))
 
-    assert held(buffer, chat) == [(1, "one")]
+    assert waiting(buffer, chat) == [(1, "one")]
 
 
 def test_a_key_is_remembered_after_its_turns_were_saved(buffer: Buffer) -> None:
@@ -119,7 +123,7 @@ def test_what_is_saved_waits_no_longer_and_numbers_go_on(buffer: Buffer) -> None
 
     flush_all()
 
-    assert [turn for its in buffer.held([chat.row]).values() for turn in its.turns] == []
+    assert waiting(buffer, chat) == []
     assert buffer.append(chat.post("three")).first == 3
     assert chat.contents == ["one", "two", "three"]
 
@@ -129,13 +133,13 @@ def test_a_turn_that_comes_while_others_are_saved_stays_for_the_next_flush(
 ) -> None:
     chat = Chat()
     buffer.append(chat.post("one"))
-    after_the_commit = type(buffer).saved
+    after_the_commit = type(buffer).remove_saved
 
     def comes(self: Buffer, saved: Any) -> None:
         self.append(chat.post("two"))
         after_the_commit(self, saved)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(type(buffer), "saved", comes)
+    monkeypatch.setattr(type(buffer), "remove_saved", comes)
     flush_all()
     monkeypatch.undo()
 
@@ -165,6 +169,6 @@ def test_a_save_that_fails_changes_nothing(buffer: Buffer, monkeypatch: pytest.M
         with pytest.raises(Exception, match="no_such_field"):
             flush_all()
 
-    assert held(buffer, chat) == [(1, "one")]
+    assert waiting(buffer, chat) == [(1, "one")]
     assert chat.saved == []
     assert Conversation.objects.get().saved_turns == 0

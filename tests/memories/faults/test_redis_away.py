@@ -12,9 +12,9 @@ from django.utils import timezone
 
 from memories.conversations.buffers import failover
 from memories.conversations.buffers.redis import RedisBuffer, key_of
-from memories.conversations.checks import redis_keeps_what_it_takes
+from memories.conversations.checks import redis_keeps_turns
 from memories.conversations.flush import flush
-from memories.models.conversation import BufferSwitch, ConversationGap
+from memories.models.conversation import BufferFailover, ConversationGap
 from tests.support.conversations import Chat, flush_all
 from tests.support.parallel import in_parallel
 from tests.support.redis_server import RedisServer
@@ -163,7 +163,7 @@ def test_a_process_that_never_saw_the_outage_writes_after_those_who_did(
 
     with pytest.raises(failover.FailedOver):
         RedisBuffer().append(chat.post("not taken"))
-    BufferSwitch.objects.update(retry_at=timezone.now())
+    BufferFailover.objects.update(retry_at=timezone.now())
     failover.end_pause()
     taken = chat.say("three")
 
@@ -179,8 +179,8 @@ def test_a_process_that_still_leaves_redis_alone_does_not_write_beside_those_who
     chat.say("one")
     failover.fail_over("this process cannot reach it")
     # The others' pause is over.
-    BufferSwitch.objects.update(diverted_at=None)
-    paused = failover.Pause(float("inf"), BufferSwitch.objects.get().generation)
+    BufferFailover.objects.update(failed_over_at=None)
+    paused = failover.Pause(float("inf"), BufferFailover.objects.get().generation)
     failover.end_pause()
     chat.say("two")
 
@@ -256,7 +256,7 @@ def test_numbers_of_a_redis_that_was_started_anew_are_not_given_again(
 
 def test_the_first_turns_of_all_may_come_at_the_same_time(server: RedisServer) -> None:
     for _ in range(10):
-        BufferSwitch.objects.all().delete()
+        BufferFailover.objects.all().delete()
         server.client.flushall()
         taken = in_parallel(6, lambda _: Chat().say("hello"))
         assert {(one.buffer, one.receipt.first) for one in taken} == {("redis", 1)}
@@ -275,10 +275,10 @@ def test_a_full_redis_sends_turns_to_postgres(server: RedisServer) -> None:
 
 
 def test_check_deploy_warns_of_a_redis_that_throws_away_or_forgets(server: RedisServer) -> None:
-    assert redis_keeps_what_it_takes() == []
+    assert redis_keeps_turns() == []
     server.client.config_set("maxmemory", "100mb")
     server.client.config_set("maxmemory-policy", "allkeys-lru")
     server.client.config_set("appendonly", "no")
-    assert [message.id for message in redis_keeps_what_it_takes()] == ["memories.W001", "memories.W002"]
+    assert [message.id for message in redis_keeps_turns()] == ["memories.W001", "memories.W002"]
     server.stop()
-    assert [message.id for message in redis_keeps_what_it_takes()] == ["memories.W003"]
+    assert [message.id for message in redis_keeps_turns()] == ["memories.W003"]

@@ -11,7 +11,7 @@ from django.db import connection
 from django.utils import timezone
 
 from memories.conversations import flush
-from memories.conversations.checks import minutes_make_sense
+from memories.conversations.checks import minutes_are_valid
 from memories.models import MemoryLog, MemoryVersion
 from memories.models.conversation import BufferedTurn, Conversation, TurnKey
 from memories.records.services import delete_memory, update_memory
@@ -62,7 +62,7 @@ def test_what_was_idle_is_saved_and_what_goes_on_is_left(buffer: str) -> None:
     assert chat.memories == []
     told, wrong = command("--idle-minutes", "0")
 
-    assert "1 conversations saved: 2 turns in 1 memories" in told
+    assert "1 conversation saved: 2 turns in 1 memory" in told
     assert wrong == ""
     [memory] = chat.memories
     assert (memory.task, memory.agent) == (f"Conversation {chat.name}", "conversation")
@@ -301,11 +301,11 @@ def test_redis_taken_out_of_the_settings_is_told_and_can_be_given_up(
     chat.say("in postgres")
 
     _, wrong = command("--idle-minutes", "0")
-    assert wrong.startswith("1: 1 conversations have turns in Redis")
+    assert wrong.startswith("1: 1 conversation with turns in Redis")
     assert chat.saved == []
     _, wrong = command("--idle-minutes", "0", "--without-redis")
 
-    assert wrong.startswith("1: 1 conversations lost turns")
+    assert wrong.startswith("1: 1 conversation lost turns")
     assert chat.saved == ["in postgres"]
     [gap] = chat.transcript.gaps
     assert gap.after_turn == 0
@@ -314,7 +314,7 @@ def test_redis_taken_out_of_the_settings_is_told_and_can_be_given_up(
 
 @pytest.mark.parametrize("minutes", ["-1", "soon", "inf", "nan"])
 def test_minutes_that_are_none_are_refused(minutes: str) -> None:
-    with pytest.raises(CommandError, match="no number of minutes"):
+    with pytest.raises(CommandError, match="not a number of minutes"):
         call_command("flush_conversations", "--idle-minutes", minutes)
 
 
@@ -329,17 +329,17 @@ def test_a_buffered_turn_is_gone_from_its_table_once_it_is_saved() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "check"),
     [
-        {"CONVERSATION_FLUSH_MINUTES": 0},
-        {"CONVERSATION_IDLE_MINUTES": -1},
-        {"CONVERSATION_PART_CHARACTERS": 10},
-        {"CONVERSATION_TTL_MINUTES": 20},
+        ({"CONVERSATION_FLUSH_MINUTES": 0}, "memories.E004"),
+        ({"CONVERSATION_IDLE_MINUTES": -1}, "memories.E004"),
+        ({"CONVERSATION_PART_CHARACTERS": 10}, "memories.E004"),
+        ({"CONVERSATION_TTL_MINUTES": 20}, "memories.E005"),
     ],
 )
-def test_settings_that_cannot_work_are_refused(settings: Any, wrong: dict[str, int]) -> None:
-    assert minutes_make_sense() == []
+def test_settings_that_cannot_work_are_refused(settings: Any, wrong: dict[str, int], check: str) -> None:
+    assert minutes_are_valid() == []
     for name, value in wrong.items():
         setattr(settings, name, value)
 
-    assert [message.id for message in minutes_make_sense()] == ["memories.E002"]
+    assert [message.id for message in minutes_are_valid()] == [check]
