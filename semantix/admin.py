@@ -16,7 +16,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from semantix.console.tasks import NarrowScheduleAdmin
 
 
-class ThemedUserAdmin(UserAdmin[User]):
+class ThemedUserAdmin(UserAdmin):  # type: ignore[type-arg]  # takes none at run time
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm

@@ -7,14 +7,9 @@ together. Importing this module starts nothing and opens nothing.
 import os
 from pathlib import Path
 
-import django_stubs_ext
-
 from semantix.console.menu import unfold_settings
 from semantix.environment import Environment
 from semantix.observability import logs
-
-# Django's classes take type arguments (admin.ModelAdmin[Event]) at run time too.
-django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 

@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 from memories.conversations import flush, transcript
 from memories.conversations.buffers.redis_client import RedisAway
 from memories.models.conversation import BufferFailover, Conversation, ConversationChunk, ConversationGap
+from outbox.admin.generic import ModelAdmin, TabularInline
 from outbox.admin.paging import BoundedPaginator
 from outbox.admin.reading import ReadOnly
 
@@ -23,18 +24,18 @@ class Immutable(ReadOnly):
         return False
 
 
-class ChunkInline(Immutable, admin.TabularInline[ConversationChunk, Conversation]):
+class ChunkInline(Immutable, TabularInline[ConversationChunk, Conversation]):
     model = ConversationChunk
     fields = ("number", "memory", "first_turn", "last_turn", "characters")
 
 
-class GapInline(Immutable, admin.TabularInline[ConversationGap, Conversation]):
+class GapInline(Immutable, TabularInline[ConversationGap, Conversation]):
     model = ConversationGap
     fields = ("after_turn", "before_turn", "at_least", "reason", "noticed_at")
 
 
 @admin.register(Conversation)
-class ConversationAdmin(Immutable, admin.ModelAdmin[Conversation]):
+class ConversationAdmin(Immutable, ModelAdmin[Conversation]):
     list_display = (
         "conversation_id",
         "user_id",
@@ -107,5 +108,5 @@ class ConversationAdmin(Immutable, admin.ModelAdmin[Conversation]):
 
 
 @admin.register(BufferFailover)
-class BufferFailoverAdmin(Immutable, admin.ModelAdmin[BufferFailover]):
+class BufferFailoverAdmin(Immutable, ModelAdmin[BufferFailover]):
     list_display = ("__str__", "failed_over_at", "retry_at", "reason", "generation")

@@ -15,6 +15,7 @@ from memories.records.queries import events_of, memories, similar_to, versions
 from memories.records.sync_status import SyncStatus, filter_by_status
 from memories.text import searchable_text
 from outbox.admin import rendering
+from outbox.admin.generic import ModelAdmin
 from outbox.admin.paging import BoundedPaginator
 from outbox.admin.reading import ReadOnly
 
@@ -33,7 +34,7 @@ class SyncFilter(admin.SimpleListFilter):
 
 
 @admin.register(MemoryLog)
-class MemoryLogAdmin(ReadOnly, admin.ModelAdmin[MemoryLog]):
+class MemoryLogAdmin(ReadOnly, ModelAdmin[MemoryLog]):
     """Memories are read here; they are written by their owners, over the API."""
 
     list_display = ("id", "task", "agent", "user_id", "project_id", "date", "version", "state")

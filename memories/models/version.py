@@ -47,7 +47,7 @@ class MemoryVersion(
     `pgh_created_at` when.
     """
 
-    pgh_id: models.Field[int, int] = models.BigAutoField(primary_key=True)
+    pgh_id: "models.Field[int, int]" = models.BigAutoField(primary_key=True)
 
     class Meta:
         db_table = "memory_versions"

@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 
 from outbox.admin import rendering
 from outbox.admin.confirmed_actions import ConfirmedAction, confirmed
+from outbox.admin.generic import ModelAdmin
 from outbox.admin.reading import ReadOnly
 from outbox.models import Circuit, Outage
 from outbox.queue import circuits
@@ -52,7 +53,7 @@ CLOSE = ConfirmedAction(
 
 
 @admin.register(Circuit)
-class CircuitAdmin(ReadOnly, admin.ModelAdmin[Circuit]):
+class CircuitAdmin(ReadOnly, ModelAdmin[Circuit]):
     """All that handlers say they need, and what was found to be away besides."""
 
     list_display = ("dependency", "state", "waiting_types", "failures", "reason", "opened_at", "open_until")

@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 from outbox.admin import rendering
 from outbox.admin.confirmed_actions import ConfirmedAction, buttons, confirmed
 from outbox.admin.filters import AgeFilter, ErrorFilter, TypeFilter
+from outbox.admin.generic import ModelAdmin
 from outbox.admin.paging import BoundedPaginator
 from outbox.admin.reading import ReadOnly
 from outbox.models import Event, Status
@@ -40,7 +41,7 @@ REPLAY = ConfirmedAction(
 
 
 @admin.register(Event)
-class EventAdmin(ReadOnly, admin.ModelAdmin[Event]):
+class EventAdmin(ReadOnly, ModelAdmin[Event]):
     """Nothing here is edited: events are history. What a person decides is an action."""
 
     list_display = ("id", "type", "subject", "state", "attempts", "error", "created_at", "delivered_at")

@@ -5,11 +5,11 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin import ModelAdmin
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest
 
+from outbox.admin.generic import ModelAdmin
 from outbox.models import Event
 from outbox.registry import known_types
 

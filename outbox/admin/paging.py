@@ -3,8 +3,9 @@
 from functools import cached_property
 from typing import Any
 
-from django.core.paginator import Paginator
 from django.db import connection
+
+from outbox.admin.generic import Paginator
 
 ESTIMATE = "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = %s::regclass"
 # Filtered lists are counted up to here: beyond it nobody turns the pages.
