@@ -4,32 +4,43 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 LOCK = $(BIN)/uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --python-version 3.11 pyproject.toml
 
-.PHONY: run test fuzz screenshots lint format lock clean
+PYTEST = $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+# For test-fast: the apps whose tests it runs.
+APP ?= outbox memories
+
+.PHONY: run help test test-fast fuzz screenshots lint format lock clean
 
 run: $(VENV)/.runtime  ## Start the whole service on this machine
 	@exec $(BIN)/python manage.py up
 
-test: $(VENV)/.dev  ## Run the tests on real Postgres and Chroma, in a throw-away folder
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+help:  ## List these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-fuzz: $(VENV)/.dev  ## Send 10,000 generated requests to the real server: no crash, nothing the schema does not say
+test: $(VENV)/.dev  ## Run all tests on real servers, in a throw-away folder (under 3 minutes)
+	@$(BIN)/python -m tests.support.programs
+	$(PYTEST) $(ARGS)
+
+test-fast: $(VENV)/.dev  ## Run the unit and integration tests of one app: make test-fast APP=outbox
+	$(PYTEST) $(foreach app,$(APP),tests/$(app)/unit tests/$(app)/integration) $(ARGS)
+
+fuzz: $(VENV)/.dev  ## Send 10,000 generated requests to the real server
 	FUZZ_CASES=10000 $(BIN)/python -m pytest -s tests/e2e/test_fuzz.py $(ARGS)
 
-screenshots: $(VENV)/.dev  ## Take the pictures of docs/images anew, from a real browser
+screenshots: $(VENV)/.dev  ## Take the pictures of docs/images from a real browser
 	SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest tests/e2e/test_admin_pages.py
 
-lint: $(VENV)/.dev  ## Style, types, layers, missing migrations
+lint: $(VENV)/.dev  ## Check style, types, layers and missing migrations
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
 
-format: $(VENV)/.dev  ## Let ruff mend what it can
+format: $(VENV)/.dev  ## Let ruff repair what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: $(VENV)/.dev  ## Resolve the lock files anew from pyproject.toml
+lock: $(VENV)/.dev  ## Resolve the lock files from pyproject.toml
 	$(BIN)/python -m pip install --quiet "uv>=0.9"
 	$(LOCK) --extra test --output-file requirements.txt
 	$(LOCK) --extra dev --constraint requirements.txt --output-file .lock-dev.txt

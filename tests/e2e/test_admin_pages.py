@@ -1,7 +1,6 @@
 """The admin in a real browser: Debian's Chromium, driven by Playwright, against the server and cluster as they run."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,12 +15,12 @@ from memories.tenants import Tenant
 from outbox.models import Event, Failure, Status
 from outbox.testing import drain
 from tests.support.processes import environment
+from tests.support.programs import require
 from tests.support.tenants import new_tenant
 from tests.support.web_server import WebServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or "/usr/bin/chromium"
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 PASSWORD = "a-password-for-tests"
 # `make screenshots` sets it; the pages below are then kept as pictures.
@@ -40,9 +39,10 @@ def server(django_db_setup: None) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser(server: str) -> Iterator[BrowserContext]:
     """The ORM is used beside Playwright's event loop, from this thread alone."""
+    chromium = require("chromium")
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=PATIENCE)
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS, timeout=PATIENCE)
         context = browser.new_context(base_url=server, viewport={"width": 1400, "height": 1000})
         context.set_default_timeout(PATIENCE)
         yield context

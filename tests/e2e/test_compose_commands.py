@@ -19,6 +19,7 @@ import yaml
 from semantix.allinone.process import Child
 from tests.support.free_port import free_port
 from tests.support.paths import ROOT
+from tests.support.programs import require
 from tests.support.waiting import wait_until
 
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
@@ -129,6 +130,7 @@ def database_url() -> Iterator[str]:
 def test_every_service_starts_in_order_is_healthy_and_together_they_work(
     tmp_path: Path, database_url: str
 ) -> None:
+    require("redis-server")
     with ExitStack() as stack:
         composed = Composed(tmp_path, database_url, stack)
         for name in ("chroma", "cache", "turns"):

@@ -1,6 +1,5 @@
 """A real Redis of the tests' own, in a throw-away folder."""
 
-import shutil
 from pathlib import Path
 from typing import Self
 
@@ -8,14 +7,14 @@ import redis
 
 from semantix.allinone.process import Child
 from tests.support.free_port import free_port
+from tests.support.programs import require
 
 
 class RedisServer:
     """Listens on a loopback port. Without persistence, unless `arguments` say otherwise."""
 
     def __init__(self, folder: Path, *arguments: str, port: int | None = None) -> None:
-        program = shutil.which("redis-server")
-        assert program, "These tests need Redis: apt-get install redis-server (or brew install redis)."
+        program = require("redis-server")
         self.port = port or free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.client = redis.Redis.from_url(self.url, decode_responses=True)

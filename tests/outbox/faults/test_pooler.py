@@ -15,6 +15,7 @@ from outbox.models import Relay
 from semantix.allinone.account import server_account
 from semantix.allinone.process import Child
 from tests.support.clusters import cluster
+from tests.support.programs import require
 from tests.support.published import NOTED, publish_all, status_of
 from tests.support.waiting import wait_until
 
@@ -36,8 +37,7 @@ pool_mode = transaction
 @pytest.fixture
 def pooled_url(tmp_path: Path) -> Iterator[str]:
     """The test's database through PgBouncer, on a socket (its path must be short) of its own."""
-    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
-    assert program, "This test needs PgBouncer: apt-get install pgbouncer (or brew install pgbouncer)."
+    program = require("pgbouncer")
     folder = Path(tempfile.mkdtemp(prefix="pooler-"))
     direct = parse_qs(urlsplit(os.environ["DATABASE_URL"]).query)
     configuration = folder / "pgbouncer.ini"
