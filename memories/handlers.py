@@ -15,6 +15,7 @@ from memories.index.collections import CollectionLost
 from memories.indexing import migrate, repair, sync
 from memories.indexing.fill import go_on, refill
 from memories.models import Generation, MemoryLog
+from memories.records import bulk_deletion
 from memories.tenants import Tenant
 from outbox import ClaimedEvent, NewEvent
 
@@ -201,3 +202,9 @@ def erase_from_index(event: ClaimedEvent) -> None:
     """Erase from Chroma, and verify that no store holds it any more."""
     with refilling_what_is_lost():
         run.in_index(event.payload["erasure_id"])
+
+
+@outbox.handler(bulk_deletion.REQUESTED)
+def delete_matching(event: ClaimedEvent) -> None:
+    """Delete the next page of the memories that a bulk deletion matches."""
+    bulk_deletion.delete_page(event.payload["bulk_deletion_id"])

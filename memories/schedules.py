@@ -6,7 +6,7 @@ from typing import Any
 from django.db import connection
 
 from memories.indexing import migrate, verify
-from memories.records import idempotency
+from memories.records import history, idempotency
 from outbox import Unavailable
 
 logger = logging.getLogger(__name__)
@@ -16,6 +16,7 @@ EVERY = {
     "memories.schedules.migrate_models": 1,
     "memories.schedules.verify_index": 10,
     "memories.schedules.forget_answers": 60,
+    "memories.schedules.prune_versions": 60,
 }
 
 
@@ -48,6 +49,11 @@ def migrate_models() -> int:
 def forget_answers() -> int:
     """Delete what was kept for requests sent again, once it is given again no longer."""
     return idempotency.forget_expired()
+
+
+def prune_versions() -> int:
+    """Delete the versions of memories that were deleted more than HISTORY_RETENTION_DAYS ago."""
+    return history.prune(seconds=30)
 
 
 def verify_index() -> dict[str, Any] | None:

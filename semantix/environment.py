@@ -63,6 +63,16 @@ class Environment(environ.Env):  # type: ignore[misc]  # the library has no type
             raise wrong(var, f"{value!r} is none of {', '.join(choices)}")
         return value
 
+    def days(self, var: str, *, default: int) -> int | None:
+        """A number of days; None for `forever`."""
+        if self.ENVIRON.get(var, "").strip().lower() == "forever":
+            self.known.add(var)
+            return None
+        value: int = self.get_value(var, cast=int, default=default)
+        if value < 0:
+            raise wrong(var, f"{value} is no number of days; write 0 or more, or forever")
+        return value
+
     def port(self, var: str, *, default: int) -> int:
         value: int = self.get_value(var, cast=int, default=default)
         if not 1 <= value <= 65535:

@@ -72,6 +72,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("MAX_BODY_BYTES", default=10 * 1024 * 1024
 BATCH_MAX_ITEMS = env.int("BATCH_MAX_ITEMS", default=1000)
 # Hours for which a request sent again under its Idempotency-Key gets the answer of the first.
 IDEMPOTENCY_HOURS = env.float("IDEMPOTENCY_HOURS", default=24.0)
+# Days for which the versions of a deleted memory are kept. 0: they go with the memory. forever: they stay.
+HISTORY_RETENTION_DAYS = env.days("HISTORY_RETENTION_DAYS", default=30)
 
 INSTALLED_APPS = [
     "unfold",  # before the admin, whose templates it replaces

@@ -59,3 +59,10 @@ class RequestInFlight(APIException):
 class IdempotencyKeyReused(APIException):
     status_code = 422
     default_code = "idempotency_key_reused"
+
+
+class CountNotConfirmed(APIException):
+    """A bulk deletion matches another number of memories than the client expects."""
+
+    status_code = 409
+    default_code = "count_differs"

@@ -140,6 +140,9 @@ APPLIED = OpenApiParameter(
     description="the answer was held; `sync` says how far it came",
     response=[200, 201],
 )
+COUNT_DIFFERS = OpenApiResponse(
+    description="The filters match another number of memories than `confirm` says"
+)
 CHANGED = OpenApiResponse(description="It is at another version than If-Match names")
 
 

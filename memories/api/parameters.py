@@ -100,6 +100,26 @@ class MemoriesParameters(MemoryParameters, PageParameters):
         return super().validate(attrs)
 
 
+class DeletedMemories(Parameters):
+    """The memories that a bulk deletion is about: the filters of the list, and how many the caller expects."""
+
+    user_id = Identifier(required=False)
+    project_id = Identifier(required=False)
+    task = Text(required=False, max_length=TEXT_LENGTH, help_text="exactly this task")
+    agent = Text(required=False, max_length=ID_LENGTH)
+    date_from = serializers.DateField(required=False, help_text="of this date or later")
+    date_to = serializers.DateField(required=False, help_text="of this date or earlier")
+    tags = Words(required=False, help_text="all of these in `raw_data.tags`")
+    confirm = serializers.IntegerField(
+        min_value=0, help_text="how many memories you expect to match; another number is refused with 409"
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if not attrs.keys() - {"confirm"}:
+            raise serializers.ValidationError("Give at least one filter: user_id, for one.")
+        return attrs
+
+
 class TenantParameters(Parameters):
     """What is unique within a tenant only."""
 

@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
 from memories.api.errors import (
+    CountNotConfirmed,
     IdempotencyKeyReused,
     Invalid,
     PreconditionFailed,
@@ -24,6 +25,7 @@ from memories.api.errors import (
 from memories.api.strict_json import Refusal, escaped
 from memories.conversations.turns import KeyReused as TurnsKeyReused
 from memories.models import MemoryLog
+from memories.records.bulk_deletion import CountDiffers
 from memories.records.idempotency import InFlight, KeyReused
 from memories.records.services import VersionConflict
 from outbox import BacklogTooDeep, Unavailable
@@ -88,6 +90,10 @@ def translated(error: E) -> E | exceptions.APIException:
             return exceptions.PermissionDenied()
         case VersionConflict():
             return PreconditionFailed(f"{error} Read it again, and decide anew.")
+        case CountDiffers():
+            return CountNotConfirmed(
+                f"{error} Nothing was deleted. Send confirm={error.found} to delete them."
+            )
         case InFlight():
             return RequestInFlight(str(error))
         case BacklogTooDeep():

@@ -6,11 +6,12 @@ from memories.api.views.conversation import ConversationClose, ConversationDetai
 from memories.api.views.conversations import Conversations
 from memories.api.views.erasure import ErasureDetail, Erasures
 from memories.api.views.memory_log import MemoryLogDetail, MemoryLogHistory
-from memories.api.views.memory_logs import MemoryLogs
+from memories.api.views.memory_logs import BulkDeletionDetail, MemoryLogs
 from memories.api.views.search import MemoryLogSearch
 
 urlpatterns = [
     path("memory-logs", MemoryLogs.as_view(), name="memory-logs"),
+    path("memory-logs/deletions/<int:pk>", BulkDeletionDetail.as_view(), name="bulk-deletion"),
     path("memory-logs/events", events, name="memory-log-events"),
     path("memory-logs/batch", MemoryLogBatch.as_view(), name="memory-log-batch"),
     path("memory-logs/search", MemoryLogSearch.as_view(), name="memory-log-search"),

@@ -321,5 +321,28 @@ class Migration(migrations.Migration):
                 'indexes': [models.Index(fields=['user_id', 'project_id', '-id'], name='erasures_tenant')],
             },
         ),
+        migrations.CreateModel(
+            name='BulkDeletion',
+            fields=[
+                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('user_id', models.TextField(blank=True, default='', help_text='empty: all users')),
+                ('project_id', models.TextField(blank=True, default='', help_text='empty: all projects')),
+                ('filters', models.JSONField(help_text='as the list of memories takes them')),
+                ('through_id', models.BigIntegerField(help_text='memories with a larger id came later and stay')),
+                ('total', models.PositiveIntegerField(help_text='how many matched when it was requested')),
+                ('deleted', models.PositiveIntegerField(default=0)),
+                ('status', models.TextField(choices=[('pending', 'Pending'), ('running', 'Running'), ('done', 'Done')], default='pending')),
+                ('requested_at', models.DateTimeField(db_default=memories.models.base.StatementTime())),
+                ('finished_at', models.DateTimeField(blank=True, null=True)),
+            ],
+            options={
+                'db_table': 'bulk_deletions',
+                'ordering': ('-id',),
+            },
+        ),
+        migrations.AddIndex(
+            model_name='memoryversion',
+            index=models.Index(condition=models.Q(('pgh_label', 'deleted')), fields=['pgh_created_at'], name='memory_versions_deleted'),
+        ),
         migrations.RunSQL(CREATE, DROP),
     ]

@@ -2,6 +2,7 @@
 
 from memories.models.api_key import APIKey
 from memories.models.base import StatementTime
+from memories.models.bulk_deletion import BulkDeletion
 from memories.models.conversation import (
     BufferedTurn,
     BufferFailover,
@@ -21,6 +22,7 @@ __all__ = [
     "APIKey",
     "BufferFailover",
     "BufferedTurn",
+    "BulkDeletion",
     "Conversation",
     "ConversationChunk",
     "ConversationGap",

@@ -55,6 +55,12 @@ class MemoryVersion(
         indexes = (
             models.Index(fields=("pgh_obj", "pgh_id"), name="memory_versions_memory"),
             models.Index(fields=("user_id", "project_id", "-pgh_obj"), name="memory_versions_tenant"),
+            # Deleted memories by the time of their deletion, for the retention.
+            models.Index(
+                fields=("pgh_created_at",),
+                condition=models.Q(pgh_label="deleted"),
+                name="memory_versions_deleted",
+            ),
         )
 
     def __str__(self) -> str:

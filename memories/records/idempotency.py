@@ -79,6 +79,11 @@ def forget_expired() -> int:
             return deleted
 
 
+def forget(tenant: Tenant, key: str) -> None:
+    """Delete the answer that is stored under the key."""
+    IdempotentAnswer.objects.filter(**tenant._asdict(), key=key).delete()
+
+
 # The answer to a create is the memory. The answer to a batch is a list of ids and holds no words.
 OF_MEMORIES = """
 FROM idempotent_answers WHERE user_id = %(user_id)s AND (%(project_id)s::text IS NULL OR project_id = %(project_id)s)

@@ -9,12 +9,13 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.db import connection, transaction
 
 import outbox
 from memories.event_types import AGGREGATE
-from memories.models import MemoryLog, StatementTime
-from memories.records import bulk_insert
+from memories.models import MemoryLog, MemoryVersion, StatementTime
+from memories.records import bulk_insert, idempotency
 from memories.records.group_commit import GroupCommit
 from memories.text import searchable_text, text_hash
 from outbox.publishing import headers
@@ -114,15 +115,34 @@ def replace_raw_data(changed: Mapping[MemoryLog, dict[str, Any]], *, priority: i
 
 
 def delete_memory(memory_id: int, *, expected_version: int | None = None) -> None:
-    """Delete a memory and publish `memory_log.deleted`. Its history stays.
+    """Delete a memory and publish `memory_log.deleted`.
+
+    The stored answer of its Idempotency-Key goes as well. Its versions stay for HISTORY_RETENTION_DAYS.
 
     Raises MemoryLog.DoesNotExist; VersionConflict when `expected_version` is given and is not the current one.
     """
     with transaction.atomic():
-        row = _lock(memory_id, expected_version)
-        event = _change_event("memory_log.deleted", row, outbox.INTERACTIVE)
-        row.delete()
-        outbox.publish_many([event])
+        _delete([_lock(memory_id, expected_version)], outbox.INTERACTIVE)
+
+
+def delete_memories(memory_ids: Sequence[int], *, priority: int = outbox.BULK) -> int:
+    """Delete many memories as `delete_memory` does; returns how many there were."""
+    with transaction.atomic():
+        rows = MemoryLog.objects.select_for_update().defer("embedding").order_by("id")
+        return _delete(list(rows.filter(id__in=memory_ids)), priority)
+
+
+def _delete(rows: Sequence[MemoryLog], priority: int) -> int:
+    events = [_change_event("memory_log.deleted", row, priority) for row in rows]
+    for row in rows:
+        if row.idempotency_key:
+            idempotency.forget(row.tenant, row.idempotency_key)
+    ids = [row.id for row in rows]
+    MemoryLog.objects.filter(id__in=ids)._raw_delete("default")  # noqa: SLF001 - nothing cascades
+    if settings.HISTORY_RETENTION_DAYS == 0:
+        MemoryVersion.objects.filter(pgh_obj_id__in=ids)._raw_delete("default")  # noqa: SLF001
+    outbox.publish_many(events)
+    return len(rows)
 
 
 def _lock(memory_id: int, expected_version: int | None) -> MemoryLog:

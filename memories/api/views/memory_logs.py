@@ -1,7 +1,9 @@
 """`/memory-logs`: store one, page through all."""
 
+from datetime import date
 from typing import Any
 
+from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.generics import GenericAPIView
@@ -14,6 +16,7 @@ from memories.api.examples import STORE
 from memories.api.idempotency import answered_once, key_of
 from memories.api.openapi import (
     APPLIED,
+    COUNT_DIFFERS,
     ETAG,
     IDEMPOTENCY_KEY,
     IDEMPOTENCY_PROBLEMS,
@@ -23,7 +26,8 @@ from memories.api.openapi import (
     page_of,
 )
 from memories.api.pagination import NewestFirst, NewestStateFirst
-from memories.api.parameters import MemoriesParameters, conditions
+from memories.api.parameters import DeletedMemories, MemoriesParameters, conditions
+from memories.api.serializers.bulk_deletion import BulkDeletionOutput
 from memories.api.serializers.memory_log import (
     MemoryLogInput,
     MemoryLogOutput,
@@ -33,7 +37,8 @@ from memories.api.serializers.memory_log import (
 from memories.api.serializers.plain import serialize
 from memories.api.strict_json import Refusal
 from memories.api.versioning import etag
-from memories.records import queries
+from memories.models import BulkDeletion
+from memories.records import bulk_deletion, queries
 from memories.records.services import NewMemory, create_memory
 from memories.records.sync_status import filter_by_status
 from memories.tenants import Tenant
@@ -79,12 +84,51 @@ class MemoryLogs(GenericAPIView[Any]):
         require(request, new.user_id, new.project_id)
         return answered_once(request, Tenant(new.user_id, new.project_id), lambda: _stored(new))
 
+    @extend_schema(
+        summary="Delete all memories that match",
+        operation_id="memory_logs_delete",
+        parameters=[DeletedMemories, LOCATION],
+        responses={202: BulkDeletionOutput, 409: COUNT_DIFFERS},
+    )
+    def delete(self, request: Request) -> Response:
+        asked = DeletedMemories.of(request)
+        access = access_of(request)
+        require(request, asked.get("user_id"), asked.get("project_id"))
+        found = {"user_id": access.user_id, "project_id": access.project_id} | asked
+        owner = {name: found[name] for name in ("user_id", "project_id") if found.get(name)}
+        filters = {name: value for name, value in asked.items() if name not in owner}
+        deletion = bulk_deletion.request(owner, _as_json(conditions(filters)), confirm=asked["confirm"])
+        return Response(
+            BulkDeletionOutput(deletion).data,
+            status=status.HTTP_202_ACCEPTED,
+            headers={"Location": f"/memory-logs/deletions/{deletion.pk}"},
+        )
+
     def _page(self, rows: Any, asked: dict[str, Any], pages: type[NewestFirst], shape: Any) -> Response:
         require(self.request, asked.get("user_id"), asked.get("project_id"))
         rows = access_of(self.request).visible(rows).filter(**conditions(asked))
         paginator = pages()
         page = paginator.paginate_queryset(rows, self.request, view=self)
         return paginator.get_paginated_response(shape(page, many=True, context=asked).data)
+
+
+class BulkDeletionDetail(GenericAPIView[Any]):
+    """A bulk deletion: how many matched when it was requested, and how many are deleted."""
+
+    serializer_class = BulkDeletionOutput
+
+    @extend_schema(
+        summary="Read a bulk deletion",
+        operation_id="memory_logs_deletion",
+        responses={200: BulkDeletionOutput},
+    )
+    def get(self, request: Request, pk: int) -> Response:
+        rows = access_of(request).visible(BulkDeletion.objects.all())
+        return Response(BulkDeletionOutput(get_object_or_404(rows, pk=pk)).data)
+
+
+def _as_json(filters: dict[str, Any]) -> dict[str, Any]:
+    return {name: value.isoformat() if isinstance(value, date) else value for name, value in filters.items()}
 
 
 def _stored(new: NewMemory) -> Response:

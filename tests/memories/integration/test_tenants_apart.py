@@ -6,7 +6,7 @@ What the endpoints are is read from the URLs: one that is not in CHECKS fails th
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import pytest
 from django.test import Client
@@ -142,6 +142,25 @@ def receipts_of_ones_own(scene: Scene, method: str, route: str) -> None:
     assert scene.ask(scene.alice, method, route, pk=made["id"]).status_code == 200
 
 
+def deletes_ones_own(scene: Scene, method: str, route: str) -> None:
+    before = scene.state()
+    for outsider in scene.outsiders:
+        named = (urlencode({**tenant._asdict(), "confirm": 0}) for tenant in foreign(scene))
+        same_403(*(scene.ask(outsider, method, f"{route}?{query}") for query in named))
+        assert scene.ask(outsider, method, f"{route}?task={quote(TASK)}&confirm=0").json()["total"] == 0
+    assert scene.state() == before
+    assert scene.ask(scene.alice, method, f"{route}?task={quote(TASK)}&confirm=1").status_code == 202
+
+
+def deletions_of_ones_own(scene: Scene, method: str, route: str) -> None:
+    made = scene.ask(scene.alice, "DELETE", f"memory-logs?task={quote(TASK)}&confirm=1").json()
+    for outsider in scene.outsiders:
+        same_404(
+            scene.ask(outsider, method, route, pk=made["id"]), scene.ask(outsider, method, route, pk=2**62)
+        )
+    assert scene.ask(scene.alice, method, route, pk=made["id"]).json()["total"] == 1
+
+
 def erasure(user_id: str, project_id: str) -> dict[str, Any]:
     return {"user_id": user_id, "project_id": project_id}
 
@@ -169,6 +188,8 @@ CHECKS: dict[tuple[str, str], Check] = {
     ("GET", "memory-logs/<int:pk>/history"): memory_as_if_not_there,
     ("POST", "memory-logs/search"): refuses_another_tenant(question),
     ("GET", "memory-logs/events"): follows_ones_own,
+    ("DELETE", "memory-logs"): deletes_ones_own,
+    ("GET", "memory-logs/deletions/<int:pk>"): deletions_of_ones_own,
     ("GET", "erasures"): receipts_of_ones_own,
     ("POST", "erasures"): refuses_another_tenant(erasure),
     ("GET", "erasures/<int:pk>"): receipts_of_ones_own,

@@ -1,0 +1,81 @@
+"""Deleting all memories that match some filters: an operation of the outbox, a page an event."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Max
+from django.db.models.functions import Now
+
+import outbox
+from memories.models import BulkDeletion, MemoryLog
+from memories.records import services
+
+REQUESTED = "bulk_deletion.requested"
+AGGREGATE = "bulk_deletion"
+PAGE = 500
+
+Status = BulkDeletion.Status
+
+
+class CountDiffers(Exception):
+    """The filters match another number of memories than the caller expects."""
+
+    def __init__(self, found: int) -> None:
+        self.found = found
+        super().__init__(f"The filters match {found} memories.")
+
+
+def request(owner: Mapping[str, str], filters: Mapping[str, Any], *, confirm: int) -> BulkDeletion:
+    """Record the request; the cluster carries it out.
+
+    `owner`: user_id and project_id, as far as they are given. `filters`: lookups of a memory's fields, with values
+    that JSON can hold. Memories that are stored later stay. Raises CountDiffers when they match another number of
+    memories than `confirm`.
+    """
+    with transaction.atomic():
+        rows = MemoryLog.objects.filter(**owner, **filters)
+        found = rows.count()
+        if found != confirm:
+            raise CountDiffers(found)
+        through = MemoryLog.objects.aggregate(newest=Max("id"))["newest"] or 0
+        deletion = BulkDeletion.objects.create(
+            **owner, filters=dict(filters), through_id=through, total=found
+        )
+        _publish(deletion)
+    deletion.refresh_from_db()
+    return deletion
+
+
+def delete_page(deletion_id: int) -> None:
+    """Delete the next page, each memory with its `memory_log.deleted`, and publish the event of the page after it.
+
+    All in one transaction under the operation's lock: a page that arrives twice deletes what is left by then.
+    """
+    with transaction.atomic():
+        deletion = BulkDeletion.objects.select_for_update().filter(pk=deletion_id).first()
+        if deletion is None or deletion.status == Status.DONE:
+            return
+        ids = _next_ids(deletion)
+        deletion.deleted += services.delete_memories(ids)
+        deletion.status = Status.RUNNING if ids else Status.DONE
+        deletion.finished_at = None if ids else Now()
+        deletion.save()
+        if ids:
+            _publish(deletion)
+
+
+def _next_ids(deletion: BulkDeletion) -> list[int]:
+    named = {"user_id": deletion.user_id, "project_id": deletion.project_id}
+    owner = {name: value for name, value in named.items() if value}
+    rows = MemoryLog.objects.filter(**owner, **deletion.filters, id__lte=deletion.through_id)
+    return list(rows.order_by("id").values_list("id", flat=True)[:PAGE])
+
+
+def _publish(deletion: BulkDeletion) -> None:
+    outbox.publish(
+        REQUESTED,
+        aggregate=(AGGREGATE, deletion.pk),
+        payload={"bulk_deletion_id": deletion.pk},
+        priority=outbox.BULK,
+    )
