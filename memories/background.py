@@ -1,4 +1,4 @@
-"""What is done in another thread while this one waits for something else."""
+"""Work in a second thread while this thread does something else."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,12 +11,12 @@ from django.db import connections
 
 @contextmanager
 def in_background() -> Iterator[Callable[..., Future[Any]]]:
-    """Gives `submit` of a thread of its own: calls go one after the other, in the caller's context (its trace).
+    """Yield `submit` of a second thread, which runs calls one after another in the caller's context (its trace).
 
-    At the end all are done, and the database connection is closed that the thread had, should it have needed one.
+    At the end all calls are done, and the thread's database connection, if it opened one, is closed.
     """
     context = copy_context()
-    with ThreadPoolExecutor(1, thread_name_prefix="beside") as thread:
+    with ThreadPoolExecutor(1, thread_name_prefix="background") as thread:
 
         def submit(call: Callable[..., Any], *arguments: Any) -> Future[Any]:
             return thread.submit(context.run, call, *arguments)

@@ -1,4 +1,4 @@
-"""What happens after a memory changed: embed, index, confirm. Delivered by the outbox; each may run twice."""
+"""The handlers of memory events: embed, index, confirm. The outbox delivers them, and each may run twice."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,22 +13,22 @@ from memories.index import collections, generations, orphans, upsert
 from memories.index.client import DEPENDENCY as CHROMA
 from memories.index.collections import CollectionLost
 from memories.indexing import migrate, repair, sync
-from memories.indexing.fill import go_on, refill
+from memories.indexing.fill import continue_fill, refill
 from memories.models import Generation, MemoryLog
 from memories.records import bulk_deletion
 from memories.tenants import Tenant
 from outbox import ClaimedEvent, NewEvent
 
-# What Google takes in one call.
-EMBEDDED_AT_ONCE = 100
+# Google accepts this many texts in a call.
+EMBED_BATCH = 100
 
 outbox.declare("vector.stored", "vector.deleted", "vector.searched")
 outbox.progress("index")(migrate.progress)
 
 
 @contextmanager
-def refilling_what_is_lost() -> Iterator[None]:
-    """Have a collection that Chroma lost filled anew; the event itself waits, as for any outage of Chroma."""
+def refill_if_lost() -> Iterator[None]:
+    """Have a collection that Chroma lost filled again. The event itself waits, as in any outage of Chroma."""
     try:
         yield
     except CollectionLost as lost:
@@ -40,7 +40,7 @@ def refilling_what_is_lost() -> Iterator[None]:
     "memory_log.stored", "memory_log.updated", "embedding.missing", needs=["embedder"], batch=True
 )
 def embed(events: Sequence[ClaimedEvent]) -> None:
-    """Embed the memories whose text has no embedding yet, and have all of them indexed."""
+    """Embed the memories whose text has no embedding yet, and publish the events that index them all."""
     rows = MemoryLog.objects.in_bulk([int(event.aggregateid) for event in events])
     targets = {
         t: live.write_target for t, live in generations.get_or_create(r.tenant for r in rows.values()).items()
@@ -52,7 +52,7 @@ def embed(events: Sequence[ClaimedEvent]) -> None:
     for number, (target, part) in enumerate(pieces, 1):
         embedded = sync.embed(part, target)
         truncated |= embedded.truncated
-        # Kept piece by piece: whatever ends this attempt, the next one has so much less to do.
+        # Each piece is stored at once, so that another attempt does not repeat it.
         if number < len(pieces):
             with sync.derived_write():
                 sync.store(embedded)
@@ -63,26 +63,26 @@ def embed(events: Sequence[ClaimedEvent]) -> None:
         outbox.publish_many(
             _generated(event, row, targets[row.tenant], duration / max(1, len(stale)), row.id in truncated)
             for event in events
-            if (row := rows.get(int(event.aggregateid)))  # else it was deleted meanwhile
+            if (row := rows.get(int(event.aggregateid)))  # else the memory was deleted meanwhile
         )
 
 
 def _pieces(
     rows: Sequence[MemoryLog], targets: dict[Tenant, Generation]
 ) -> list[tuple[Generation, list[MemoryLog]]]:
-    """What goes to the provider in one call each."""
+    """Return the rows of each call to a provider, with the generation that they are embedded for."""
     return [
-        (target, part[start : start + EMBEDDED_AT_ONCE])
+        (target, part[start : start + EMBED_BATCH])
         for target, part in _by_model(rows, targets)
-        for start in range(0, len(part), EMBEDDED_AT_ONCE)
+        for start in range(0, len(part), EMBED_BATCH)
     ]
 
 
 @outbox.handler("embedding.generated", "vector.outdated", needs=[CHROMA], batch=True)
 def index(events: Sequence[ClaimedEvent]) -> None:
-    """Bring the index up to what PostgreSQL holds of these memories."""
+    """Make the index equal to what PostgreSQL holds of these memories."""
     of = {int(event.aggregateid): event for event in events}
-    with refilling_what_is_lost():
+    with refill_if_lost():
         indexed = sync.index({memory_id: _tenant(event) for memory_id, event in of.items()})
     with sync.derived_write():
         marked = sync.mark_indexed(indexed)
@@ -93,8 +93,8 @@ def index(events: Sequence[ClaimedEvent]) -> None:
 
 @outbox.handler("memory_log.deleted", needs=[CHROMA], batch=True)
 def unindex(events: Sequence[ClaimedEvent]) -> None:
-    """Take deleted memories out of the index; one that was restored since stays."""
-    with refilling_what_is_lost():
+    """Delete deleted memories from the index. A memory that was restored since stays."""
+    with refill_if_lost():
         restored = {
             row.id for row in sync.index({int(event.aggregateid): _tenant(event) for event in events})
         }
@@ -108,32 +108,32 @@ def unindex(events: Sequence[ClaimedEvent]) -> None:
 
 @outbox.handler("index.fill", needs=["embedder", CHROMA])
 def fill(event: ClaimedEvent) -> None:
-    """Fill a collection from PostgreSQL, some seconds' worth; the rest is another event's."""
+    """Fill a collection from PostgreSQL for some seconds. The next event does the rest."""
     generation = Generation.objects.filter(pk=event.payload["generation_id"]).first()
     if generation is not None:
-        with refilling_what_is_lost():
-            go_on(generation)
+        with refill_if_lost():
+            continue_fill(generation)
 
 
 @outbox.handler("vector.orphaned", needs=[CHROMA])
 def remove_orphans(event: ClaimedEvent) -> None:
-    """Remove documents of no memory, if they still are that."""
+    """Delete documents that still have no memory."""
     generation = Generation.objects.filter(pk=event.payload["generation_id"]).first()
     if generation is not None:
-        with refilling_what_is_lost():
+        with refill_if_lost():
             documents = orphans.unknown(generation, event.payload["document_ids"])
             upsert.delete_documents(generation, documents)
 
 
 @outbox.handler("index.doubted", needs=[CHROMA])
 def check_all(_event: ClaimedEvent) -> None:
-    """Have filled anew what Chroma has not any more, of every tenant."""
-    repair.all_lost()
+    """Have every tenant's collection filled again that Chroma no longer has."""
+    repair.refill_all_lost()
 
 
 @outbox.handler("index.retired", needs=[CHROMA])
 def remove(event: ClaimedEvent) -> None:
-    """Remove a collection whose successor answers, or that nobody knows of."""
+    """Delete a collection that was replaced, or that PostgreSQL has no record of."""
     named = Generation.objects.filter(collection=event.payload["collection"])
     if not named.exclude(state=Generation.State.RETIRED).exists():
         collections.drop(event.payload["collection"])
@@ -143,7 +143,7 @@ def remove(event: ClaimedEvent) -> None:
 def _by_model(
     rows: Sequence[MemoryLog], targets: dict[Tenant, Generation]
 ) -> list[tuple[Generation, list[MemoryLog]]]:
-    """The rows whose tenants' models are the same go to the provider together."""
+    """Group the rows by their tenants' embedding model."""
     groups: dict[tuple[Any, ...], tuple[Generation, list[MemoryLog]]] = {}
     for row in rows:
         target = targets[row.tenant]

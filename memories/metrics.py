@@ -1,9 +1,9 @@
-"""How long the slow steps take, for /metrics and in traces."""
+"""The metrics and the tracer of embedding and indexing."""
 
 from opentelemetry import trace
 from prometheus_client import Counter, Histogram
 
-# Its spans go nowhere unless the process sends them.
+# Its spans are dropped unless the process exports traces.
 tracer = trace.get_tracer("memories")
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)

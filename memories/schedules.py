@@ -1,4 +1,4 @@
-"""What the cluster does by the clock for the index."""
+"""The schedules that the cluster runs for the index."""
 
 import logging
 from typing import Any
@@ -11,8 +11,8 @@ from outbox import Unavailable
 
 logger = logging.getLogger(__name__)
 
-# func: minutes between two runs
-EVERY = {
+# Function: minutes between two runs.
+INTERVALS = {
     "memories.schedules.migrate_models": 1,
     "memories.schedules.verify_index": 10,
     "memories.schedules.forget_answers": 60,
@@ -21,16 +21,16 @@ EVERY = {
 
 
 def ensure_schedules(**_: Any) -> None:
-    """After every migrate: the schedules, unless they are there; a person's changes to them stay.
+    """Create the schedules that are missing. Called after every migrate; a person's changes stay.
 
-    To stop one, set its repeats to 0 in the admin; a deleted one comes back with the next migrate.
+    To stop a schedule, set its repeats to 0 in the admin. The next migrate creates a deleted one again.
     """
     from django_q.models import Schedule
 
     # `migrate memories` alone may come before django-q2's tables.
     if "django_q_schedule" not in connection.introspection.table_names():
         return
-    for func, minutes in EVERY.items():
+    for func, minutes in INTERVALS.items():
         Schedule.objects.get_or_create(
             name=func.rpartition(".")[2],
             defaults={"func": func, "schedule_type": Schedule.MINUTES, "minutes": minutes},
@@ -38,16 +38,16 @@ def ensure_schedules(**_: Any) -> None:
 
 
 def migrate_models() -> int:
-    """Begin where a tenant's model is not the settings' one; see memories.indexing.migrate."""
+    """Begin to migrate tenants whose model is not the settings' one. See memories.indexing.migrate."""
     try:
         return migrate.migrate_models()
     except Unavailable as unavailable:
-        logger.info("No model to migrate to: %s", unavailable)
+        logger.info("The models are not migrated now: %s", unavailable)
         return 0
 
 
 def forget_answers() -> int:
-    """Delete what was kept for requests sent again, once it is given again no longer."""
+    """Delete expired answers to requests with an Idempotency-Key; returns how many."""
     return idempotency.forget_expired()
 
 
@@ -57,12 +57,12 @@ def prune_versions() -> int:
 
 
 def verify_index() -> dict[str, Any] | None:
-    """Compare the next thousand memories with the index, and have mended what is wrong."""
+    """Compare the next thousand memories with the index, and have faults repaired; returns the report."""
     try:
         report = verify.verify_next()
     except Unavailable as unavailable:
         logger.info("The index is not verified now: %s", unavailable)
         return None
     if report["repairs"]:
-        logger.warning("The index differed from PostgreSQL, and is being mended: %s", report)
+        logger.warning("The index differed from PostgreSQL and is being repaired: %s", report)
     return report

@@ -1,4 +1,4 @@
-"""What a worker does once, before its first event: load what is slow to load, so that no memory waits for it."""
+"""A worker's start: it loads slow libraries and models before its first event, so that no memory waits for them."""
 
 import logging
 from typing import Any
@@ -11,14 +11,15 @@ logger = logging.getLogger(__name__)
 
 
 def warm_up(**_: Any) -> None:
-    """Called in each new worker, after the fork; a Chroma that is there and mute does not hold it up.
+    """Load the embedder and connect to Chroma. Called in each new worker, after the fork.
 
-    What fails here fails again, and is told, at the first event.
+    A Chroma that does not answer delays it by a second at most. A failure is logged here, and reported at the first
+    event.
     """
     try:
         embeddings.load()
         client.load()
     except Unavailable as unavailable:
-        logger.info("%s; events wait for it", unavailable)
+        logger.info("%s; its events wait", unavailable)
     except Exception:
-        logger.exception("A worker could not get ready; its events will fail the same way")
+        logger.exception("A worker could not load what its events need; they will fail in the same way")

@@ -119,11 +119,11 @@ class MemoryLogAdmin(ReadOnly, ModelAdmin[MemoryLog]):
 
     @admin.action(description="Index again: write what PostgreSQL has to Chroma", permissions=["change"])
     def index_again(self, request: HttpRequest, queryset: QuerySet[MemoryLog]) -> None:
-        self._tell(request, repair.memories(ids(queryset)), "will be written to the index again")
+        self._tell(request, repair.repair_memories(ids(queryset)), "will be written to the index again")
 
     @admin.action(description="Embed again: make new vectors", permissions=["change"])
     def embed_again(self, request: HttpRequest, queryset: QuerySet[MemoryLog]) -> None:
-        self._tell(request, repair.embeddings(ids(queryset)), "will be embedded again")
+        self._tell(request, repair.embed_again(ids(queryset)), "will be embedded again")
 
     def _tell(self, request: HttpRequest, count: int, what: str) -> None:
         messages.success(request, f"{count} memories {what}.")

@@ -1,1 +1,1 @@
-"""Bringing the index to what PostgreSQL holds: sync, fill, rebuild, migrate, verify, repair."""
+"""Making the index equal to what PostgreSQL holds: by event, by filling, by comparison."""

@@ -1,4 +1,4 @@
-"""Embedding what has no embedding of its tenant's model: rows that came by SQL, dead letters, a new model."""
+"""Embedding memories that have no embedding of their tenant's model: rows by SQL, dead letters, a new model."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -12,8 +12,8 @@ from memories.models import Generation, MemoryLog
 from memories.tenants import Scope
 
 
-def lacking(target: Generation) -> "QuerySet[MemoryLog]":
-    """The tenant's memories whose embedding is not there, of a former text, or not of the target's model."""
+def without_embedding(target: Generation) -> "QuerySet[MemoryLog]":
+    """Return the tenant's memories whose embedding is missing, of a former text, or of another model."""
     length = Func(F("embedding"), function="vector_dims", output_field=IntegerField())
     return MemoryLog.objects.alias(length=length).filter(
         Q(embedding=None)
@@ -25,39 +25,40 @@ def lacking(target: Generation) -> "QuerySet[MemoryLog]":
 
 
 def targets(scope: Scope) -> list[Generation]:
-    """Each tenant's collection, or the one that is to take its place."""
+    """Return each tenant's collection, or the one being built to replace it."""
     return [live.write_target for live in generations.get_or_create(scope.tenants()).values()]
 
 
 def count(scope: Scope) -> int:
-    return sum(lacking(target).count() for target in targets(scope))
+    """Return how many memories in the scope need an embedding."""
+    return sum(without_embedding(target).count() for target in targets(scope))
 
 
-def run(scope: Scope, tally: fill.FillProgress) -> None:
-    """Embed them, the newest first, and have them indexed; what was done is kept, whatever happens then.
+def run(scope: Scope, progress: fill.FillProgress) -> None:
+    """Embed these memories, newest first, and publish the events that index them. Each batch is kept.
 
-    The newest first because a new model's collection is filled from the oldest on, by the cluster: both meet, and
-    little is embedded twice. Raises Unavailable.
+    Newest first, because the cluster fills a new model's collection from the oldest on: the two meet, and little is
+    embedded twice. Raises Unavailable.
     """
     for target in targets(scope):
         for rows in _batches(target):
-            tally.embedded += fill.embed(rows, target, stored=partial(_have_indexed, target, rows))
-            tally.memories += len(rows)
-            tally.advance(len(rows))
+            progress.embedded += fill.embed(rows, target, on_stored=partial(_publish_outdated, target, rows))
+            progress.memories += len(rows)
+            progress.advance(len(rows))
 
 
 def _batches(target: Generation) -> Iterator[list[MemoryLog]]:
     before: int | None = None
     while True:
-        rows = lacking(target).order_by("-id")
-        batch = list((rows if before is None else rows.filter(id__lt=before))[: fill.EMBEDDED_AT_ONCE])
+        rows = without_embedding(target).order_by("-id")
+        batch = list((rows if before is None else rows.filter(id__lt=before))[: fill.EMBED_BATCH])
         if not batch:
             return
         yield batch
         before = batch[-1].id
 
 
-def _have_indexed(target: Generation, rows: list[MemoryLog]) -> None:
-    # A collection that is being built comes to each row by itself.
+def _publish_outdated(target: Generation, rows: list[MemoryLog]) -> None:
+    # The filling of a collection that is being built reaches each row by itself.
     if target.state == Generation.State.ACTIVE:
         outbox.publish_many(repair.outdated(row) for row in rows)

@@ -1,9 +1,9 @@
-"""Filling a tenant's collection from PostgreSQL: after a loss, for a new model, or because a person asked.
+"""Filling a tenant's collection from PostgreSQL: after a loss, for a new model, or because a person asked for it.
 
-Goes through the tenant's memories in the order of their ids and keeps its position on the generation, so that it
-can be stopped at any moment and goes on from there. Writers need not stop: what changes behind the position has
-events of its own, which are written to every collection of the tenant, and each batch is looked at again after it
-was written, as in `memories.indexing.sync`.
+It goes through the tenant's memories in the order of their ids and stores its position on the generation, so it can
+be stopped at any moment and continues from there. Writers need not stop: a change behind the position has its own
+event, which is written to every collection of the tenant. Each batch is read again after the write, as in
+`memories.indexing.sync`.
 """
 
 import logging
@@ -28,43 +28,43 @@ from outbox import Reject
 
 logger = logging.getLogger(__name__)
 
-# A batch is as many rows, or as many bytes of raw_data, whichever is reached first: memory stays bounded.
+# A batch ends at this many rows or bytes of raw_data, whichever comes first. This bounds the memory in use.
 BATCH_ROWS = 1_000
 BATCH_BYTES = 16_000_000
-# Embeddings are kept after so many: what a provider was paid for is not lost when we are stopped.
-EMBEDDED_AT_ONCE = 200
-# Two collections are written at once while a third batch is read: more wins nothing, Chroma is the limit.
+# Embeddings are stored after this many, so that stopping does not lose what a provider was paid for.
+EMBED_BATCH = 200
+# Two batches are written at once while a third is read. More gains nothing: Chroma is the limit.
 WRITERS = 2
-# Times are slow to parse, and the index has none.
-UNREAD = ("idempotency_key", "embedded_at", "indexed_at", "created_at", "updated_at")
-# How long an event's share takes; well below a task's timeout, embedding a last batch included.
+# Not read from PostgreSQL: times are slow to parse, and the index has none.
+DEFERRED = ("idempotency_key", "embedded_at", "indexed_at", "created_at", "updated_at")
+# How long one event fills a collection. With its last batch it stays well below a task's timeout.
 SHARE_SECONDS = 10.0
 
 
 @dataclass
 class FillProgress:
-    """What was done so far; `advance` is told how many memories each batch had."""
+    """What was done so far. `advance` is called with the number of memories of each batch."""
 
     memories: int = 0
     embedded: int = 0
-    # Documents that PostgreSQL knows nothing of.
+    # Orphaned documents.
     removed: int = 0
     advance: Callable[[int], object] = lambda count: None
 
 
 class Batch(NamedTuple):
-    """Memories of one generation after `start` up to `end`; without rows it tells that these were all."""
+    """Memories of one generation with ids after `start` up to `end`. `end` equal to `start` marks the end."""
 
     generation: Generation
     start: int
     end: int
     rows: list[MemoryLog]
-    # Whether the collection may hold more than what is written.
+    # Whether the collection may hold documents or metadata that PostgreSQL does not have.
     remove_extra: bool
 
 
 def refill(lost: CollectionLost) -> None:
-    """Have the cluster fill a collection that Chroma lost, or the successor of a damaged one."""
+    """Publish the event that fills a lost collection again, or the successor of a damaged one."""
     with transaction.atomic():
         if isinstance(lost, CollectionDamaged):
             to_fill = generations.replace(lost.generation)
@@ -75,7 +75,7 @@ def refill(lost: CollectionLost) -> None:
 
 
 def publish_fill(generation: Generation) -> None:
-    """Have the cluster go on with filling it, from its position, behind everything that a person waits for."""
+    """Publish the event that fills the generation from its position on, at bulk priority."""
     outbox.publish(
         "index.fill",
         aggregate=(generations.AGGREGATE, generation.pk),
@@ -87,54 +87,57 @@ def publish_fill(generation: Generation) -> None:
     )
 
 
-def go_on(generation: Generation) -> None:
-    """An event's share of filling it; publishes the next one unless it is done. Raises as `fill` does."""
-    if _is_to_be_filled(generation):
-        fill([generation], seconds=SHARE_SECONDS, batch_rows=EMBEDDED_AT_ONCE)
+def continue_fill(generation: Generation) -> None:
+    """Fill the generation for one event's time, and publish the next event unless it is complete.
+
+    Raises as `fill` does.
+    """
+    if _needs_filling(generation):
+        fill([generation], seconds=SHARE_SECONDS, batch_rows=EMBED_BATCH)
         generation.refresh_from_db()
-    if _is_to_be_filled(generation):
+    if _needs_filling(generation):
         with transaction.atomic():
             publish_fill(generation)
 
 
-def _is_to_be_filled(generation: Generation) -> bool:
+def _needs_filling(generation: Generation) -> bool:
     return generation.position is not None and generation.state != Generation.State.RETIRED
 
 
 def fill(
-    filled: Iterable[Generation],
+    targets: Iterable[Generation],
     *,
     remove_extra: bool = False,
     seconds: float = float("inf"),
     batch_rows: int = BATCH_ROWS,
-    tally: FillProgress | None = None,
+    progress: FillProgress | None = None,
 ) -> None:
-    """Fill these collections from their positions on; one that is complete answers from then on.
+    """Fill these collections from their positions on, and activate each that is complete.
 
-    Stops after `seconds`. `remove_extra` is for collections that hold rows already, and spared those that hold none:
-    metadata of an earlier release is taken away, too, and at the end what PostgreSQL does not have. Stored embeddings
-    are used; what has none of the collection's model is embedded. Raises Unavailable, CollectionLost, IndexMismatch.
+    Stops after `seconds`. With `remove_extra`, a collection that already holds documents also loses extra metadata of
+    an earlier release and, at the end, its orphans. Stored embeddings are used. A memory without an embedding of the
+    collection's model is embedded. Raises Unavailable, CollectionLost, IndexMismatch.
     """
     deadline = time.monotonic() + seconds
-    tally = tally or FillProgress()
+    progress = progress or FillProgress()
     with ThreadPoolExecutor(WRITERS, thread_name_prefix="fill") as writers:
-        written: deque[tuple[Batch, Future[None]]] = deque()
-        for generation in filled:
-            held_something = _open(generation)
-            for batch in _batches(generation, batch_rows, tally, remove_extra and held_something):
-                written.append((batch, writers.submit(copy_context().run, _write, batch)))
-                if len(written) > WRITERS:
-                    _settle(*written.popleft(), tally)
+        writes: deque[tuple[Batch, Future[None]]] = deque()
+        for generation in targets:
+            was_filled = _open(generation)
+            for batch in _batches(generation, batch_rows, progress, remove_extra and was_filled):
+                writes.append((batch, writers.submit(copy_context().run, _write, batch)))
+                if len(writes) > WRITERS:
+                    _settle(*writes.popleft(), progress)
                 if time.monotonic() > deadline:
                     break
             if time.monotonic() > deadline:
                 break
-        while written:
-            _settle(*written.popleft(), tally)
+        while writes:
+            _settle(*writes.popleft(), progress)
 
 
 def _open(generation: Generation) -> bool:
-    """Make its collection if there is none, also where there once was one. Returns whether it holds anything."""
+    """Create the collection if it does not exist, or no longer. Returns whether it holds any document."""
     try:
         return check_collection(generation, create=True)
     except CollectionDamaged:
@@ -146,16 +149,18 @@ def _open(generation: Generation) -> bool:
         return check_collection(generation, create=True)
 
 
-def _batches(generation: Generation, size: int, tally: FillProgress, remove_extra: bool) -> Iterator[Batch]:
+def _batches(
+    generation: Generation, size: int, progress: FillProgress, remove_extra: bool
+) -> Iterator[Batch]:
     start = generation.position or 0
     while ids := _next_ids(generation, start, size):
-        rows = list(MemoryLog.objects.filter(id__in=ids).defer(*UNREAD).order_by("id"))
-        yield Batch(generation, start, ids[-1], _embedded(rows, generation, tally), remove_extra)
+        rows = list(MemoryLog.objects.filter(id__in=ids).defer(*DEFERRED).order_by("id"))
+        yield Batch(generation, start, ids[-1], _embedded(rows, generation, progress), remove_extra)
         start = ids[-1]
     yield Batch(generation, start, start, [], remove_extra)
 
 
-def _next_ids(generation: Generation, after: int, most: int) -> list[int]:
+def _next_ids(generation: Generation, after: int, limit: int) -> list[int]:
     sizes = (
         MemoryLog.objects.filter(**generation.tenant._asdict(), id__gt=after)
         .order_by("id")
@@ -163,7 +168,7 @@ def _next_ids(generation: Generation, after: int, most: int) -> list[int]:
     )
     ids: list[int] = []
     total = 0
-    for memory_id, size in sizes[:most]:
+    for memory_id, size in sizes[:limit]:
         total += size
         if ids and total > BATCH_BYTES:
             break
@@ -171,20 +176,23 @@ def _next_ids(generation: Generation, after: int, most: int) -> list[int]:
     return ids
 
 
-def _embedded(rows: list[MemoryLog], generation: Generation, tally: FillProgress) -> list[MemoryLog]:
-    """The rows with their embeddings, made and stored where they were missing; what cannot be embedded is left out."""
+def _embedded(rows: list[MemoryLog], generation: Generation, progress: FillProgress) -> list[MemoryLog]:
+    """Return the rows with their embeddings; missing ones are made and stored.
+
+    A row that cannot be embedded is left out.
+    """
     missing = [row for row in rows if not sync.is_embedded(row, generation)]
-    for start in range(0, len(missing), EMBEDDED_AT_ONCE):
-        tally.embedded += embed(missing[start : start + EMBEDDED_AT_ONCE], generation)
+    for start in range(0, len(missing), EMBED_BATCH):
+        progress.embedded += embed(missing[start : start + EMBED_BATCH], generation)
     return [row for row in rows if sync.is_embedded(row, generation)]
 
 
 def embed(
-    rows: Sequence[MemoryLog], generation: Generation, stored: Callable[[], object] = lambda: None
+    rows: Sequence[MemoryLog], generation: Generation, on_stored: Callable[[], object] = lambda: None
 ) -> int:
-    """Embed and store; returns how many. `stored` is called in the same transaction.
+    """Embed the rows, store the embeddings, and return their number. `on_stored` is called in the same transaction.
 
-    A text that can never be embedded is passed over. Raises Unavailable.
+    A text that can never be embedded is logged and skipped. Raises Unavailable.
     """
     try:
         embedded = sync.embed(rows, generation)
@@ -193,10 +201,10 @@ def embed(
             logger.warning("memory %d cannot be embedded: %s", rows[0].id, reject)
             return 0
         half = len(rows) // 2
-        return embed(rows[:half], generation, stored) + embed(rows[half:], generation, stored)
+        return embed(rows[:half], generation, on_stored) + embed(rows[half:], generation, on_stored)
     with sync.derived_write():
         sync.store(embedded)
-        stored()
+        on_stored()
     for row, vector in zip(rows, embedded.vectors, strict=True):
         row.embedding, row.embedding_model, row.embedded_hash = vector, embedded.model, row.content_hash
     return len(rows)
@@ -208,28 +216,28 @@ def _write(batch: Batch) -> None:
             vectors = np.stack([row.embedding for row in batch.rows])
             upsert.upsert(batch.generation, batch.rows, vectors, remove_extra=batch.remove_extra)
     finally:
-        connection.close()  # this thread's own, should it have needed one
+        connection.close()  # this thread's own connection, if it opened one
 
 
-def _settle(batch: Batch, written: "Future[None]", tally: FillProgress) -> None:
-    """Look again at what was written, and note that it was."""
-    written.result()
+def _settle(batch: Batch, write: "Future[None]", progress: FillProgress) -> None:
+    """Wait for the write, correct what changed during it, and store the new position."""
+    write.result()
     generation, start, end, rows, remove_extra = batch
     if end > start:
         _correct(generation, rows)
-        # Only from where this batch began: somebody else may have begun anew meanwhile.
+        # Only from this batch's start: another process may have restarted the filling.
         at_start = Generation.objects.filter(pk=generation.pk, position=start)
         at_start.update(position=end)
-        tally.memories += len(rows)
-        tally.advance(len(rows))
+        progress.memories += len(rows)
+        progress.advance(len(rows))
     else:
         if remove_extra:
-            tally.removed += orphans.remove(generation)
+            progress.removed += orphans.remove(generation)
         _complete(generation, end)
 
 
 def _correct(generation: Generation, rows: Sequence[MemoryLog]) -> None:
-    """What changed while it was written is written again; what was deleted goes."""
+    """Write again the rows that changed during the write, and delete those that were deleted."""
     now = dict(MemoryLog.objects.filter(id__in=[r.id for r in rows]).values_list("id", "version"))
     upsert.delete(generation, [row.id for row in rows if row.id not in now])
     sync.index({r.id: r.tenant for r in rows if now.get(r.id, r.version) != r.version})

@@ -1,4 +1,5 @@
-"""Another embedding model: each tenant gets a new collection in the background; the former answers until then."""
+"""Changing the embedding model: each tenant gets a new collection in the background, and the former one answers
+until it is complete."""
 
 from django.db import connection, transaction
 
@@ -14,9 +15,9 @@ State = Generation.State
 
 
 def migrate_models(scope: Scope = EVERYTHING) -> int:
-    """Begin where a tenant's model is not the settings' one; returns for how many tenants.
+    """Begin to migrate each tenant whose model is not the one in the settings; returns how many were begun.
 
-    Run by a schedule every minute, on whichever cluster: all of them must have the same settings.
+    A schedule runs this every minute on any cluster, so all clusters must have the same settings.
     Raises MisconfiguredError.
     """
     backend = get_backend()
@@ -24,7 +25,7 @@ def migrate_models(scope: Scope = EVERYTHING) -> int:
     others = live.exclude(model=backend.model, dimensions=backend.dimensions)
     tenants = set(others.values_list("user_id", "project_id"))
     begun = sum(_begin(Tenant(*tenant)) for tenant in sorted(tenants))
-    _go_on_with_abandoned(scope)
+    _resume_abandoned(scope)
     return begun
 
 
@@ -36,21 +37,21 @@ def _begin(tenant: Tenant) -> bool:
         if active is None or not generations.is_current(active):
             fill.publish_fill(generations.begin(tenant))
         elif building is not None:
-            # A change of mind: what was re-embedded for the other model is embedded again.
+            # The settings name the active model again: memories embedded for the other model are embedded again.
             generations.cancel_build(active)
             fill.publish_fill(active)
     return True
 
 
-def _go_on_with_abandoned(scope: Scope) -> None:
-    """A rebuild that was killed may have left collections half full, and nobody to fill them."""
+def _resume_abandoned(scope: Scope) -> None:
+    """Publish events for collections that a killed rebuild left partly filled."""
     building = scope.of(Generation.objects.filter(state=State.BUILDING))
     if not building.exists() or rebuild.is_running():
         return
     events = Event.objects.filter(
         type="index.fill",
         aggregatetype=generations.AGGREGATE,
-        # A dead letter is left to the person it waits for.
+        # A dead letter waits for a person.
         status__in=(Status.PENDING, Status.CLAIMED, Status.DEAD),
     )
     filled = set(events.values_list("aggregateid", flat=True))
@@ -68,7 +69,7 @@ WHERE g.position IS NOT NULL AND g.state <> 'retired'
 
 
 def progress() -> Progress | None:
-    """How far the collections that are being filled have come: for a new model, after a loss, in a rebuild."""
+    """Return how far the collections being filled have come: for a new model, after a loss, or in a rebuild."""
     with connection.cursor() as cursor:
         cursor.execute(FILLED)
         tenants, done, total = cursor.fetchone()

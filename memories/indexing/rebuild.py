@@ -1,4 +1,4 @@
-"""Rebuilding the index from PostgreSQL, as a person asks for it; see docs/how-to/rebuild-the-index.md."""
+"""Rebuilding the index from PostgreSQL at a person's request. See docs/how-to/rebuild-the-index.md."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,22 +11,22 @@ from memories.indexing import fill
 from memories.models import Generation
 from memories.tenants import Scope
 
-# Any number that nothing else in this database takes.
+# The key of the advisory lock: any number that nothing else in this database uses.
 LOCK = 7_305_981_144
 
-LEFT = """
+REMAINING = """
 SELECT count(*) FROM memory_logs m JOIN memory_index_generations g USING (user_id, project_id)
 WHERE g.id = ANY(%s) AND m.id > g.position
 """
 
 
 class RebuildRunning(Exception):
-    """Another rebuild is running: two at once would only be in each other's way."""
+    """Another rebuild is running. Two at once would only slow each other down."""
 
 
 @contextmanager
-def only_one() -> Iterator[None]:
-    """Hold the lock of rebuilding; it ends with the connection, however we end. Raises RebuildRunning."""
+def exclusive() -> Iterator[None]:
+    """Hold the rebuild lock, which also ends with the connection. Raises RebuildRunning."""
     if not _lock("SELECT pg_try_advisory_lock(%s)"):
         raise RebuildRunning("Another rebuild_index is running against this database.")
     try:
@@ -36,13 +36,13 @@ def only_one() -> Iterator[None]:
 
 
 def is_running() -> bool:
-    """Whether a rebuild holds its lock now."""
+    """Tell whether a rebuild holds the lock now."""
     with transaction.atomic():
         return not _lock("SELECT pg_try_advisory_xact_lock(%s)")
 
 
 def unfinished(scope: Scope, *, recreate: bool = False) -> list[Generation]:
-    """What a rebuild that was stopped has still to fill; with `recreate`, only when all of it is new collections."""
+    """Return what a stopped rebuild has not filled yet; with `recreate`, only if all of it is new collections."""
     live = Generation.objects.exclude(state=Generation.State.RETIRED)
     found = list(scope.of(live).filter(rebuild=True, position__isnull=False))
     if recreate and any(generation.state != Generation.State.BUILDING for generation in found):
@@ -50,8 +50,8 @@ def unfinished(scope: Scope, *, recreate: bool = False) -> list[Generation]:
     return found
 
 
-def again(scope: Scope) -> list[Generation]:
-    """What the stopped rebuild was through with, and Chroma has lost since: to be filled from the first memory on."""
+def restart_lost(scope: Scope) -> list[Generation]:
+    """Set the complete collections that Chroma has lost since to be filled from the start, and return them."""
     complete = Generation.objects.filter(state=Generation.State.ACTIVE, position=None)
     lost = [generation for generation in scope.of(complete) if generation.chroma_id and _is_lost(generation)]
     Generation.objects.filter(pk__in=[generation.pk for generation in lost]).update(position=0, rebuild=True)
@@ -67,10 +67,10 @@ def _is_lost(generation: Generation) -> bool:
 
 
 def start(scope: Scope, *, recreate: bool = False) -> list[Generation]:
-    """Set everything in the scope to be filled from its first memory on, and return it.
+    """Set every tenant's collection in the scope to be filled from the first memory on, and return them.
 
-    In place where the collection is of the settings' model; else, and with `recreate`, in a new collection that
-    takes the place of the former when it is complete. All or nothing, so that a stopped rebuild can go on.
+    A collection of the settings' model is filled in place. Otherwise, and with `recreate`, a new collection is filled,
+    which replaces the former when it is complete. One transaction sets all, so that a stopped rebuild can continue.
     """
     with transaction.atomic():
         live = generations.get_or_create(scope.tenants())
@@ -88,19 +88,19 @@ def start(scope: Scope, *, recreate: bool = False) -> list[Generation]:
     return chosen
 
 
-def left(filled: Sequence[Generation]) -> int:
-    """How many memories lie before their positions."""
+def count_remaining(filled: Sequence[Generation]) -> int:
+    """Return how many memories are still to be filled."""
     with connection.cursor() as cursor:
-        cursor.execute(LEFT, [[generation.pk for generation in filled]])
+        cursor.execute(REMAINING, [[generation.pk for generation in filled]])
         return int(cursor.fetchone()[0])
 
 
-def run(filled: Sequence[Generation], tally: fill.FillProgress) -> None:
-    """Fill those that are not complete, from their positions on. Raises Unavailable, IndexMismatch."""
+def run(filled: Sequence[Generation], progress: fill.FillProgress) -> None:
+    """Fill the incomplete collections from their positions on. Raises Unavailable, IndexMismatch."""
     ids = [generation.pk for generation in filled]
     while waiting := list(Generation.objects.filter(pk__in=ids, position__isnull=False)):
         try:
-            fill.fill(waiting, remove_extra=True, tally=tally)
+            fill.fill(waiting, remove_extra=True, progress=progress)
         except CollectionDamaged as damaged:
             ids.append(_successor(damaged).pk)
         else:

@@ -1,4 +1,4 @@
-"""Having the cluster mend what a comparison found wrong: by events, like every other change of the index."""
+"""Repairing what a comparison found wrong: by events, like every other change of the index."""
 
 from collections.abc import Sequence
 
@@ -12,32 +12,32 @@ from memories.indexing import fill, sync
 from memories.models import Generation, MemoryLog
 from outbox import NewEvent
 
-DOCUMENTS_AN_EVENT = 500
+DOCUMENTS_PER_EVENT = 500
 
 
-def memories(memory_ids: Sequence[int]) -> int:
-    """Have these embedded, where they are not, and indexed; returns how many events that took."""
+def repair_memories(memory_ids: Sequence[int]) -> int:
+    """Publish events that embed these memories, if necessary, and index them; returns the number of events."""
     if not memory_ids:
         return 0
     with transaction.atomic():
         rows = list(MemoryLog.objects.filter(id__in=memory_ids))
         live = generations.get_or_create(row.tenant for row in rows)
-        return len(outbox.publish_many(_mending(row, live[row.tenant].write_target) for row in rows))
+        return len(outbox.publish_many(_repair_event(row, live[row.tenant].write_target) for row in rows))
 
 
-def embeddings(memory_ids: Sequence[int]) -> int:
-    """Have these embedded anew, and indexed; returns how many events that took."""
+def embed_again(memory_ids: Sequence[int]) -> int:
+    """Publish events that embed these memories again and index them; returns the number of events."""
     with transaction.atomic():
-        # An embedding of no text is nobody's. The index keeps the old vector until there is another.
+        # No text has an empty hash, so no embedding counts as current. The index keeps the old vector until then.
         MemoryLog.objects.filter(id__in=memory_ids).update(embedded_hash="")
-        return memories(memory_ids)
+        return repair_memories(memory_ids)
 
 
-def orphans(generation: Generation, documents: Sequence[str]) -> int:
-    """Have these documents removed."""
+def remove_orphans(generation: Generation, documents: Sequence[str]) -> int:
+    """Publish events that delete these documents; returns the number of events."""
     parts = [
-        documents[start : start + DOCUMENTS_AN_EVENT]
-        for start in range(0, len(documents), DOCUMENTS_AN_EVENT)
+        documents[start : start + DOCUMENTS_PER_EVENT]
+        for start in range(0, len(documents), DOCUMENTS_PER_EVENT)
     ]
     with transaction.atomic():
         for part in parts:
@@ -50,8 +50,8 @@ def orphans(generation: Generation, documents: Sequence[str]) -> int:
     return len(parts)
 
 
-def unknown_collections(names: Sequence[str]) -> int:
-    """Have these collections removed."""
+def remove_collections(names: Sequence[str]) -> int:
+    """Publish events that delete these collections; returns the number of events."""
     with transaction.atomic():
         for name in names:
             outbox.publish(
@@ -63,20 +63,20 @@ def unknown_collections(names: Sequence[str]) -> int:
     return len(names)
 
 
-def lost(found: CollectionLost) -> int:
-    """Have a collection that Chroma lost filled anew, or a damaged one replaced."""
-    fill.refill(found)
+def refill_lost(lost: CollectionLost) -> int:
+    """Publish the event that fills a lost collection again, or a damaged one's successor; returns 1."""
+    fill.refill(lost)
     return 1
 
 
-def check_all() -> None:
-    """Have the cluster look what Chroma lost: for who knows that it came back, perhaps without its folder."""
+def request_check() -> None:
+    """Publish the event that checks every collection. Call it when Chroma is back, perhaps without its folder."""
     with transaction.atomic():
         outbox.publish("index.doubted", aggregate=(generations.AGGREGATE, "all"), payload={})
 
 
-def all_lost() -> int:
-    """Look for the collection of every tenant, and have those filled anew that are gone; returns how many.
+def refill_all_lost() -> int:
+    """Check the collection of every tenant, and have those that are gone filled again; returns how many.
 
     Raises Unavailable.
     """
@@ -84,17 +84,17 @@ def all_lost() -> int:
     for generation in Generation.objects.exclude(state=Generation.State.RETIRED).exclude(chroma_id=None):
         try:
             check_collection(generation)
-        except CollectionLost as found:
-            count += lost(found)
+        except CollectionLost as lost:
+            count += refill_lost(lost)
     return count
 
 
 def outdated(row: MemoryLog) -> NewEvent:
-    """Have an embedded memory indexed."""
+    """Return the event that indexes an embedded memory."""
     return _event("vector.outdated", VECTOR_AGGREGATE, row)
 
 
-def _mending(row: MemoryLog, target: Generation) -> NewEvent:
+def _repair_event(row: MemoryLog, target: Generation) -> NewEvent:
     if sync.is_embedded(row, target):
         return outdated(row)
     return _event("embedding.missing", AGGREGATE, row)

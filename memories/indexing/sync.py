@@ -1,7 +1,7 @@
-"""Making the index look like PostgreSQL: embed what lacks its embedding, index what lacks its vector.
+"""Making the index equal to PostgreSQL: embed memories without an embedding, index memories without a vector.
 
-Everything here converges: it looks at the row as it is now, whatever the event said, and looks again after it
-wrote, so that a worker that was paused cannot leave an older version, or a deleted memory, behind.
+Everything here converges. It reads the row as it is now, whatever the event said, and reads it again after the write.
+So a paused worker cannot leave an older version, or a deleted memory, in the index.
 """
 
 import logging
@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
-# The rows are locked in the order of their ids, so that an embedder and an indexer that meet do not deadlock.
-# An embedding of a text that has changed meanwhile is not stored: the change has an event of its own.
+# Rows are locked in the order of their ids, so that an embedder and an indexer do not deadlock. An embedding of a text
+# that has changed meanwhile is not stored: the change has its own event.
 STORE_EMBEDDINGS = """
 WITH given AS (
     SELECT * FROM unnest(%(ids)s::bigint[], %(hashes)s::text[], %(vectors)s::text[]) AS g (id, hash, vector)
@@ -55,7 +55,7 @@ RETURNING m.id
 
 
 def is_embedded(row: MemoryLog, generation: Generation) -> bool:
-    """Whether the row's embedding is of its text as it is now, by the generation's model."""
+    """Tell whether the row's embedding is of its present text and of the generation's model."""
     return (
         row.embedding is not None
         and row.embedded_hash == row.content_hash
@@ -66,10 +66,10 @@ def is_embedded(row: MemoryLog, generation: Generation) -> bool:
 
 @contextmanager
 def derived_write() -> Iterator[None]:
-    """A transaction for what can be derived again: it does not wait for the disk.
+    """Open a transaction for derived data, which does not wait for the disk.
 
-    What a crash of Postgres could take with it (its last fraction of a second) it takes in the order it was
-    written: the event's own outcome, recorded later, goes first, and so the event is delivered again.
+    A crash of PostgreSQL can lose the last fraction of a second, latest commits first. The event's outcome is recorded
+    after this transaction, so it is lost too, and the event is delivered again.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL synchronous_commit TO off")
@@ -77,17 +77,17 @@ def derived_write() -> Iterator[None]:
 
 
 class Embedded(NamedTuple):
-    """Rows and the vectors of their texts, not stored yet."""
+    """Rows and the vectors of their texts, before they are stored."""
 
     rows: Sequence[MemoryLog]
     vectors: Vectors
     model: str
-    # Ids of the rows whose text the model reads only the beginning of.
+    # Ids of the rows whose text is longer than the model reads.
     truncated: frozenset[int]
 
 
 def embed(rows: Sequence[MemoryLog], generation: Generation) -> Embedded:
-    """Embed the rows' texts by the generation's model; slow, and so outside of any transaction.
+    """Embed the rows' texts by the generation's model. Slow: never call it inside a transaction.
 
     Raises Unavailable, Reject.
     """
@@ -102,7 +102,7 @@ def embed(rows: Sequence[MemoryLog], generation: Generation) -> Embedded:
 
 
 def store(embedded: Embedded) -> None:
-    """Keep the vectors on their rows, where the text is still the one that was embedded."""
+    """Store each vector on its row, if the row's text is still the one that was embedded."""
     rows, vectors, model, _ = embedded
     parameters: dict[str, Any] = {
         "ids": [row.id for row in rows],
@@ -115,10 +115,10 @@ def store(embedded: Embedded) -> None:
 
 
 def index(tenants: Mapping[int, Tenant]) -> list[MemoryLog]:
-    """Make the index hold these memories (id: whose it is) as PostgreSQL has them; returns the rows it now holds.
+    """Make the index hold these memories, given by id and tenant, as PostgreSQL has them.
 
-    What PostgreSQL does not have leaves the index. A row whose text was changed and not embedded again yet is
-    left for its own event. Raises Unavailable.
+    Returns the rows that the index now holds. A memory that PostgreSQL does not have is deleted from the index. A row
+    whose text changed, and is not embedded again yet, is left to its own event. Raises Unavailable.
     """
     indexed: dict[int, MemoryLog] = {}
     ids = set(tenants)
@@ -133,60 +133,66 @@ def index(tenants: Mapping[int, Tenant]) -> list[MemoryLog]:
         for tenant, part in _by_tenant((row.tenant, row) for row in rows).items():
             _write(live[tenant], part)
         indexed |= {row.id: row for row in rows}
-        ids = _overtaken(rows) | _elsewhere(rows, live)
+        ids = _changed_meanwhile(rows) | _moved_meanwhile(rows, live)
     return list(indexed.values())
 
 
 def forget(tenant: Tenant, memory_ids: Sequence[int]) -> None:
-    """Make sure that the index does not hold these memories. Raises Unavailable."""
+    """Delete these memories from all of the tenant's collections. Raises Unavailable."""
     for generation in generations.of_tenant(tenant).all:
         upsert.delete(generation, memory_ids)
 
 
 def mark_indexed(rows: Sequence[MemoryLog]) -> set[int]:
-    """Note on the rows which version the index holds; returns the ids of those still at that version."""
+    """Record on the rows the version that the index holds. Returns the ids of the rows still at that version."""
     with connection.cursor() as cursor:
         cursor.execute(MARK_INDEXED, {"ids": [r.id for r in rows], "versions": [r.version for r in rows]})
         return {memory_id for (memory_id,) in cursor.fetchall()}
 
 
 def text_of(row: MemoryLog) -> str:
+    """Return the text of the memory that is embedded."""
     return searchable_text(task=row.task, agent=row.agent, raw_data=row.raw_data)
 
 
 def _write(live: generations.Live, rows: Sequence[MemoryLog]) -> None:
     upsert.upsert(live.write_target, rows, np.stack([row.embedding for row in rows]))
     if live.active is not None and live.active is not live.write_target:
-        _write_to_former(live.active, rows)
+        _write_to_active(live.active, rows)
 
 
-def _write_to_former(generation: Generation, rows: Sequence[MemoryLog]) -> None:
-    """Until the new model's collection holds everything, search asks the former: it should know news, too."""
+def _write_to_active(generation: Generation, rows: Sequence[MemoryLog]) -> None:
+    """Search queries the former model's collection until the new one is complete, so new memories go there too."""
     try:
         vectors = _vectors(rows, generation)
     except (Unavailable, Reject, EmbeddingError) as error:
-        # The former provider may be gone for good: then these are found once the new collection answers.
-        logger.warning("%s: %d memories wait for its successor to be found: %s", generation, len(rows), error)
+        # The former provider may never answer again. These memories are then found once the new collection answers.
+        logger.warning(
+            "%s: %d memories are not found until its successor answers: %s", generation, len(rows), error
+        )
     else:
         upsert.upsert(generation, rows, vectors)
 
 
 def _vectors(rows: Sequence[MemoryLog], generation: Generation) -> Vectors:
-    """Those the rows have, where its successor is of the same model."""
+    """Return the rows' own embeddings where they are of the generation's model; else embed the rows."""
     if all(is_embedded(row, generation) for row in rows):
         return np.stack([row.embedding for row in rows])
     return embed(rows, generation).vectors
 
 
-def _overtaken(rows: Sequence[MemoryLog]) -> set[int]:
-    """What was changed or deleted while it was written."""
+def _changed_meanwhile(rows: Sequence[MemoryLog]) -> set[int]:
+    """Return the ids of the rows that were changed or deleted during the write."""
     written = {(row.id, row.version) for row in rows}
     now = MemoryLog.objects.filter(id__in=[row.id for row in rows]).values_list("id", "version")
     return {memory_id for memory_id, _ in written - set(now)}
 
 
-def _elsewhere(rows: Sequence[MemoryLog], live: dict[Tenant, generations.Live]) -> set[int]:
-    """Rows whose tenant got another collection while they were written; who fills it may have passed them by."""
+def _moved_meanwhile(rows: Sequence[MemoryLog], live: dict[Tenant, generations.Live]) -> set[int]:
+    """Return the ids of the rows whose tenant got another collection during the write.
+
+    The process that fills that collection may already be past these rows.
+    """
     now = generations.live(live)
     moved = {tenant for tenant in live if now.get(tenant) != live[tenant]}
     return {row.id for row in rows if row.tenant in moved}

@@ -1,7 +1,7 @@
 """Comparing the index with PostgreSQL row by row.
 
-What differs because its event is still on its way is no fault: it is counted as pending. So that writers need
-not stop, whatever looks wrong is looked at a second time, in an order that tells the two apart.
+A difference whose event is still open is not a fault: it counts as pending. Writers need not stop: every difference
+is read a second time, in an order that distinguishes a fault from a write in progress.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -33,24 +33,24 @@ Metadata = dict[str, Any]
 
 @dataclass
 class Report:
-    """Counts. memories = indexed + pending + missing + stale, once nobody writes."""
+    """The counts. memories = indexed + pending + missing + stale, when nobody writes."""
 
     memories: int = 0
     indexed: int = 0
-    # What an event on its way will see to: memories not in the index as they are, documents to be removed.
+    # An open event will correct these: memories that differ in the index, and documents to be deleted.
     pending: int = 0
     missing: int = 0
-    # In the index, but not as they are. `wrong_metadata`: the version is right, some of the metadata is not.
+    # In the index with other content. `wrong_metadata`: the version is right, but some other metadata differs.
     stale: int = 0
     wrong_metadata: int = 0
-    # Of the stale: those whose metadata is right and whose vector is not there, or is another.
+    # Of the stale: the metadata is right, but the vector is missing or differs.
     wrong_vector: int = 0
-    # Documents of no memory of the tenant in whose collection they are (`wrong_tenant`: they name another).
+    # Documents without a memory of the collection's tenant (`wrong_tenant`: they name another tenant).
     orphaned: int = 0
     wrong_tenant: int = 0
-    # Collections that PostgreSQL knows nothing of.
+    # Collections that PostgreSQL has no record of.
     unknown_collections: list[str] = field(default_factory=list)
-    # Events published to mend what was wrong, and to remove unknown collections.
+    # Events published to repair faults and to remove unknown collections.
     repairs: int = 0
 
     @property
@@ -66,10 +66,10 @@ class Report:
 
 
 class Verifier:
-    """Compares what it is told to, and counts in its report; with `repair`, has the cluster mend what is wrong.
+    """Compares memories with the index and counts in `report`; with `repair`, publishes events that repair faults.
 
-    With `vectors` also the vectors, which Chroma keeps apart: slower, for each is read from both. Unknown
-    collections may be another installation's: they stay, unless `remove_unknown` says otherwise.
+    With `vectors`, it also compares the vectors, which Chroma stores separately: slower, because each is read from
+    both stores. Unknown collections may belong to another installation: only `remove_unknown` removes them.
     """
 
     def __init__(
@@ -87,32 +87,32 @@ class Verifier:
         self._advance = advance
 
     def everything(self, scope: Scope) -> None:
-        """Every memory and every document in the scope. Raises Unavailable."""
+        """Compare every memory and every document in the scope. Raises Unavailable."""
         for tenant in scope.tenants():
             self.tenant(tenant)
         if scope.is_everything:
             self.unknown_collections()
 
-    def tenant(self, tenant: Tenant, *, after: int = 0, most: int | None = None) -> int | None:
-        """A tenant's memories after that id, and at the end the documents without one.
+    def tenant(self, tenant: Tenant, *, after: int = 0, limit: int | None = None) -> int | None:
+        """Compare a tenant's memories with ids after `after`, and at the end look for orphaned documents.
 
-        Stops after `most` memories and returns the last one's id; None when that was all. Raises Unavailable.
+        Stops after `limit` memories and returns the last one's id; None at the end. Raises Unavailable.
         """
         generation = self._generation(tenant)
         compared = 0
-        while rows := self._rows(tenant, after, BATCH if most is None else min(BATCH, most - compared)):
+        while rows := self._rows(tenant, after, BATCH if limit is None else min(BATCH, limit - compared)):
             self._memories(generation, rows)
             after, compared = rows[-1].id, compared + len(rows)
-            if compared == most:
+            if compared == limit:
                 return after
         if generation is not None:
             self._orphans(generation)
         return None
 
     def _generation(self, tenant: Tenant) -> Generation | None:
-        """The one that answers, or is to; None when there is none, or Chroma lost it.
+        """Return the active generation, or the one being built; None when there is none, or Chroma lost it.
 
-        With `repair`, the one that takes the place of what was lost.
+        With `repair`, a lost generation's replacement.
         """
         live = generations.of_tenant(tenant)
         generation = live.active or live.building
@@ -122,24 +122,24 @@ class Verifier:
         except CollectionLost as lost:
             if not self._repair:
                 return None
-            self.report.repairs += repairs.lost(lost)
+            self.report.repairs += repairs.refill_lost(lost)
             return generations.of_tenant(tenant).building
         return generation
 
-    def _rows(self, tenant: Tenant, after: int, most: int) -> list[MemoryLog]:
+    def _rows(self, tenant: Tenant, after: int, limit: int) -> list[MemoryLog]:
         rows = MemoryLog.objects.filter(**tenant._asdict(), id__gt=after)
-        return list((rows if self._vectors else rows.defer("embedding")).order_by("id")[:most])
+        return list((rows if self._vectors else rows.defer("embedding")).order_by("id")[:limit])
 
     def _differing(
         self, generation: Generation | None, rows: Sequence[MemoryLog]
     ) -> dict[int, Metadata | None]:
-        """The memories that the index does not hold as they are, with what it holds; None: nothing."""
-        held = _held(generation, [document_id(row.id, row.tenant) for row in rows])
+        """Return the memories that differ in the index, with the metadata that it holds (None: nothing)."""
+        held = _read_metadata(generation, [document_id(row.id, row.tenant) for row in rows])
         found = {row.id: held.get(document_id(row.id, row.tenant)) for row in rows}
         differing = {row.id: found[row.id] for row in rows if found[row.id] != metadata_of(row)}
         if self._vectors and generation is not None:
             same = [row for row in rows if row.id not in differing and sync.is_embedded(row, generation)]
-            differing |= {row.id: found[row.id] for row in _with_another_vector(generation, same)}
+            differing |= {row.id: found[row.id] for row in _with_other_vector(generation, same)}
         return differing
 
     def _memories(self, generation: Generation | None, rows: Sequence[MemoryLog]) -> None:
@@ -147,12 +147,15 @@ class Verifier:
         self.report.memories += len(rows)
         self.report.indexed += len(rows) - len(differing)
         if differing:
-            self._judge(generation, [row for row in rows if row.id in differing])
+            self._classify(generation, [row for row in rows if row.id in differing])
         self._advance(len(rows))
 
-    def _judge(self, generation: Generation | None, rows: Sequence[MemoryLog]) -> None:
-        """A fault is what has no event, then still differs, and then still is of the version first seen."""
-        on_their_way = _on_their_way(row.id for row in rows)
+    def _classify(self, generation: Generation | None, rows: Sequence[MemoryLog]) -> None:
+        """Count each as pending or as a fault.
+
+        A fault has no open event, then still differs, and then still has the version that was read first.
+        """
+        with_event = _with_open_event(row.id for row in rows)
         differing = self._differing(generation, rows)
         versions = dict(MemoryLog.objects.filter(id__in=[r.id for r in rows]).values_list("id", "version"))
         wrong = []
@@ -161,13 +164,13 @@ class Verifier:
                 self.report.memories -= 1
             elif row.id not in differing:
                 self.report.indexed += 1
-            elif row.id in on_their_way or versions[row.id] != row.version or _is_ahead(row, generation):
+            elif row.id in with_event or versions[row.id] != row.version or _is_not_reached(row, generation):
                 self.report.pending += 1
             else:
                 self._count(differing[row.id], row)
                 wrong.append(row.id)
         if self._repair:
-            self.report.repairs += repairs.memories(wrong)
+            self.report.repairs += repairs.repair_memories(wrong)
 
     def _count(self, held: Metadata | None, row: MemoryLog) -> None:
         if held is None:
@@ -181,9 +184,9 @@ class Verifier:
 
     def _orphans(self, generation: Generation) -> None:
         found = orphans.find(generation)
-        on_their_way = _on_their_way(memory_id(document) for document in found)
-        still_there = _held(generation, found)
-        waiting = {document for document in still_there if memory_id(document) in on_their_way}
+        with_event = _with_open_event(memory_id(document) for document in found)
+        still_there = _read_metadata(generation, found)
+        waiting = {document for document in still_there if memory_id(document) in with_event}
         wrong = still_there.keys() - waiting
         self.report.pending += len(waiting)
         self.report.orphaned += len(wrong)
@@ -191,10 +194,10 @@ class Verifier:
             _tenant(still_there[document]) not in (None, generation.tenant) for document in wrong
         )
         if self._repair:
-            self.report.repairs += repairs.orphans(generation, sorted(wrong))
+            self.report.repairs += repairs.remove_orphans(generation, sorted(wrong))
 
     def unknown_collections(self) -> None:
-        """Collections that look like ours, and that PostgreSQL has no record of. Raises Unavailable."""
+        """Look for collections with our prefix that PostgreSQL has no record of. Raises Unavailable."""
         in_chroma = set(collection_names())
         unknown = in_chroma - set(Generation.objects.values_list("collection", flat=True))
         if unknown:
@@ -202,13 +205,13 @@ class Verifier:
             unknown &= set(collection_names())
         self.report.unknown_collections = sorted(unknown)
         if self._remove_unknown:
-            self.report.repairs += repairs.unknown_collections(self.report.unknown_collections)
+            self.report.repairs += repairs.remove_collections(self.report.unknown_collections)
 
 
 def verify_next(memories: int = 1_000, *, repair: bool = True) -> dict[str, Any]:
-    """Compare the next so many memories, tenant by tenant and round and round; returns the report.
+    """Compare the next `memories`, tenant by tenant in an endless round; returns the report.
 
-    Run by a schedule. Raises Unavailable.
+    A schedule runs this. Raises Unavailable.
     """
     verifier = Verifier(repair=repair, vectors=True)
     state, _ = Verification.objects.get_or_create(id=1)
@@ -219,8 +222,8 @@ def verify_next(memories: int = 1_000, *, repair: bool = True) -> dict[str, Any]
             state.generation_id = state.memory_id = 0  # the next round
             break
         after = state.memory_id if generation.pk == state.generation_id else 0
-        most = memories - verifier.report.memories
-        position = verifier.tenant(generation.tenant, after=after, most=most)
+        limit = memories - verifier.report.memories
+        position = verifier.tenant(generation.tenant, after=after, limit=limit)
         state.generation_id = generation.pk + (position is None)
         state.memory_id = position or 0
     report = verifier.report.as_json()
@@ -229,8 +232,8 @@ def verify_next(memories: int = 1_000, *, repair: bool = True) -> dict[str, Any]
     return report
 
 
-def _with_another_vector(generation: Generation, rows: Sequence[MemoryLog]) -> list[MemoryLog]:
-    """Those whose vector the index does not have. Where it lacks one, Chroma fails the whole call."""
+def _with_other_vector(generation: Generation, rows: Sequence[MemoryLog]) -> list[MemoryLog]:
+    """Return the rows whose vector in the index is missing or differs. One missing vector fails Chroma's whole call."""
     from chromadb.errors import InternalError
 
     if not rows:
@@ -242,26 +245,26 @@ def _with_another_vector(generation: Generation, rows: Sequence[MemoryLog]) -> l
             return list(rows)
         half = len(rows) // 2
         return [
-            *_with_another_vector(generation, rows[:half]),
-            *_with_another_vector(generation, rows[half:]),
+            *_with_other_vector(generation, rows[:half]),
+            *_with_other_vector(generation, rows[half:]),
         ]
     return [row for row in rows if not _is_same(held.get(document_id(row.id, row.tenant)), row.embedding)]
 
 
 def _vectors(collection: "ChromaCollection", ids: list[str]) -> dict[str, Any]:
     found = collection.get(ids=ids, include=["embeddings"])
-    return dict(zip(found["ids"], found["embeddings"], strict=True))  # type: ignore[arg-type]  # they were asked for
+    return dict(zip(found["ids"], found["embeddings"], strict=True))  # type: ignore[arg-type]  # the call includes them
 
 
 def _is_same(held: Any, vector: Any) -> bool:
-    """Chroma keeps what points the same way: it divides by the length."""
+    """Compare directions: Chroma divides a vector by its length."""
     return held is not None and np.allclose(
         held / np.linalg.norm(held), vector / np.linalg.norm(vector), atol=1e-4
     )
 
 
-def _held(generation: Generation | None, documents: Sequence[str]) -> dict[str, Metadata]:
-    """The metadata of these documents, as far as they are there."""
+def _read_metadata(generation: Generation | None, documents: Sequence[str]) -> dict[str, Metadata]:
+    """Return the metadata of those documents that exist."""
     if generation is None or generation.chroma_id is None or not documents:
         return {}
 
@@ -275,15 +278,15 @@ def _held(generation: Generation | None, documents: Sequence[str]) -> dict[str, 
     return with_collection(generation, read)
 
 
-def _on_their_way(memory_ids: "Iterator[int | None] | Collection[int]") -> set[int]:
-    """Those of the memories that have an event which is not settled."""
+def _with_open_event(memory_ids: "Iterator[int | None] | Collection[int]") -> set[int]:
+    """Return the ids of the memories with an event that is not settled."""
     wanted = [str(memory_id) for memory_id in memory_ids if memory_id is not None]
     events = open_events().filter(aggregatetype__in=(AGGREGATE, VECTOR_AGGREGATE), aggregateid__in=wanted)
     return {int(memory_id) for memory_id in events.values_list("aggregateid", flat=True)}
 
 
-def _is_ahead(row: MemoryLog, generation: Generation | None) -> bool:
-    """Whether the collection is still being filled and has not come to this memory."""
+def _is_not_reached(row: MemoryLog, generation: Generation | None) -> bool:
+    """Tell whether the collection is still being filled and has not reached this memory."""
     return (
         generation is not None
         and generation.state == Generation.State.BUILDING

@@ -1,4 +1,4 @@
-"""What the commands about the index share: whose index, `--json`, and words for an outage."""
+"""The base of the commands about the index: their scope, `--json`, and messages for an outage."""
 
 import time
 from collections.abc import Callable
@@ -14,11 +14,11 @@ from outbox.management.command import OutboxCommand, WrongUse
 
 Result = TypeVar("Result")
 
-# A provider that says how long to wait is waited for, up to this many seconds.
-LONGEST_WAIT = 120.0
-# Chroma says nothing when it is started again: it is looked for so many times, after a pause of so many seconds.
-LOOKS = 10
-PAUSE = 1.0
+# A command waits as long as a provider asks for, up to this many seconds.
+MAX_WAIT_SECONDS = 120.0
+# While Chroma may be restarting, a command tries again this often, after pauses of this many seconds.
+CHROMA_TRIES = 10
+CHROMA_PAUSE_SECONDS = 1.0
 
 
 class IndexCommand(OutboxCommand):
@@ -31,38 +31,40 @@ class IndexCommand(OutboxCommand):
         try:
             return super().execute(*args, **options)
         except (Unavailable, IndexMismatch) as error:
-            raise CommandError(f"{error}\nWhat was done is kept: run the command again to go on.") from error
+            raise CommandError(
+                f"{error}\nFinished work is kept: run the command again to continue."
+            ) from error
 
-    def through_waits(self, run: Callable[[], Result]) -> Result:
-        """Run it, again after each wait that a provider asks for, or while Chroma may be coming back.
+    def retry_while_unavailable(self, run: Callable[[], Result]) -> Result:
+        """Call `run`, and again after each wait that a provider asks for, or while Chroma may be restarting.
 
-        Raises Unavailable when that is too long.
+        Returns its result. Raises Unavailable when the wait is too long.
         """
-        looks = LOOKS
+        tries = CHROMA_TRIES
         while True:
             try:
                 return run()
             except Unavailable as unavailable:
                 seconds = unavailable.retry_after
-                if seconds is None and unavailable.dependency == CHROMA and looks:
-                    looks, seconds = looks - 1, PAUSE
-                if seconds is None or seconds > LONGEST_WAIT:
+                if seconds is None and unavailable.dependency == CHROMA and tries:
+                    tries, seconds = tries - 1, CHROMA_PAUSE_SECONDS
+                if seconds is None or seconds > MAX_WAIT_SECONDS:
                     raise
                 self.stderr.write(f"{unavailable}; trying again in {seconds:.0f} s.")
                 time.sleep(seconds)
 
     def scope(self, options: dict[str, Any]) -> Scope:
-        """Raises WrongUse."""
+        """Return the scope that the options name. Raises WrongUse."""
         if options["project_id"] is not None and options["user_id"] is None:
-            raise WrongUse("--project-id needs --user-id: projects of two users may bear the same name.")
+            raise WrongUse("--project-id needs --user-id: projects of two users may have the same name.")
         return Scope(options["user_id"], options["project_id"])
 
-    def require_somebody(self, scope: Scope) -> None:
-        """Raises CommandError where a name was misspelt, most likely."""
+    def require_tenants(self, scope: Scope) -> None:
+        """Raise CommandError when the scope has no tenant: a name is probably misspelt."""
         if not scope.is_everything and not scope.tenants():
-            raise CommandError(f"There are no memories of {_whose(scope)}: nothing was done.")
+            raise CommandError(f"There are no memories of {_describe(scope)}. Nothing was done.")
 
 
-def _whose(scope: Scope) -> str:
+def _describe(scope: Scope) -> str:
     user = f"user {scope.user_id!r}"
     return user if scope.project_id is None else f"project {scope.project_id!r} of {user}"

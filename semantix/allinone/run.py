@@ -85,7 +85,7 @@ def _start_stores(group: ServiceGroup, interruption: Interruption, say: Say) -> 
 def _refill(say: Say) -> None:
     """Have the cluster look for what Chroma has lost; where it cannot be told now, the schedule finds it."""
     with suppress(DatabaseError):
-        repair.check_all()
+        repair.request_check()
         say("What its index lost is filled again from Postgres; searches are answered from there meanwhile.")
     connections.close_all()
 

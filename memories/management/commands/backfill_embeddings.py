@@ -1,4 +1,4 @@
-"""`backfill_embeddings`: embed what has no embedding, or one of another model."""
+"""`backfill_embeddings`: embed the memories without an embedding of the current model."""
 
 from typing import Any
 
@@ -11,18 +11,20 @@ from memories.management.index_command import IndexCommand
 
 class Command(IndexCommand):
     help = (
-        "Embed the memories that have no embedding, or one of another model than the settings', and have them "
-        "indexed. It can be stopped at any time: what is embedded is kept, and the next run takes the rest."
+        "Embed and index the memories that have no embedding, or one of another model than the settings name. "
+        "It can be stopped at any time: finished work is kept, and the next run does the rest."
     )
 
     def handle(self, *_args: object, **options: Any) -> None:
         scope = self.scope(options)
-        self.require_somebody(scope)
+        self.require_tenants(scope)
         migrate.migrate_models(scope)
-        # disable=None: a bar for a person at a terminal, none for a file or a pipe.
+        # disable=None: show the bar on a terminal, but not in a file or a pipe.
         with tqdm(total=backfill.count(scope), unit=" memories", disable=None) as bar:
-            tally = FillProgress(advance=bar.update)
-            self.through_waits(lambda: backfill.run(scope, tally))
+            progress = FillProgress(advance=bar.update)
+            self.retry_while_unavailable(lambda: backfill.run(scope, progress))
         left = backfill.count(scope)
-        answer = {"embedded": tally.embedded, "left": left}
-        self.answer(options, answer, f"{tally.embedded} memories embedded, {left} left without an embedding.")
+        answer = {"embedded": progress.embedded, "left": left}
+        self.answer(
+            options, answer, f"{progress.embedded} memories embedded, {left} left without an embedding."
+        )

@@ -92,7 +92,7 @@ def test_one_that_was_killed_goes_on_and_the_stores_end_equal(
     drain()
     call_command("rebuild_index", *options)
 
-    assert "Going on with what was not finished" in capsys.readouterr().err
+    assert "Continuing a stopped rebuild" in capsys.readouterr().err
     drain()
     for tenant in tenants:
         assert_equal_stores(tenant)

@@ -64,7 +64,7 @@ def fill_one_memory(tenant: Tenant) -> None:
     building = generations.of_tenant(tenant).building
     assert building is not None
     with pytest.raises(KeyboardInterrupt):
-        fill.fill([building], batch_rows=1, tally=fill.FillProgress(advance=stop))
+        fill.fill([building], batch_rows=1, progress=fill.FillProgress(advance=stop))
 
 
 def test_a_change_of_dimensions_ends_in_a_new_collection(

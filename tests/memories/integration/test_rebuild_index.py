@@ -173,7 +173,7 @@ def test_a_rebuild_that_was_stopped_goes_on_where_it_was(
     collection.delete(ids=collection.get()["ids"])
     [generation] = rebuilding.start(Scope(*tenant))
     with pytest.raises(KeyboardInterrupt):
-        fill.fill([generation], remove_extra=True, tally=fill.FillProgress(advance=interrupt_at(4)))
+        fill.fill([generation], remove_extra=True, progress=fill.FillProgress(advance=interrupt_at(4)))
 
     answer = rebuild(capsys, tenant)
 

@@ -19,7 +19,7 @@ from memories.indexing import repair
 from memories.indexing.verify import verify_next
 from memories.models import MemoryLog
 from memories.records.services import NewMemory, create_memories, delete_memory, update_memory
-from memories.schedules import EVERY, ensure_schedules
+from memories.schedules import INTERVALS, ensure_schedules
 from memories.tenants import Tenant
 from outbox.testing import drain
 from tests.support.chroma_server import own_chroma
@@ -219,7 +219,7 @@ def test_an_index_that_came_back_empty_is_filled_for_every_tenant(verify: Verify
     for tenant in tenants:
         drop(collection_of(tenant).name)
 
-    repair.check_all()
+    repair.request_check()
     drain()
 
     for tenant in tenants:
@@ -239,7 +239,7 @@ def test_a_collection_nobody_knows_of_is_named_and_stays_for_it_may_be_another_i
 
 
 def test_a_collection_nobody_knows_of_is_removed_where_a_person_says_so(unknown: str) -> None:
-    with pytest.raises(CommandError, match="1 events were published") as error:
+    with pytest.raises(CommandError, match="1 repair events were published") as error:
         call_command("verify_index", "--remove-unknown")
     assert error.value.returncode == 1
     drain()
@@ -278,8 +278,8 @@ def test_the_schedules_are_made_once_and_a_persons_changes_stay() -> None:
     Schedule.objects.filter(name="verify_index").update(minutes=99)
     ensure_schedules()
 
-    schedules = Schedule.objects.filter(func__in=EVERY)
-    assert schedules.count() == len(EVERY)
+    schedules = Schedule.objects.filter(func__in=INTERVALS)
+    assert schedules.count() == len(INTERVALS)
     assert schedules.get(name="verify_index").minutes == 99
 
 
