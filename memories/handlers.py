@@ -200,7 +200,7 @@ def erase(event: ClaimedEvent) -> None:
 @outbox.handler(erasures.INDEX, needs=[CHROMA])
 def erase_from_index(event: ClaimedEvent) -> None:
     """Erase from Chroma, and verify that no store holds it any more."""
-    with refilling_what_is_lost():
+    with refill_if_lost():
         run.in_index(event.payload["erasure_id"])
 
 
