@@ -42,7 +42,7 @@ class Command(IndexCommand):
             api_keys=options["api_keys"],
             requested_by=f"account {operator()}",
         )
-        self.through_waits(lambda: _run(erasure.pk))
+        self.retry_while_unavailable(lambda: _run(erasure.pk))
         erasure.refresh_from_db()
         self.answer(options, dict(ErasureReceipt(erasure).data), "\n".join(_lines(erasure)))
         if not erasure.verified:
