@@ -36,4 +36,4 @@ def test_a_mute_chroma_does_not_hold_a_worker_up(
     with caplog.at_level(logging.INFO):
         warm_up()
 
-    assert f"chroma is unavailable: {mute_server}: timed out; events wait for it" in caplog.messages
+    assert f"chroma is unavailable: {mute_server}: timed out; its events wait" in caplog.messages
