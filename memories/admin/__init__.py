@@ -1,3 +1,3 @@
-"""The pages of memories, their events, conversations and API keys. Django imports this to register them."""
+"""The admin's pages of memories, events, conversations and API keys. Importing this package registers them."""
 
 from memories.admin import api_keys, conversations, events, memories  # noqa: F401

@@ -1,25 +1,27 @@
-"""API keys in the admin."""
+"""The pages of API keys."""
 
-from typing import cast
+from typing import Any, cast
 
 from django.contrib import admin
-from django.db.models import Model
+from django.db.models import CharField, Model
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from rest_framework_api_key.admin import APIKeyModelAdmin
-from rest_framework_api_key.models import APIKey as LibrarysOwn
+from rest_framework_api_key.models import APIKey as LibraryAPIKey
 
 from memories.models import APIKey
 from outbox.admin import rendering
 
-admin.site.unregister(LibrarysOwn)
+COLOURS = {"valid": rendering.GREEN, "expired": rendering.GREY, "revoked": rendering.GREY}
+
+admin.site.unregister(LibraryAPIKey)
 
 
 @admin.register(APIKey)
 class APIKeyAdmin(APIKeyModelAdmin):
-    """The key itself is shown once, after it was made. To let nobody in with it any more: revoke it."""
+    """The full key is shown once, after it is created. Revoke a key to refuse it from now on."""
 
-    list_display = (  # type: ignore[assignment]  # the library names the length of its own
+    list_display = (  # type: ignore[assignment]  # the library's stub fixes the number of columns
         "prefix",
         "name",
         "user_id",
@@ -34,9 +36,21 @@ class APIKeyAdmin(APIKeyModelAdmin):
 
     @admin.display(description="state", ordering="revoked")
     def state(self, key: APIKey) -> SafeString:
-        return rendering.badge("revoked" if key.revoked else "expired" if key.has_expired else "valid")
+        state = "revoked" if key.revoked else "expired" if key.has_expired else "valid"
+        return rendering.badge(state, COLOURS)
+
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
+        """Whose key it is comes first. A key that is not created yet has no prefix and no last use."""
+        owner = ("name", "user_id", "project_id", "expiry_date")
+        return (*owner, "revoked", "prefix", "created", "last_used_at") if obj else owner
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
-        """Whose a key is never changes: another tenant gets another key."""
-        scope = ("user_id", "project_id") if obj else ()
-        return (*super().get_readonly_fields(request, cast(Model, obj)), "last_used_at", *scope)
+        """The owner of a key never changes: another tenant gets another key."""
+        owner = ("user_id", "project_id", "created") if obj else ()
+        return (*super().get_readonly_fields(request, cast(Model, obj)), "last_used_at", *owner)
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """An id is one line of text, although its column has no limit of length."""
+        if db_field.name in ("user_id", "project_id"):
+            kwargs["widget"] = self.formfield_overrides[CharField]["widget"]
+        return super().formfield_for_dbfield(db_field, request, **kwargs)

@@ -1,27 +1,38 @@
-"""Conversations in the admin: waiting turns, chunks and gaps. Read-only, because turns come over the API."""
+"""The pages of conversations: turns that wait, turns that are saved, turns that are lost. Clients write turns over the
+API; nobody edits them here."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from memories.conversations import flush, transcript
 from memories.conversations.buffers.redis_client import RedisAway
 from memories.models.conversation import BufferFailover, Conversation, ConversationChunk, ConversationGap
+from outbox.admin.confirmed_actions import buttons, page_of_the_only_row
 from outbox.admin.generic import ModelAdmin, TabularInline
 from outbox.admin.paging import BoundedPaginator
 from outbox.admin.reading import ReadOnly
 
 
 class Immutable(ReadOnly):
-    """No changes and no actions either."""
+    """A page or an inline without an action: nobody has the permission to change a row."""
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+
+@dataclass(frozen=True)
+class SaveNow:
+    """The button on a conversation's page."""
+
+    name: str = "Save now"
+    code: str = "save_now"
 
 
 class ChunkInline(Immutable, TabularInline[ConversationChunk, Conversation]):
@@ -35,7 +46,7 @@ class GapInline(Immutable, TabularInline[ConversationGap, Conversation]):
 
 
 @admin.register(Conversation)
-class ConversationAdmin(Immutable, ModelAdmin[Conversation]):
+class ConversationAdmin(ReadOnly, ModelAdmin[Conversation]):
     list_display = (
         "conversation_id",
         "user_id",
@@ -51,23 +62,23 @@ class ConversationAdmin(Immutable, ModelAdmin[Conversation]):
     show_full_result_count = False
     paginator = BoundedPaginator
     fields = (
-        *(
-            "conversation_id",
-            "user_id",
-            "project_id",
-            "created_at",
-            "last_turn_at",
-            "closed_at",
-            "saved_turns",
-        ),
-        *("waiting_turns", "buffer"),
+        "conversation_id",
+        "user_id",
+        "project_id",
+        "last_turn_at",
+        "decide",
+        "waiting_turns",
+        "buffer",
+        "saved_turns",
+        "closed_at",
+        "created_at",
     )
-    readonly_fields = ("waiting_turns", "buffer")
+    readonly_fields = fields
     inlines = (ChunkInline, GapInline)
     actions = ("save_now",)
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
-        """Count the waiting turns of all rows of the page at once."""
+        """Count the waiting turns of all rows of the page in one query."""
         page = super().get_changelist_instance(request)
         rows = list(page.result_list)
         counts = transcript.waiting_counts(rows)
@@ -90,21 +101,33 @@ class ConversationAdmin(Immutable, ModelAdmin[Conversation]):
         turns, complete = transcript.waiting(row)
         lines = [(turn["seq"], turn["role"], turn["content"]) for turn in turns]
         if not complete:
-            lines.append(("", "", "Redis does not answer; the turns that it holds are not shown."))
+            lines.append(("", "", "Redis does not answer, so the turns in Redis are not shown."))
         return format_html_join("", "<p>{} {}: {}</p>", lines) or "none"
 
-    @admin.action(description="Save now", permissions=["save"])
-    def save_now(self, request: HttpRequest, rows: "QuerySet[Conversation]") -> None:
-        turns = 0
-        for row in rows:
-            try:
-                turns += flush.close(row).turns
-            except RedisAway as away:
-                messages.error(request, f"{row.conversation_id} was not saved: {away}")
-        messages.success(request, f"{turns} turns saved.")
+    def get_fields(self, request: HttpRequest, obj: Conversation | None = None) -> Any:
+        may_decide = self.has_change_permission(request, obj)
+        return [field for field in self.fields if may_decide or field != "decide"]
 
-    def has_save_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("memories.change_conversation")
+    @admin.display(description="what you can do")
+    def decide(self, row: Conversation) -> SafeString:
+        return buttons(row, [SaveNow()], self.admin_site.name)
+
+    @admin.action(description="Save now", permissions=["change"])
+    def save_now(self, request: HttpRequest, rows: "QuerySet[Conversation]") -> HttpResponse | None:
+        turns = sum(self._save(request, row) for row in rows)
+        messages.success(request, f"{turns} {'turn' if turns == 1 else 'turns'} saved.")
+        page = page_of_the_only_row(self, request)
+        return HttpResponseRedirect(page) if page else None
+
+    def _save(self, request: HttpRequest, row: Conversation) -> int:
+        """Save the waiting turns of one conversation, and note it in the admin's log; returns how many."""
+        try:
+            turns = flush.close(row).turns
+        except RedisAway as away:
+            messages.error(request, f"Conversation {row.conversation_id} was not saved: {away}")
+            return 0
+        self.log_change(request, row, f"{turns} {'turn' if turns == 1 else 'turns'} saved")
+        return turns
 
 
 @admin.register(BufferFailover)

@@ -1,4 +1,4 @@
-"""The outbox's page of events, with the memory and the tenant of each."""
+"""The pages of events, with the memory and the tenant of each event."""
 
 import re
 from functools import reduce
@@ -20,7 +20,7 @@ admin.site.unregister(Event)
 
 
 class TenantFilter(admin.SimpleListFilter):
-    """The tenants of the newest dead letters; any other by the search, as user/project."""
+    """Offers the tenants of the newest dead letters. The search finds any other tenant as user/project."""
 
     title = "tenant"
     parameter_name = "tenant"
@@ -44,7 +44,7 @@ def _tenant_of(payload: Any) -> str:
 
 
 def of_tenant(name: str) -> Q:
-    """user/project, however many slashes either has in it."""
+    """The condition for the events of a tenant, named user/project. Both ids may contain slashes."""
     parts = name.split("/")
     tenants = (("/".join(parts[:n]), "/".join(parts[n:])) for n in range(1, len(parts)))
     wanted = (Q(payload__contains={"user_id": user, "project_id": project}) for user, project in tenants)
@@ -53,19 +53,19 @@ def of_tenant(name: str) -> Q:
 
 @admin.register(Event)
 class MemoryEventAdmin(EventAdmin):
-    """The outbox's page, which knows nothing of memories, with the memory and the tenant of each event."""
+    """The outbox knows nothing of memories: this page adds the memory and the tenant of each event."""
 
     list_filter = (*EventAdmin.list_filter, TenantFilter)  # type: ignore[assignment]  # one longer
     search_help_text = f"{EventAdmin.search_help_text}; a tenant as user/project"
-    fields = ("memory", *EventAdmin.fields)  # type: ignore[assignment]
-    readonly_fields = fields  # type: ignore[assignment]
+    shown = ("memory", "tenant", *EventAdmin.shown)
+    readonly_fields = ("memory", "tenant", *EventAdmin.readonly_fields)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Event], search_term: str
     ) -> tuple[QuerySet[Event], bool]:
         found, duplicates = super().get_search_results(request, queryset, search_term)
         term = search_term.strip()
-        # Not beside a word of an error: whole tables would be read for either.
+        # Either the tenant or the words of an error: with OR, PostgreSQL would read the whole table.
         return (queryset.filter(of_tenant(term)), False) if TENANT.fullmatch(term) else (found, duplicates)
 
     @admin.display(description="memory")
@@ -75,6 +75,10 @@ class MemoryEventAdmin(EventAdmin):
         row = MemoryLog.objects.filter(pk=int(event.aggregateid)).first()
         return link(row) if row else SafeString("deleted")
 
+    @admin.display(description="tenant")
+    def tenant(self, event: Event) -> str:
+        return _tenant_of(event.payload) or NONE
 
-# A word, a slash, a word: a path in an error's text has more of them, or a dot.
+
+# A word, a slash, a word. A path in the text of an error has more slashes.
 TENANT = re.compile(r"[^/\s]+/[^/\s]+")

@@ -1,11 +1,12 @@
-"""Memories in the admin: to be read, and indexed or embedded again."""
+"""The pages of memories: read one, and index or embed it again."""
 
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
+from django.contrib.admin.utils import flatten_fieldsets
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from memories.admin.links import NONE, link
@@ -15,13 +16,43 @@ from memories.records.queries import events_of, memories, similar_to, versions
 from memories.records.sync_status import SyncStatus, filter_by_status
 from memories.text import searchable_text
 from outbox.admin import rendering
+from outbox.admin.confirmed_actions import ConfirmedAction, buttons, confirmed
 from outbox.admin.generic import ModelAdmin
 from outbox.admin.paging import BoundedPaginator
 from outbox.admin.reading import ReadOnly
 
+COLOURS: dict[str, str] = {
+    SyncStatus.PENDING: rendering.AMBER,
+    SyncStatus.EMBEDDED: rendering.BLUE,
+    SyncStatus.INDEXED: rendering.GREEN,
+    SyncStatus.FAILED: rendering.RED,
+}
+
+
+def ids(rows: QuerySet[Any]) -> list[int]:
+    return list(rows.order_by().values_list("pk", flat=True))
+
+
+INDEX_AGAIN = ConfirmedAction(
+    name="Index again",
+    consequence="will be written to the index again from PostgreSQL",
+    done="will be written to the index again",
+    noun=("memory", "memories"),
+    eligible=lambda rows: rows,
+    act=lambda rows, by, reason: repair.repair_memories(ids(rows)),
+)
+EMBED_AGAIN = ConfirmedAction(
+    name="Embed again",
+    consequence="will get new vectors from the embedder, and be written to the index again",
+    done="will be embedded again",
+    noun=("memory", "memories"),
+    eligible=lambda rows: rows,
+    act=lambda rows, by, reason: repair.embed_again(ids(rows)),
+)
+
 
 class SyncFilter(admin.SimpleListFilter):
-    title = "on its way"
+    title = "sync status"
     parameter_name = "sync"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -35,7 +66,7 @@ class SyncFilter(admin.SimpleListFilter):
 
 @admin.register(MemoryLog)
 class MemoryLogAdmin(ReadOnly, ModelAdmin[MemoryLog]):
-    """Memories are read here; they are written by their owners, over the API."""
+    """Owners write their memories over the API; nobody edits them here."""
 
     list_display = ("id", "task", "agent", "user_id", "project_id", "date", "version", "state")
     list_filter = (SyncFilter,)
@@ -44,29 +75,29 @@ class MemoryLogAdmin(ReadOnly, ModelAdmin[MemoryLog]):
     search_help_text = "A memory's id, a user's or project's id as it is, or words of a task"
     show_full_result_count = False
     paginator = BoundedPaginator
-    actions = ("index_again", "embed_again")
-    fields = (
-        "task",
-        "agent",
-        "date",
-        "user_id",
-        "project_id",
-        "version",
-        "state",
-        "sync_error",
-        "shown_raw_data",
-        "searched",
-        "similar",
-        "versions",
-        "deliveries",
-        "created_at",
-        "updated_at",
-        "embedded_at",
-        "embedding_model",
-        "indexed_at",
-        "indexed_version",
+    actions = (confirmed(INDEX_AGAIN), confirmed(EMBED_AGAIN))
+    shown = ("task", "user_id", "project_id", "agent", "date", "state", "sync_error", "decide")
+    sections: Any = (
+        ("Raw data", {"fields": ("shown_raw_data",)}),
+        ("Versions, events and similar memories", {"fields": ("versions", "deliveries", "similar")}),
+        ("Searched text", {"fields": ("searched",), "classes": ("collapse",)}),
+        (
+            "Embedding and index",
+            {
+                "fields": (
+                    "version",
+                    "created_at",
+                    "updated_at",
+                    "embedded_at",
+                    "embedding_model",
+                    "indexed_at",
+                    "indexed_version",
+                ),
+                "classes": ("collapse",),
+            },
+        ),
     )
-    readonly_fields = fields
+    readonly_fields = (*shown, *flatten_fieldsets(sections))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[MemoryLog]:
         return memories()
@@ -82,9 +113,9 @@ class MemoryLogAdmin(ReadOnly, ModelAdmin[MemoryLog]):
             wanted |= Q(pk=int(term))
         return queryset.filter(wanted), False
 
-    @admin.display(description="sync")
+    @admin.display(description="sync status")
     def state(self, row: Any) -> SafeString:
-        return rendering.badge(row.sync_status)
+        return rendering.badge(row.sync_status, COLOURS)
 
     @admin.display(description="last error")
     def sync_error(self, row: Any) -> str:
@@ -97,12 +128,12 @@ class MemoryLogAdmin(ReadOnly, ModelAdmin[MemoryLog]):
     @admin.display(description="searched text")
     def searched(self, row: MemoryLog) -> SafeString:
         text = searchable_text(task=row.task, agent=row.agent, raw_data=row.raw_data)
-        return format_html('<pre style="white-space:pre-wrap;font-size:13px">{}</pre>', text)
+        return rendering.text_block(text)
 
     @admin.display(description="similar memories")
     def similar(self, row: MemoryLog) -> SafeString:
-        found = ((link(near), f"{near.similarity:.3f}") for near in similar_to(row))
-        return format_html_join("", '<div>{} <span style="opacity:.7">{}</span></div>', found) or NONE
+        near = ((link(memory), f"{memory.similarity:.3f}") for memory in similar_to(row))
+        return format_html_join("", '<div>{} <span style="opacity:.7">{}</span></div>', near) or NONE
 
     @admin.display(description="versions")
     def versions(self, row: MemoryLog) -> SafeString:
@@ -112,22 +143,15 @@ class MemoryLogAdmin(ReadOnly, ModelAdmin[MemoryLog]):
         )
         return format_html_join("", "<div>{} {}, version {}</div>", found)
 
-    @admin.display(description="its events")
+    @admin.display(description="events")
     def deliveries(self, row: MemoryLog) -> SafeString:
         found = ((link(event), rendering.badge(event.status)) for event in events_of(row.id))
         return format_html_join("", "<div>{} {}</div>", found) or NONE
 
-    @admin.action(description="Index again: write what PostgreSQL has to Chroma", permissions=["change"])
-    def index_again(self, request: HttpRequest, queryset: QuerySet[MemoryLog]) -> None:
-        self._tell(request, repair.repair_memories(ids(queryset)), "will be written to the index again")
+    def get_fieldsets(self, request: HttpRequest, obj: MemoryLog | None = None) -> Any:
+        fields = self.shown if self.has_change_permission(request, obj) else self.shown[:-1]
+        return ((None, {"fields": fields}), *self.sections)
 
-    @admin.action(description="Embed again: make new vectors", permissions=["change"])
-    def embed_again(self, request: HttpRequest, queryset: QuerySet[MemoryLog]) -> None:
-        self._tell(request, repair.embed_again(ids(queryset)), "will be embedded again")
-
-    def _tell(self, request: HttpRequest, count: int, what: str) -> None:
-        messages.success(request, f"{count} memories {what}.")
-
-
-def ids(rows: QuerySet[MemoryLog]) -> list[int]:
-    return list(MemoryLog.objects.filter(pk__in=rows.order_by().values("pk")).values_list("pk", flat=True))
+    @admin.display(description="what you can do")
+    def decide(self, row: MemoryLog) -> SafeString:
+        return buttons(row, (INDEX_AGAIN, EMBED_AGAIN), self.admin_site.name, lead=False)

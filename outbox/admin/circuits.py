@@ -1,4 +1,5 @@
-"""Circuits: what is paused and why; a person may close one at once, or open one before a maintenance."""
+"""The pages of circuits: which dependency is away and why. A person can try it, hold it for a maintenance, or
+release it."""
 
 from datetime import timedelta
 from typing import Any
@@ -10,71 +11,96 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from outbox.admin import rendering
-from outbox.admin.confirmed_actions import ConfirmedAction, confirmed
+from outbox.admin.confirmed_actions import ConfirmedAction, buttons, confirmed
 from outbox.admin.generic import ModelAdmin
 from outbox.admin.reading import ReadOnly
 from outbox.models import Circuit, Outage
 from outbox.queue import circuits
 from outbox.registry import types_needing
 
-BY_HAND = timedelta(hours=1)
-# How many a circuit's page tells of.
+HOLD_FOR = timedelta(hours=1)
+# How many past outages the page of a circuit shows.
 OUTAGES = 20
 
 
-def _open(rows: QuerySet[Circuit], by: str, reason: str) -> int:
+def _hold(rows: QuerySet[Circuit], by: str, reason: str) -> int:
     names = list(rows.values_list("dependency", flat=True))
     for name in names:
-        circuits.open_manually(name, pause=BY_HAND, reason=f"opened by {by}: {reason}")
+        circuits.open_manually(name, pause=HOLD_FOR, reason=f"held by {by}: {reason}")
     return len(names)
 
 
-def _close(rows: QuerySet[Circuit], by: str, reason: str) -> int:
+def _try_now(rows: QuerySet[Circuit], by: str, reason: str) -> int:
+    names = list(rows.values_list("dependency", flat=True))
+    for name in names:
+        circuits.release_probe(name)
+    return len(names)
+
+
+def _release(rows: QuerySet[Circuit], by: str, reason: str) -> int:
     return sum(circuits.close_circuit(name) for name in list(rows.values_list("dependency", flat=True)))
 
 
-OPEN = ConfirmedAction(
-    name="Open",
-    consequence="would be left alone for an hour: the events that need it wait, and count no attempts",
-    done="left alone for an hour",
-    noun=("dependency", "dependencies"),
-    eligible=lambda rows: rows,
-    act=_open,
-    asks_reason=True,
-)
-CLOSE = ConfirmedAction(
-    name="Close",
-    consequence="would be tried again at once, with all events that wait for it",
-    done="tried again",
+TRY_NOW = ConfirmedAction(
+    name="Try now",
+    consequence="will be tried at once with one event; if it answers, all events that wait for it go on",
+    done="will be tried at once",
     noun=("dependency", "dependencies"),
     eligible=lambda rows: rows.filter(opened_at__isnull=False),
-    act=_close,
+    act=_try_now,
+)
+HOLD = ConfirmedAction(
+    name="Hold for an hour",
+    consequence="will not be called for an hour: the events that need it wait and lose no attempt",
+    done="held for an hour",
+    noun=("dependency", "dependencies"),
+    eligible=lambda rows: rows,
+    act=_hold,
+    asks_reason=True,
+)
+RELEASE = ConfirmedAction(
+    name="Release",
+    consequence="will be called again at once, by all events that wait for it",
+    done="released",
+    noun=("dependency", "dependencies"),
+    eligible=lambda rows: rows.filter(opened_at__isnull=False),
+    act=_release,
 )
 
 
 @admin.register(Circuit)
 class CircuitAdmin(ReadOnly, ModelAdmin[Circuit]):
-    """All that handlers say they need, and what was found to be away besides."""
+    """The dependencies that handlers name, and others that were found to be away."""
 
     list_display = ("dependency", "state", "waiting_types", "failures", "reason", "opened_at", "open_until")
     readonly_fields = (
         "dependency",
         "state",
-        "waiting_types",
-        "failures",
+        "decide",
         "reason",
         "opened_at",
         "open_until",
+        "failures",
+        "waiting_types",
         "outages",
     )
-    fields = readonly_fields
-    actions = (confirmed(OPEN), confirmed(CLOSE))
+    actions = (confirmed(TRY_NOW), confirmed(HOLD), confirmed(RELEASE))
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         circuits.list_dependencies()
         return super().changelist_view(request, extra_context)
+
+    def get_fields(self, request: HttpRequest, obj: Circuit | None = None) -> Any:
+        may_decide = self.has_change_permission(request, obj)
+        return [field for field in self.readonly_fields if may_decide or field != "decide"]
+
+    @admin.display(description="what you can do")
+    def decide(self, circuit: Circuit) -> SafeString:
+        this = Circuit.objects.filter(pk=circuit.pk)
+        possible = [action for action in (TRY_NOW, HOLD, RELEASE) if action.eligible(this).exists()]
+        return buttons(circuit, possible, self.admin_site.name, lead=circuit.opened_at is not None)
 
     @admin.display(description="state")
     def state(self, circuit: Circuit) -> SafeString:
@@ -92,5 +118,5 @@ class CircuitAdmin(ReadOnly, ModelAdmin[Circuit]):
 
 
 def _length(outage: Outage) -> timedelta:
-    """In whole seconds, at least one."""
+    """How long it lasted, in whole seconds, at least one."""
     return timedelta(seconds=max(1, round((outage.closed_at - outage.opened_at).total_seconds())))

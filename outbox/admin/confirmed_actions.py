@@ -1,8 +1,8 @@
-"""Actions on many rows: first a page that says exactly how many and what will happen, then the deed."""
+"""Admin actions on many rows. A page first says how many rows will change and how; the second click does it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from django.contrib import admin, messages
 from django.contrib.admin import helpers
@@ -21,61 +21,79 @@ Rows = QuerySet[Any]
 
 @dataclass(frozen=True, kw_only=True)
 class ConfirmedAction:
-    """What an action does: to which of the chosen, and the deed itself, which returns how many it changed."""
+    """An action that asks before it changes rows."""
 
     name: str
-    # "would be retried", after a number of rows.
+    # Follows a number of rows on the page that asks: "will wait for delivery again".
     consequence: str
-    # "retried", after a number of rows.
+    # Follows a number of rows in the message at the end: "retried".
     done: str
+    # Which of the selected rows the action can change.
     eligible: Callable[[Rows], Rows]
+    # Changes these rows for a user (its name) with a reason; returns how many rows it changed.
     act: Callable[[Rows, str, str], int]
     asks_reason: bool = False
+    # Singular and plural.
     noun: tuple[str, str] = ("event", "events")
 
     @property
-    def action(self) -> str:
-        return self.name.lower()
+    def code(self) -> str:
+        """The action's name in a form."""
+        return self.name.lower().replace(" ", "_")
 
     def count(self, number: int) -> str:
         return f"{number} {self.noun[number != 1]}"
 
 
-def confirmed(deed: ConfirmedAction) -> Callable[..., HttpResponse | None]:
-    """The admin action of a deed."""
+def confirmed(action: ConfirmedAction) -> Callable[..., HttpResponse | None]:
+    """The function that a ModelAdmin lists in `actions`."""
 
-    @admin.action(description=f"{deed.name} …", permissions=["change"])
-    def action(model_admin: Any, request: HttpRequest, queryset: Rows) -> HttpResponse | None:
-        # The changelist's own ordering and joins are of no use here.
-        rows = deed.eligible(model_admin.model.objects.filter(pk__in=queryset.order_by().values("pk")))
+    @admin.action(description=f"{action.name} …", permissions=["change"])
+    def run(model_admin: Any, request: HttpRequest, queryset: Rows) -> HttpResponse | None:
+        # By primary key: the ordering and the joins of the list would only slow the change down.
+        rows = action.eligible(model_admin.model.objects.filter(pk__in=queryset.order_by().values("pk")))
         reason = request.POST.get("reason", "").strip()
-        if "confirmed" not in request.POST or (deed.asks_reason and not reason):
-            return _ask(model_admin, request, deed, rows.count(), missing="confirmed" in request.POST)
-        chosen = list(rows[:2])
-        count = deed.act(rows, request.user.get_username(), reason)
-        message = f"{deed.count(count)} {deed.done}{f': {reason}' if reason else ''}"
-        _log(request, model_admin.model, chosen, message)
+        if "confirmed" not in request.POST or (action.asks_reason and not reason):
+            return _ask(model_admin, request, action, rows.count(), missing="confirmed" in request.POST)
+        first_two = list(rows[:2])
+        count = action.act(rows, request.user.get_username(), reason)
+        message = f"{action.count(count)} {action.done}{f': {reason}' if reason else ''}"
+        _log(request, model_admin.model, first_two, message)
         messages.success(request, f"{message}.")
-        page = _page_it_came_from(model_admin, request)
+        page = page_of_the_only_row(model_admin, request)
         return HttpResponseRedirect(page) if page else None
 
-    action.__name__ = deed.action
-    return action
+    run.__name__ = action.code
+    return run
 
 
-def buttons(row: Model, deeds: Sequence[ConfirmedAction], site: str) -> SafeString:
-    """For a row's own page: its form is sent to the list instead, where the action asks first."""
+class Button(Protocol):
+    """An action of a list that the page of a single row offers too. `code` is its name in a form."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def code(self) -> str: ...
+
+
+def buttons(row: Model, actions: Sequence[Button], site: str, *, lead: bool = True) -> SafeString:
+    """Buttons for the row's own page, one for each action. They send the page's form to the list's action.
+
+    `lead`: the first action is the best one, and its button is filled.
+    """
     context = {
         "row": row,
-        "deeds": deeds,
+        "actions": actions,
+        "lead": lead,
         "list": _url(row, "changelist", site),
         "checkbox": helpers.ACTION_CHECKBOX_NAME,
     }
     return render_to_string("admin/outbox/buttons.html", context)
 
 
-def _page_it_came_from(model_admin: Any, request: HttpRequest) -> str | None:
-    """The page of the only row chosen, where a button on it was pressed."""
+def page_of_the_only_row(model_admin: Any, request: HttpRequest) -> str | None:
+    """The page of the row, if the action was started by a button on that page."""
     chosen = request.POST.getlist(helpers.ACTION_CHECKBOX_NAME)
     if "from_its_page" not in request.POST or len(chosen) != 1:
         return None
@@ -88,32 +106,29 @@ def _url(model: Model | type[Model], page: str, site: str, *args: str) -> str:
 
 
 def _ask(
-    model_admin: Any, request: HttpRequest, deed: ConfirmedAction, count: int, *, missing: bool
+    model_admin: Any, request: HttpRequest, action: ConfirmedAction, count: int, *, missing: bool
 ) -> HttpResponse:
     context = {
         **model_admin.admin_site.each_context(request),
-        "title": deed.name,
+        "title": action.name,
         "opts": model_admin.opts,
-        "deed": deed,
+        "confirmed_action": action,
         "count": count,
-        "counted": deed.count(count),
+        "counted": action.count(count),
         "reason_is_missing": missing,
         "action": request.POST["action"],
         "select_across": request.POST.get("select_across", "0"),
         "chosen": request.POST.getlist(helpers.ACTION_CHECKBOX_NAME),
         "checkbox": helpers.ACTION_CHECKBOX_NAME,
-        "page": _page_it_came_from(model_admin, request),
+        "page": page_of_the_only_row(model_admin, request),
         "media": model_admin.media,
     }
     return TemplateResponse(request, "admin/outbox/confirm.html", context)
 
 
-def _log(request: HttpRequest, model: type[Model], chosen: list[Model], message: str) -> None:
-    """One entry for all of them, in the history of the row if it is one.
-
-    Who did what to each event stands beside it as an intervention, too.
-    """
-    only = chosen[0] if len(chosen) == 1 else None
+def _log(request: HttpRequest, model: type[Model], rows: list[Model], message: str) -> None:
+    """Write one entry to the admin's log. It is in the row's own history if the action changed a single row."""
+    only = rows[0] if len(rows) == 1 else None
     LogEntry.objects.create(
         user_id=int(request.user.pk or 0),
         content_type=ContentType.objects.get_for_model(model),

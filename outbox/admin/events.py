@@ -1,4 +1,4 @@
-"""Events: find one, read why it failed, try it again."""
+"""The pages of events: find an event, read why it failed, and retry or discard it."""
 
 from typing import Any
 
@@ -15,17 +15,18 @@ from outbox.admin.paging import BoundedPaginator
 from outbox.admin.reading import ReadOnly
 from outbox.models import Event, Status
 from outbox.operations import dead_letters, replay
+from outbox.operations.explanation import explain
 
 RETRY = ConfirmedAction(
     name="Retry",
-    consequence="would wait for delivery again, with all attempts before them",
+    consequence="will wait for delivery again, with all attempts ahead",
     done="retried",
     eligible=lambda rows: rows.filter(status__in=dead_letters.RETRYABLE),
     act=lambda rows, by, reason: dead_letters.retry(events=rows, by=by, reason=reason),
 )
 DISCARD = ConfirmedAction(
     name="Discard",
-    consequence="would be given up: never delivered, kept on record",
+    consequence="will never be delivered, and stay on record",
     done="discarded",
     eligible=lambda rows: rows.filter(status__in=dead_letters.DISCARDABLE),
     act=lambda rows, by, reason: dead_letters.discard(events=rows, by=by, reason=reason),
@@ -33,7 +34,7 @@ DISCARD = ConfirmedAction(
 )
 REPLAY = ConfirmedAction(
     name="Replay",
-    consequence="that were delivered would be published again, at bulk priority",
+    consequence="will be published again, at bulk priority",
     done="replayed",
     eligible=replay.replayable,
     act=lambda rows, by, reason: replay.replay(events=rows),
@@ -42,7 +43,7 @@ REPLAY = ConfirmedAction(
 
 @admin.register(Event)
 class EventAdmin(ReadOnly, ModelAdmin[Event]):
-    """Nothing here is edited: events are history. What a person decides is an action."""
+    """Events are history, so no page edits them. A person decides by an action."""
 
     list_display = ("id", "type", "subject", "state", "attempts", "error", "created_at", "delivered_at")
     list_filter = ("status", TypeFilter, AgeFilter, ErrorFilter)
@@ -52,22 +53,19 @@ class EventAdmin(ReadOnly, ModelAdmin[Event]):
     show_full_result_count = False
     paginator = BoundedPaginator
     actions = (confirmed(RETRY), confirmed(DISCARD), confirmed(REPLAY))
-    fields = (
-        "type",
-        "subject",
-        "state",
-        "decide",
-        "history",
-        "shown_payload",
-        "shown_headers",
-        "priority",
-        "available_at",
-    )
-    readonly_fields = fields
+    # What it is, what to do, what happened; the rest is folded.
+    shown: tuple[str, ...] = ("type", "subject", "state", "explanation", "decide", "history")
+    folded = ("shown_payload", "shown_headers", "priority", "attempts", "available_at")
+    readonly_fields = (*shown, *folded)
 
-    def get_fields(self, request: HttpRequest, obj: Event | None = None) -> Any:
-        fields = super().get_fields(request, obj)
-        return fields if self.has_change_permission(request, obj) else [f for f in fields if f != "decide"]
+    def get_fieldsets(self, request: HttpRequest, obj: Event | None = None) -> Any:
+        fields = self.shown
+        if not self.has_change_permission(request, obj):
+            fields = tuple(field for field in fields if field != "decide")
+        return (
+            (None, {"fields": fields}),
+            ("Payload and headers", {"fields": self.folded, "classes": ("collapse",)}),
+        )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
         rows = super().get_queryset(request)
@@ -82,7 +80,7 @@ class EventAdmin(ReadOnly, ModelAdmin[Event]):
         wanted = Q(aggregateid=term)
         if term.isdecimal() and len(term) < 19:
             wanted |= Q(pk=int(term))
-        # Only what failed has an error; what was delivered is most of the table, and is not read for it.
+        # Most of the table is delivered and has no error: exclude it, so that the search does not read it.
         wanted |= Q(last_error__icontains=term) & ~Q(status=Status.DELIVERED)
         return queryset.filter(wanted), False
 
@@ -103,11 +101,17 @@ class EventAdmin(ReadOnly, ModelAdmin[Event]):
     def error(self, event: Event) -> str:
         return event.last_error[:120]
 
-    @admin.display(description="what can be done")
+    @admin.display(description="what it waits for")
+    def explanation(self, event: Event) -> str:
+        return explain(event)
+
+    @admin.display(description="what you can do")
     def decide(self, event: Event) -> SafeString:
+        """Buttons. One stands out only where nothing happens without a person."""
         this = Event.objects.filter(pk=event.pk)
-        possible = [deed for deed in (RETRY, DISCARD, REPLAY) if deed.eligible(this).exists()]
-        return buttons(event, possible, self.admin_site.name)
+        possible = [action for action in (RETRY, DISCARD, REPLAY) if action.eligible(this).exists()]
+        lead = event.status in dead_letters.RETRYABLE
+        return buttons(event, possible, self.admin_site.name, lead=lead)
 
     @admin.display(description="what happened")
     def history(self, event: Event) -> SafeString:

@@ -1,4 +1,4 @@
-"""What the list of events is narrowed by; none of them asks the table for its distinct values."""
+"""Filters for the list of events. None of them reads the distinct values of a column from the table."""
 
 from collections.abc import Iterable
 from datetime import timedelta

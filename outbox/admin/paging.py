@@ -1,4 +1,4 @@
-"""Pages over a table of millions, without counting them each time."""
+"""Pagination for tables of millions of rows, without a full count for each page."""
 
 from functools import cached_property
 from typing import Any
@@ -8,20 +8,20 @@ from django.db import connection
 from outbox.admin.generic import Paginator
 
 ESTIMATE = "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = %s::regclass"
-# Filtered lists are counted up to here: beyond it nobody turns the pages.
-MOST_COUNTED = 10_000
+# A filtered list is counted up to here: nobody turns more pages than that.
+MAX_COUNTED = 10_000
 
 
 class BoundedPaginator(Paginator[Any]):
-    """The planner's estimate for the whole table; a bounded count for a filtered one."""
+    """Uses the planner's estimate for a whole table, and a bounded count for a filtered one."""
 
     @cached_property
     def count(self) -> int:
         rows: Any = self.object_list
         if rows.query.where:
-            return len(rows.order_by().values_list("pk")[: MOST_COUNTED + 1])
+            return len(rows.order_by().values_list("pk")[: MAX_COUNTED + 1])
         with connection.cursor() as cursor:
             cursor.execute(ESTIMATE, [rows.model._meta.db_table])  # noqa: SLF001
             estimate = int(cursor.fetchone()[0])
-        # Small or never analysed: counting costs nothing and is true.
-        return estimate if estimate > MOST_COUNTED else rows.count()
+        # A table that is small or was never analyzed: an exact count is cheap.
+        return estimate if estimate > MAX_COUNTED else rows.count()

@@ -1,4 +1,4 @@
-"""Pages that are read: nothing is added or deleted there, and nothing saved."""
+"""Pages that show rows and change none: no row is added, edited or deleted there."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from django.http import HttpRequest
 
 
 class ReadOnly:
-    """For a ModelAdmin or an inline, before it among the bases. Permission to change stays: it is what actions ask."""
+    """A mixin for a ModelAdmin or an inline; name it before them. Actions still need the permission to change."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

@@ -1,6 +1,7 @@
-"""Parts of the admin's pages, as HTML that the stock admin and its themes show alike."""
+"""HTML for parts of the admin's pages. Django's own admin and its themes show it alike."""
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -12,45 +13,50 @@ from django.utils.timezone import localtime
 
 from outbox.models import Event
 
+# Dark enough for white text, in a light theme and in a dark one.
+AMBER, BLUE, GREEN, GREY, RED = "#b45309", "#1d4ed8", "#15803d", "#6b7280", "#b91c1c"
+# The status of an event, and the state of a circuit. A word that is in no table of colours is grey.
 COLOURS = {
-    "pending": "#b45309",
-    "claimed": "#1d4ed8",
-    "delivered": "#15803d",
-    "dead": "#b91c1c",
-    "discarded": "#6b7280",
-    "open": "#b91c1c",
-    "closed": "#15803d",
-    "embedded": "#1d4ed8",
-    "indexed": "#15803d",
-    "failed": "#b91c1c",
-    "valid": "#15803d",
+    "pending": AMBER,
+    "claimed": BLUE,
+    "delivered": GREEN,
+    "dead": RED,
+    "open": RED,
+    "closed": GREEN,
 }
 
 
-def badge(status: str) -> SafeString:
+def badge(status: str, colours: Mapping[str, str] = COLOURS) -> SafeString:
+    """A status as a coloured label. `colours` gives the CSS colour of each status."""
     return format_html(
         '<span class="outbox-status" style="background:{};color:#fff;border-radius:9px;padding:1px 9px;'
         'font-size:12px;white-space:nowrap">{}</span>',
-        COLOURS.get(status, "#6b7280"),
+        colours.get(status, GREY),
         status,
     )
 
 
 def moment(at: datetime) -> str:
+    """A time in the zone of the settings, to the second."""
     return date_format(localtime(at), "Y-m-d H:i:s")
 
 
-def json_block(value: Any) -> SafeString:
-    text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
+def text_block(text: str) -> SafeString:
+    """Text with its line breaks. A long word breaks, so that the page never becomes wider than a phone."""
     return format_html(
         '<pre style="white-space:pre-wrap;overflow-wrap:anywhere;font-size:13px">{}</pre>', text
     )
 
 
+def json_block(value: Any) -> SafeString:
+    """A value as indented JSON with sorted keys."""
+    return text_block(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True))
+
+
 def timeline(event: Event) -> SafeString:
-    """From publishing to now: each failed attempt with its traceback, each thing a person decided."""
-    happened = [(event.created_at, "published", "", "")]
-    happened += [
+    """The event's history: published, each failed attempt with its traceback, each intervention, delivered."""
+    steps = [(event.created_at, "published", "", "")]
+    steps += [
         (
             failure.at,
             f"attempt {failure.attempt} failed on {failure.worker}",
@@ -59,11 +65,11 @@ def timeline(event: Event) -> SafeString:
         )
         for failure in event.failures.all()
     ]
-    happened += [
-        (decided.at, f"{decided.action} by {decided.by}", decided.reason, "")
-        for decided in event.interventions.all()
+    steps += [
+        (intervention.at, f"{intervention.action} by {intervention.by}", intervention.reason, "")
+        for intervention in event.interventions.all()
     ]
     if event.delivered_at:
-        happened.append((event.delivered_at, f"delivered, attempt {event.attempts}", "", ""))
-    happened.sort(key=lambda step: step[0])
-    return render_to_string("admin/outbox/timeline.html", {"happened": happened})
+        steps.append((event.delivered_at, f"delivered, attempt {event.attempts}", "", ""))
+    steps.sort(key=lambda step: step[0])
+    return render_to_string("admin/outbox/timeline.html", {"steps": steps})

@@ -1,4 +1,4 @@
-"""What the admin's pages say so that a person understands it: states in words, dates in one way, each thing once."""
+"""The admin's pages use words for states, one format for dates, and say each thing once."""
 
 import re
 from datetime import timedelta

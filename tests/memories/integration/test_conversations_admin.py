@@ -1,10 +1,11 @@
-"""Conversations in the admin: what waits is shown wherever it is, and can be saved now."""
+"""Conversations in the admin: waiting turns are shown, from either buffer, and can be saved now."""
 
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
@@ -37,7 +38,7 @@ def save_now(client: Client, *chats: Chat) -> Any:
     return client.post(LIST, chosen, follow=True)
 
 
-def test_the_list_counts_what_waits(admin: Client, buffer: str) -> None:
+def test_the_list_counts_the_waiting_turns(admin: Client, buffer: str) -> None:
     chat = Chat(name="about-parcels")
     chat.say("one", "two")
 
@@ -47,9 +48,7 @@ def test_the_list_counts_what_waits(admin: Client, buffer: str) -> None:
     assert re.search(r"<td[^>]*field-waiting[^>]*>\s*2\s*</td>", page)
 
 
-def test_a_conversation_shows_its_waiting_turns_its_parts_and_what_was_lost(
-    admin: Client, buffer: str
-) -> None:
+def test_the_page_shows_waiting_turns_parts_and_gaps(admin: Client, buffer: str) -> None:
     chat = Chat()
     chat.say("saved")
     save_now(admin, chat)
@@ -65,7 +64,7 @@ def test_a_conversation_shows_its_waiting_turns_its_parts_and_what_was_lost(
     assert "evicted" in page
 
 
-def test_save_now_saves_those_that_were_chosen(admin: Client, buffer: str) -> None:
+def test_save_now_saves_the_chosen_conversations_only(admin: Client, buffer: str) -> None:
     chosen, other = Chat(), Chat()
     chosen.say("one", "two")
     other.say("three")
@@ -73,10 +72,11 @@ def test_save_now_saves_those_that_were_chosen(admin: Client, buffer: str) -> No
     page = save_now(admin, chosen).content.decode()
 
     assert "2 turns saved." in page
+    assert LogEntry.objects.get().change_message == "2 turns saved"
     assert (chosen.saved, other.saved) == (["one", "two"], [])
 
 
-def test_who_may_only_look_cannot_save(buffer: str) -> None:
+def test_a_viewer_cannot_save(buffer: str) -> None:
     chat = Chat()
     chat.say("one")
     viewer = User.objects.create_user("viewer", is_staff=True)
@@ -90,7 +90,7 @@ def test_who_may_only_look_cannot_save(buffer: str) -> None:
     assert chat.saved == []
 
 
-def test_a_redis_that_is_away_is_told(admin: Client, tmp_path: Path, settings: Any) -> None:
+def test_pages_say_that_redis_does_not_answer(admin: Client, tmp_path: Path, settings: Any) -> None:
     with RedisServer(tmp_path) as server:
         settings.CONVERSATION_REDIS_URL = server.url
         failover.end_pause()

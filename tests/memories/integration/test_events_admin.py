@@ -1,4 +1,4 @@
-"""Events in the admin: by their tenant, with the memory they are of."""
+"""Events in the admin: found by tenant, and shown with their memory."""
 
 import re
 from datetime import timedelta
@@ -45,7 +45,7 @@ def listed(client: Client, **query: Any) -> list[int]:
     return sorted({int(found) for found in re.findall(rf"{LIST}(\d+)/change/", page)})
 
 
-def test_an_event_leads_to_its_memory(olga: Client) -> None:
+def test_the_page_of_an_event_links_its_memory(olga: Client) -> None:
     row = remember(ALICE)
 
     page = olga.get(f"{LIST}{event_of(row).pk}/change/").content.decode()
@@ -53,7 +53,7 @@ def test_an_event_leads_to_its_memory(olga: Client) -> None:
     assert f"/admin/memories/memorylog/{row.pk}/change/" in page
 
 
-def test_a_memory_that_is_deleted_and_what_is_of_none_are_told(olga: Client) -> None:
+def test_an_event_of_a_deleted_memory_says_so_and_one_without_a_memory_has_a_page(olga: Client) -> None:
     event = event_of(remember(ALICE))
     MemoryLog.objects.all().delete()
     with transaction.atomic():
@@ -63,7 +63,7 @@ def test_a_memory_that_is_deleted_and_what_is_of_none_are_told(olga: Client) -> 
     assert olga.get(f"{LIST}{other.pk}/change/").status_code == 200
 
 
-def test_events_are_narrowed_to_a_tenant(olga: Client) -> None:
+def test_a_filter_shows_the_events_of_one_tenant(olga: Client) -> None:
     of_alice, of_bob = event_of(remember(ALICE)), event_of(remember(BOB))
 
     assert listed(olga, tenant="alice/web") == [of_alice.pk]
@@ -72,14 +72,14 @@ def test_events_are_narrowed_to_a_tenant(olga: Client) -> None:
     assert listed(olga, tenant="nobody") == []
 
 
-def test_a_tenant_is_searched_for(olga: Client) -> None:
+def test_the_search_finds_a_tenant(olga: Client) -> None:
     of_alice, _ = event_of(remember(ALICE)), remember(BOB)
 
     assert listed(olga, q="alice/web") == [of_alice.pk]
     assert listed(olga, q="alice/shop") == []
 
 
-def test_one_is_found_by_its_id_its_aggregate_and_the_words_of_its_error(olga: Client) -> None:
+def test_the_search_finds_an_id_an_aggregate_and_words_of_an_error(olga: Client) -> None:
     ok = stored("test.noted", Status.DELIVERED, aggregateid="order-9", last_error="the oven was cold")
     failed = stored("test.noted", Status.DEAD, last_error="the oven was cold")
 
@@ -89,7 +89,7 @@ def test_one_is_found_by_its_id_its_aggregate_and_the_words_of_its_error(olga: C
     assert listed(olga, q="9" * 30) == []
 
 
-def test_events_are_narrowed_by_their_age_and_by_whether_they_failed(olga: Client) -> None:
+def test_filters_by_age_and_by_error(olga: Client) -> None:
     new = stored("test.noted")
     old = stored("test.noted", Status.DEAD, age=timedelta(days=3), last_error="the oven was cold")
 
@@ -100,14 +100,14 @@ def test_events_are_narrowed_by_their_age_and_by_whether_they_failed(olga: Clien
     assert listed(olga, error="no") == [new.pk]
 
 
-def test_the_story_of_an_event_ends_with_its_delivery(olga: Client) -> None:
+def test_the_history_of_an_event_ends_with_its_delivery(olga: Client) -> None:
     delivered, waiting = stored("test.noted", Status.DELIVERED, attempts=3), stored("test.noted")
 
     assert "delivered, attempt 3" in olga.get(f"{LIST}{delivered.pk}/change/").content.decode()
     assert "delivered, attempt" not in olga.get(f"{LIST}{waiting.pk}/change/").content.decode()
 
 
-def test_the_tenants_of_dead_letters_are_offered(olga: Client) -> None:
+def test_the_filter_offers_the_tenants_of_dead_letters(olga: Client) -> None:
     dead, _ = event_of(remember(ALICE)), remember(BOB)
     Event.objects.filter(pk=dead.pk).update(status=Status.DEAD)
 
@@ -124,7 +124,7 @@ def dead() -> Event:
 
 
 def press(client: Client, action: str, event: Event, **more: str) -> Any:
-    """A button of the event's page: its form with all that stands in it, sent to the list."""
+    """Press a button of the event's page. It sends the page's form to the list."""
     form = {"action": action, "_selected_action": str(event.pk), "from_its_page": "yes", **more}
     return client.post(LIST, form, follow=True)
 
@@ -134,18 +134,18 @@ def buttons(client: Client, event: Event) -> list[str]:
     return re.findall(rf'name="action" value="(\w+)" formaction="{LIST}"', page)
 
 
-def test_an_events_own_page_offers_what_can_be_done_with_it(olga: Client) -> None:
+def test_the_page_of_an_event_offers_the_possible_actions(olga: Client) -> None:
     event = dead()
     assert buttons(olga, event) == ["retry", "discard"]
     Event.objects.filter(pk=event.pk).update(status=Status.CLAIMED)
     assert buttons(olga, event) == []
 
 
-def test_a_button_asks_first_does_it_and_leads_back_to_the_page(olga: Client) -> None:
+def test_a_button_asks_first_then_acts_and_returns_to_the_page(olga: Client) -> None:
     event = dead()
 
     asked = press(olga, "retry", event).content.decode()
-    assert "1 event</strong> would wait for delivery again" in asked
+    assert "1 event</strong> will wait for delivery again" in asked
     assert f'<a href="{LIST}{event.pk}/change/"' in asked
     assert 'name="from_its_page"' in asked
     event.refresh_from_db()
@@ -158,7 +158,7 @@ def test_a_button_asks_first_does_it_and_leads_back_to_the_page(olga: Client) ->
     assert LogEntry.objects.get().object_id == str(event.pk)
 
 
-def test_who_may_only_look_has_no_buttons() -> None:
+def test_a_viewer_has_no_buttons() -> None:
     victor = Client()
     viewer = User.objects.create_user("victor", is_staff=True)
     viewer.user_permissions.add(Permission.objects.get(codename="view_event"))

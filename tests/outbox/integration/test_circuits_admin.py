@@ -1,4 +1,4 @@
-"""Circuits in the admin: a person opens one before a maintenance, and closes one that need not wait any longer."""
+"""Circuits in the admin: a person holds a dependency before a maintenance, tries it, or releases it."""
 
 import re
 from datetime import timedelta
@@ -42,75 +42,98 @@ def test_every_dependency_that_a_handler_needs_is_listed(olga: Client) -> None:
     assert not any(circuits.is_open(dependency) for dependency in ("chroma", "embedder", "oven"))
 
 
-def test_one_that_was_never_away_is_opened_and_its_events_wait(olga: Client) -> None:
+def test_holding_a_dependency_that_was_never_away_makes_its_events_wait(olga: Client) -> None:
     olga.get(LIST)
     publish("test.baked")
     noted = publish(NOTED)
 
-    asked = act(olga, "open", "oven")
-    assert "1 dependency</strong> would be left alone for an hour" in asked
+    asked = act(olga, "hold_for_an_hour", "oven")
+    assert "1 dependency</strong> will not be called for an hour" in asked
     assert not circuits.is_open("oven")
 
-    told = act(olga, "open", "oven", confirmed="yes", reason="it is cleaned")
-    assert "1 dependency left alone for an hour: it is cleaned." in told
-    assert Circuit.objects.get(dependency="oven").reason == "opened by olga: it is cleaned"
+    told = act(olga, "hold_for_an_hour", "oven", confirmed="yes", reason="it is cleaned")
+    assert "1 dependency held for an hour: it is cleaned." in told
+    assert Circuit.objects.get(dependency="oven").reason == "held by olga: it is cleaned"
     assert ids(claim_all("test.baked", NOTED)) == [noted.id]
     assert circuits.acquire_probes() == []
 
 
-def test_opening_asks_why(olga: Client) -> None:
+def test_holding_asks_for_a_reason(olga: Client) -> None:
     olga.get(LIST)
 
-    assert "A reason is needed" in act(olga, "open", "oven", confirmed="yes", reason=" ")
+    assert "Write a reason" in act(olga, "hold_for_an_hour", "oven", confirmed="yes", reason=" ")
     assert not circuits.is_open("oven")
 
 
-def test_one_that_is_open_is_closed_and_its_events_go_on(olga: Client) -> None:
+def test_releasing_an_open_circuit_lets_its_events_go_on(olga: Client) -> None:
     baked = publish("test.baked")
     circuits.open_circuit(Unavailable("oven", "it is cold"))
 
-    assert "1 dependency</strong> would be tried again at once" in act(olga, "close", "oven")
+    assert "1 dependency</strong> will be called again at once" in act(olga, "release", "oven")
     assert circuits.is_open("oven")
 
-    assert "1 dependency tried again." in act(olga, "close", "oven", confirmed="yes")
+    assert "1 dependency released." in act(olga, "release", "oven", confirmed="yes")
     assert ids(claim_all("test.baked")) == [baked.id]
 
 
-def test_what_is_closed_is_not_closed_again(olga: Client) -> None:
+def test_trying_now_ends_the_pause_and_the_next_cluster_tries_the_dependency(olga: Client) -> None:
+    circuits.open_circuit(Unavailable("oven", "it is cold", retry_after=600))
+    assert circuits.acquire_probes() == []
+
+    assert "1 dependency will be tried at once." in act(olga, "try_now", "oven", confirmed="yes")
+
+    assert circuits.is_open("oven")
+    assert [name for name, _types in circuits.acquire_probes()] == ["oven"]
+
+
+def test_the_page_of_a_circuit_offers_what_can_be_done(olga: Client) -> None:
+    olga.get(LIST)
+    assert buttons(olga) == ["hold_for_an_hour"]
+
+    circuits.open_circuit(Unavailable("oven", "it is cold"))
+    assert buttons(olga) == ["try_now", "hold_for_an_hour", "release"]
+
+
+def buttons(client: Client) -> list[str]:
+    page = client.get(f"{LIST}oven/change/").content.decode()
+    return re.findall(rf'name="action" value="(\w+)" formaction="{LIST}"', page)
+
+
+def test_a_closed_circuit_is_not_released(olga: Client) -> None:
     olga.get(LIST)
 
-    assert "0 dependencies</strong> would be tried again" in act(olga, "close", "oven")
+    assert "0 dependencies</strong> will be called again" in act(olga, "release", "oven")
 
 
-def test_who_did_what_stands_in_the_log(olga: Client) -> None:
+def test_the_log_says_who_did_what(olga: Client) -> None:
     olga.get(LIST)
-    act(olga, "open", "oven", confirmed="yes", reason="it is cleaned")
-    act(olga, "close", "oven", confirmed="yes")
+    act(olga, "hold_for_an_hour", "oven", confirmed="yes", reason="it is cleaned")
+    act(olga, "release", "oven", confirmed="yes")
 
     entries = LogEntry.objects.filter(object_id="oven").order_by("id")
     assert [entry.change_message for entry in entries] == [
-        "1 dependency left alone for an hour: it is cleaned",
-        "1 dependency tried again",
+        "1 dependency held for an hour: it is cleaned",
+        "1 dependency released",
     ]
     assert {entry.user.get_username() for entry in entries} == {"olga"}
     assert "it is cleaned" in olga.get(f"{LIST}oven/history/").content.decode()
 
 
-def test_who_may_only_look_neither_opens_nor_closes() -> None:
+def test_a_viewer_neither_holds_nor_releases() -> None:
     viewer = User.objects.create_user("victor", is_staff=True)
     viewer.user_permissions.add(Permission.objects.get(codename="view_circuit"))
     client = Client()
     client.force_login(viewer)
     assert "oven" in client.get(LIST).content.decode()
 
-    act(client, "open", "oven", confirmed="yes", reason="for fun")
+    act(client, "hold_for_an_hour", "oven", confirmed="yes", reason="for fun")
     assert not circuits.is_open("oven")
     circuits.open_circuit(Unavailable("oven", "it is cold"))
-    act(client, "close", "oven", confirmed="yes")
+    act(client, "release", "oven", confirmed="yes")
     assert circuits.is_open("oven")
 
 
-def test_what_was_away_stays_on_record_and_on_its_page(olga: Client) -> None:
+def test_the_page_of_a_circuit_shows_its_past_outages(olga: Client) -> None:
     circuits.open_circuit(Unavailable("oven", "it is cold"))
     assert not Outage.objects.exists()
     assert circuits.close_circuit("oven")
@@ -127,7 +150,7 @@ def test_what_was_away_stays_on_record_and_on_its_page(olga: Client) -> None:
     assert re.search(rf"{outage.opened_at:%Y-%m-%d %H:%M:%S}, for 0:\d\d:\d\d: it is cold", page)
 
 
-def test_the_record_is_kept_as_long_as_events_are() -> None:
+def test_outages_are_kept_as_long_as_events() -> None:
     for days in (2, 40):
         then = timezone.now() - timedelta(days=days)
         Outage.objects.create(dependency="oven", opened_at=then, closed_at=then, failures=days, reason="cold")
