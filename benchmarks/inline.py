@@ -13,7 +13,8 @@ django.setup()
 from django.conf import settings  # noqa: E402
 from rest_framework.response import Response  # noqa: E402
 
-from memories.api.serializers.memory_log import MemoryLogInput, MemoryLogOutput  # noqa: E402
+from memories.api.serializers.memory_log import MemoryLogInput  # noqa: E402
+from memories.api.serializers.memory_output import MemoryLogOutput  # noqa: E402
 from memories.api.views import memory_logs  # noqa: E402
 from memories.embeddings import embed_documents  # noqa: E402
 from memories.index.client import get_client  # noqa: E402

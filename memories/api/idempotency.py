@@ -1,4 +1,4 @@
-"""The header Idempotency-Key: a request that may be sent again without being done again."""
+"""The header Idempotency-Key: a client may repeat a request, and it is done once."""
 
 import hashlib
 import json
@@ -16,42 +16,41 @@ from memories.records import idempotency
 from memories.records.idempotency import Answer, IdempotentRequest
 from memories.tenants import Tenant
 
+# The headers that belong to a stored answer.
 HEADERS = ("Location", "ETag")
 
 
 def key_of(request: Request) -> str | None:
-    """The request's key, if it has one. Raises ValidationError."""
+    """The request's Idempotency-Key, or None. Raises ValidationError for a malformed one."""
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return None
     if not re.fullmatch(KEY, key) or len(key) > ID_LENGTH:
-        allowed = f"It has from 1 to {ID_LENGTH} characters of ASCII, and no space at either end."
+        allowed = f"An Idempotency-Key has 1 to {ID_LENGTH} characters of ASCII, without spaces at its ends."
         raise ValidationError({"Idempotency-Key": [allowed]})
     return key
 
 
-def answered_once(request: Request, tenant: Tenant, write: Callable[[], Response]) -> Response:
-    """What `write` answers, or answered when the tenant sent this request under this key before.
+def answer_once(request: Request, key: str | None, tenant: Tenant, write: Callable[[], Response]) -> Response:
+    """Answer with `write`, or with the stored answer of the tenant's earlier request under this key.
 
-    Raises ValidationError, idempotency.InFlight, idempotency.KeyReused.
+    Without a key `write` always runs. Raises idempotency.InFlight, idempotency.KeyReused.
     """
-    key = key_of(request)
     if key is None:
         return write()
-    keyed = IdempotentRequest(tenant, key, _fingerprint(request))
-    answer, again = idempotency.run_once(keyed, lambda: _kept(write()))
-    headers = {**answer.headers, **({"Idempotency-Replayed": "true"} if again else {})}
+    idempotent = IdempotentRequest(tenant, key, _fingerprint(request))
+    answer, replayed = idempotency.run_once(idempotent, lambda: _answer(write()))
+    headers = {**answer.headers, **({"Idempotency-Replayed": "true"} if replayed else {})}
     return Response(json.loads(answer.body), status=answer.status, headers=headers)
 
 
 def _fingerprint(request: Request) -> str:
-    """Of what is asked, whatever the order of its keys and the white space."""
-    asked = json.dumps([request.method, request.path, request.data], sort_keys=True)
-    return hashlib.sha256(asked.encode()).hexdigest()
+    """A hash of the request that does not depend on the order of keys or on white space."""
+    content = json.dumps([request.method, request.path, request.data], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _kept(response: Response) -> Answer:
+def _answer(response: Response) -> Answer:
     body = JSONRenderer().render(response.data).decode()
-    return Answer(
-        response.status_code, body, {name: response[name] for name in HEADERS if response.has_header(name)}
-    )
+    headers = {name: response[name] for name in HEADERS if response.has_header(name)}
+    return Answer(response.status_code, body, headers)

@@ -15,7 +15,7 @@ from django.db import DatabaseError
 from rest_framework.renderers import JSONRenderer
 
 from memories.api import limits
-from memories.api.serializers.memory_log import Sync
+from memories.api.serializers.memory_output import serialize_sync
 from memories.records import queries
 from memories.records.sync_status import SyncStatus
 
@@ -137,6 +137,6 @@ def preferred_seconds(scope: Any) -> int:
 def progress_of(ids: Collection[int]) -> Progress:
     """`sync` of each of these memories; what is there no longer, and all while PostgreSQL is away, is left out."""
     try:
-        return {row.id: Sync(row).data for row in queries.memories().filter(id__in=ids)}
+        return {row.id: serialize_sync(row) for row in queries.memories().filter(id__in=ids)}
     except DatabaseError:
         return {}

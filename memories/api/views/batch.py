@@ -1,4 +1,4 @@
-"""`/memory-logs/batch`: many memories at once, all or none."""
+"""`/memory-logs/batch`: store many memories, all or none."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -15,17 +15,21 @@ from rest_framework.response import Response
 import outbox
 from memories.api.authentication import require
 from memories.api.examples import BATCH
-from memories.api.idempotency import answered_once
+from memories.api.idempotency import answer_once, key_of
 from memories.api.openapi import APPLIED, IDEMPOTENCY_KEY, IDEMPOTENCY_PROBLEMS, PREFER, REPLAYED
 from memories.api.parsers import MOST_REFUSALS
-from memories.api.serializers.memory_log import BatchOutput, MemoryLogInput, validate
+from memories.api.serializers.memory_log import MemoryLogInput, validate
+from memories.api.serializers.memory_output import BatchOutput
 from memories.records.services import NewMemory, create_memories
 from memories.tenants import Tenant
 from outbox.publishing.backpressure import refuse_if_too_deep
 
 
 class MemoryLogBatch(GenericAPIView[Any]):
-    """Store many memories: all, or none and the reasons by index. They make way for memories stored singly."""
+    """Store all memories of a list, or none and answer with the errors by index.
+
+    Their events have a lower priority than those of single creates.
+    """
 
     serializer_class = MemoryLogInput
 
@@ -39,20 +43,20 @@ class MemoryLogBatch(GenericAPIView[Any]):
     )
     def post(self, request: Request) -> Response:
         refuse_if_too_deep(outbox.BULK)
-        new = _checked(request.data)
+        new = _validate_all(request.data)
         for tenant in {(memory.user_id, memory.project_id) for memory in new}:
             require(request, *tenant)
         first = Tenant(new[0].user_id, new[0].project_id)
-        return answered_once(request, first, lambda: _stored(new))
+        return answer_once(request, key_of(request), first, lambda: _create(new))
 
 
-def _stored(new: list[NewMemory]) -> Response:
+def _create(new: list[NewMemory]) -> Response:
     ids = [row.id for row in create_memories(new)]
     return Response({"created": len(ids), "ids": ids}, status=status.HTTP_201_CREATED)
 
 
-def _checked(body: Any) -> list[NewMemory]:
-    """Raises ValidationError with what is wrong, by index."""
+def _validate_all(body: Any) -> list[NewMemory]:
+    """Raises ValidationError with the errors by index."""
     if not isinstance(body, list):
         raise ValidationError("A batch is a list of memories.")
     if not 1 <= len(body) <= settings.BATCH_MAX_ITEMS:
@@ -60,14 +64,14 @@ def _checked(body: Any) -> list[NewMemory]:
             f"A batch has from 1 to {settings.BATCH_MAX_ITEMS:,} memories (BATCH_MAX_ITEMS); "
             f"this one has {len(body):,}."
         )
-    outcomes = list(_each(body))
-    wrong = {str(n): found.detail for n, found in enumerate(outcomes) if isinstance(found, ValidationError)}
-    if wrong:
-        raise ValidationError(dict(islice(wrong.items(), MOST_REFUSALS)))
+    outcomes = list(_validate_each(body))
+    errors = {str(n): found.detail for n, found in enumerate(outcomes) if isinstance(found, ValidationError)}
+    if errors:
+        raise ValidationError(dict(islice(errors.items(), MOST_REFUSALS)))
     return [found for found in outcomes if isinstance(found, NewMemory)]
 
 
-def _each(items: list[Any]) -> Iterator[NewMemory | ValidationError]:
+def _validate_each(items: list[Any]) -> Iterator[NewMemory | ValidationError]:
     for item in items:
         try:
             yield NewMemory(**validate(item))

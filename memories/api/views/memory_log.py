@@ -1,4 +1,4 @@
-"""`/memory-logs/{id}`: one memory, and what it was."""
+"""`/memory-logs/{id}`: one memory and its history."""
 
 from typing import Any
 
@@ -15,8 +15,14 @@ from memories.api.examples import CHANGE, REPLACE
 from memories.api.openapi import APPLIED, CHANGED, ETAG, IF_MATCH, PREFER, page_of
 from memories.api.pagination import OldestVersionFirst
 from memories.api.parameters import MemoryParameters, PageParameters
-from memories.api.serializers.memory_log import MemoryLogChange, MemoryLogOutput, MemoryState, Version
-from memories.api.serializers.plain import serialize
+from memories.api.serializers.memory_log import MemoryLogChange
+from memories.api.serializers.memory_output import (
+    MemoryLogOutput,
+    Version,
+    serialize,
+    serialize_state,
+    serialize_version,
+)
 from memories.api.versioning import etag, expected_version
 from memories.models import MemoryLog
 from memories.records import queries, services
@@ -24,7 +30,7 @@ from outbox.publishing.backpressure import refuse_if_too_deep
 
 
 class MemoryLogDetail(GenericAPIView[Any]):
-    """One memory, and how far it has come on its way to the index. PUT replaces it, PATCH changes parts of it."""
+    """One memory and its sync status. PUT replaces it, PATCH changes fields of it, DELETE deletes it."""
 
     serializer_class = MemoryLogChange
 
@@ -35,10 +41,9 @@ class MemoryLogDetail(GenericAPIView[Any]):
         asked = MemoryParameters.of(request)
         if "as_of" in asked:
             states = access_of(request).visible(queries.memories_at(asked["as_of"]))
-            return _answer(MemoryState(get_object_or_404(states, pgh_obj=pk)).data)
+            return _answer(serialize_state(get_object_or_404(states, pgh_obj=pk)))
         embedding = "embedding" in asked.get("include", ())
-        row = self._visible(pk, embedding=embedding)
-        return _answer(MemoryLogOutput(row, context=asked).data if embedding else serialize(row))
+        return _answer(serialize(self._visible(pk, embedding=embedding), embedding=embedding))
 
     @extend_schema(
         summary="Replace a memory",
@@ -50,7 +55,7 @@ class MemoryLogDetail(GenericAPIView[Any]):
         return self._change(request, pk, partial=False)
 
     @extend_schema(
-        summary="Change parts of a memory",
+        summary="Change fields of a memory",
         examples=[CHANGE],
         parameters=[IF_MATCH, PREFER, APPLIED, ETAG],
         responses={200: MemoryLogOutput, 412: CHANGED},
@@ -65,9 +70,9 @@ class MemoryLogDetail(GenericAPIView[Any]):
 
     def _change(self, request: Request, pk: int, *, partial: bool) -> Response:
         refuse_if_too_deep()
-        given = MemoryLogChange(self._visible(pk), data=request.data, partial=partial)
-        given.is_valid(raise_exception=True)
-        services.update_memory(pk, given.validated_data, expected_version=expected_version(request))
+        change = MemoryLogChange(self._visible(pk), data=request.data, partial=partial)
+        change.is_valid(raise_exception=True)
+        services.update_memory(pk, change.validated_data, expected_version=expected_version(request))
         return _answer(serialize(self._visible(pk)))
 
     def _visible(self, pk: int, *, embedding: bool = False) -> MemoryLog:
@@ -76,12 +81,12 @@ class MemoryLogDetail(GenericAPIView[Any]):
 
 
 class MemoryLogHistory(GenericAPIView[Any]):
-    """Every version of a memory, oldest first: what made it, when, and what it was; of a deleted one, too."""
+    """Every version of a memory, oldest first: what made it, when, and its content. A deleted memory keeps them."""
 
     serializer_class = Version
 
     @extend_schema(
-        summary="Page through a memory's versions, oldest first",
+        summary="List the versions of a memory, oldest first",
         operation_id="memory_logs_history",
         parameters=[PageParameters],
         responses={200: page_of(Version, "VersionPage")},
@@ -93,8 +98,8 @@ class MemoryLogHistory(GenericAPIView[Any]):
         page = paginator.paginate_queryset(versions, request, view=self)
         if not page:
             raise NotFound
-        return paginator.get_paginated_response(Version(page, many=True).data)
+        return paginator.get_paginated_response([serialize_version(version) for version in page])
 
 
-def _answer(shaped: dict[str, Any]) -> Response:
-    return Response(shaped, headers=etag(shaped["version"]))
+def _answer(body: dict[str, Any]) -> Response:
+    return Response(body, headers=etag(body["version"]))

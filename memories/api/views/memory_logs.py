@@ -1,6 +1,8 @@
-"""`/memory-logs`: store one, page through all."""
+"""`/memory-logs`: store a memory, list memories."""
 
+from collections.abc import Callable
 from datetime import date
+from functools import partial
 from typing import Any
 
 from django.shortcuts import get_object_or_404
@@ -13,7 +15,7 @@ from rest_framework.response import Response
 from memories.api.authentication import access_of, require
 from memories.api.errors import Invalid
 from memories.api.examples import STORE
-from memories.api.idempotency import answered_once, key_of
+from memories.api.idempotency import answer_once, key_of
 from memories.api.openapi import (
     APPLIED,
     COUNT_DIFFERS,
@@ -28,13 +30,8 @@ from memories.api.openapi import (
 from memories.api.pagination import NewestFirst, NewestStateFirst
 from memories.api.parameters import DeletedMemories, MemoriesParameters, conditions
 from memories.api.serializers.bulk_deletion import BulkDeletionOutput
-from memories.api.serializers.memory_log import (
-    MemoryLogInput,
-    MemoryLogOutput,
-    MemoryState,
-    validate,
-)
-from memories.api.serializers.plain import serialize
+from memories.api.serializers.memory_log import MemoryLogInput, validate
+from memories.api.serializers.memory_output import MemoryLogOutput, serialize, serialize_state
 from memories.api.strict_json import Refusal
 from memories.api.versioning import etag
 from memories.models import BulkDeletion
@@ -46,12 +43,12 @@ from outbox.publishing.backpressure import refuse_if_too_deep
 
 
 class MemoryLogs(GenericAPIView[Any]):
-    """Store a memory (POST), or page through those stored (GET), newest first."""
+    """Store a memory (POST), or list memories (GET), newest first."""
 
     serializer_class = MemoryLogInput
 
     @extend_schema(
-        summary="Page through memories, newest first",
+        summary="List memories, newest first",
         operation_id="memory_logs_list",
         parameters=[MemoriesParameters],
         responses={200: page_of(MemoryLogOutput, "MemoryLogPage")},
@@ -59,11 +56,12 @@ class MemoryLogs(GenericAPIView[Any]):
     def get(self, request: Request) -> Response:
         asked = MemoriesParameters.of(request)
         if "as_of" in asked:
-            return self._page(queries.memories_at(asked["as_of"]), asked, NewestStateFirst, MemoryState)
-        rows = queries.memories(embedding="embedding" in asked.get("include", ()))
+            return self._page(queries.memories_at(asked["as_of"]), asked, NewestStateFirst, serialize_state)
+        embedding = "embedding" in asked.get("include", ())
+        rows = queries.memories(embedding=embedding)
         if "sync_status" in asked:
             rows = filter_by_status(rows, asked["sync_status"])
-        return self._page(rows, asked, NewestFirst, MemoryLogOutput)
+        return self._page(rows, asked, NewestFirst, partial(serialize, embedding=embedding))
 
     @extend_schema(
         summary="Store a memory",
@@ -77,12 +75,11 @@ class MemoryLogs(GenericAPIView[Any]):
         refuse_if_too_deep()
         body: Any = request.data
         if isinstance(body, list):
-            raise Invalid(
-                [Refusal("", "This takes one memory; POST /memory-logs/batch takes a list of them.")]
-            )
-        new = NewMemory(**validate(body), idempotency_key=key_of(request))
+            raise Invalid([Refusal("", "This takes one memory. Send a list to POST /memory-logs/batch.")])
+        key = key_of(request)
+        new = NewMemory(**validate(body), idempotency_key=key)
         require(request, new.user_id, new.project_id)
-        return answered_once(request, Tenant(new.user_id, new.project_id), lambda: _stored(new))
+        return answer_once(request, key, Tenant(new.user_id, new.project_id), lambda: _create(new))
 
     @extend_schema(
         summary="Delete all memories that match",
@@ -104,12 +101,14 @@ class MemoryLogs(GenericAPIView[Any]):
             headers={"Location": f"/memory-logs/deletions/{deletion.pk}"},
         )
 
-    def _page(self, rows: Any, asked: dict[str, Any], pages: type[NewestFirst], shape: Any) -> Response:
+    def _page(
+        self, rows: Any, asked: dict[str, Any], pages: type[NewestFirst], shape: Callable[[Any], Any]
+    ) -> Response:
         require(self.request, asked.get("user_id"), asked.get("project_id"))
         rows = access_of(self.request).visible(rows).filter(**conditions(asked))
         paginator = pages()
-        page = paginator.paginate_queryset(rows, self.request, view=self)
-        return paginator.get_paginated_response(shape(page, many=True, context=asked).data)
+        page = paginator.paginate_queryset(rows, self.request, view=self) or []
+        return paginator.get_paginated_response([shape(row) for row in page])
 
 
 class BulkDeletionDetail(GenericAPIView[Any]):
@@ -131,7 +130,7 @@ def _as_json(filters: dict[str, Any]) -> dict[str, Any]:
     return {name: value.isoformat() if isinstance(value, date) else value for name, value in filters.items()}
 
 
-def _stored(new: NewMemory) -> Response:
+def _create(new: NewMemory) -> Response:
     row = create_memory(new)
     return Response(
         serialize(row),

@@ -47,7 +47,7 @@ def test_errors_point_to_the_fields(client: Client) -> None:
         (b"\xff{}", "not UTF-8"),
         (b"[" * 100_000, "nested"),
         (b"", "required"),
-        (b"[]", "POST /memory-logs/batch takes a list of them"),
+        (b"[]", "Send a list to POST /memory-logs/batch"),
         (b"5", "dictionary"),
         (b"null", "No data"),
     ],
