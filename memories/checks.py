@@ -1,4 +1,4 @@
-"""What Django's system checks say of the settings, before anything starts."""
+"""Django system checks of the settings, which run before anything starts."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from memories.embeddings import MisconfiguredError, get_backend
 
 @register()
 def embedding_backend(**_: Any) -> list[CheckMessage]:
-    """memories.E001: the embedding backend cannot be made."""
+    """memories.E001: the embedding backend cannot be created."""
     try:
         get_backend()
     except MisconfiguredError as error:
@@ -24,14 +24,16 @@ def embedding_backend(**_: Any) -> list[CheckMessage]:
 
 @register()
 def throttle_rate(**_: Any) -> list[CheckMessage]:
-    """memories.E002: THROTTLE_RATE says no rate."""
-    from memories.api.throttling import KeyThrottle  # not before the apps are there
+    """memories.E002: THROTTLE_RATE is not a rate."""
+    from memories.api.throttling import KeyThrottle  # its models need the apps loaded
 
     try:
         KeyThrottle()
     except (ValueError, KeyError):
-        said = f"THROTTLE_RATE is {settings.THROTTLE_RATE!r}, which is no rate."
+        problem = f"THROTTLE_RATE is {settings.THROTTLE_RATE!r}, which is not a rate."
         return [
-            Error(said, hint="Write requests per second, minute, hour or day: 600/min.", id="memories.E002")
+            Error(
+                problem, hint="Write requests per second, minute, hour or day: 600/min.", id="memories.E002"
+            )
         ]
     return []

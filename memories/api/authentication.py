@@ -1,4 +1,4 @@
-"""Who asks, and what of it they may see: a key in the Authorization header, or the admin's session."""
+"""Authentication by an API key or by the admin's session, and the tenants that a request may see."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ SCHEMES = ("bearer", "api-key")
 
 
 class KeyAuthentication(BaseAuthentication):
-    """`Authorization: Bearer <key>`, or `Api-Key <key>`; the key's row is `request.auth`."""
+    """`Authorization: Bearer <key>` or `Api-Key <key>`. `request.auth` is then the row of the key."""
 
     def authenticate(self, request: Request) -> tuple[None, APIKey] | None:
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
@@ -34,7 +34,7 @@ class KeyAuthentication(BaseAuthentication):
 
 
 class AdminSession(SessionAuthentication):
-    """Superusers who entered the admin browse the API, too: they can see every memory there anyway."""
+    """The session of a superuser who is logged in to the admin, where every memory is visible anyway."""
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
         found = super().authenticate(request)
@@ -42,14 +42,14 @@ class AdminSession(SessionAuthentication):
 
 
 class KeyRequired(BasePermission):
-    """A key or an admin's session, unless SEMANTIX_AUTH is open."""
+    """Requires an API key or an admin session, unless SEMANTIX_AUTH is open."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         return is_open() or request.successful_authenticator is not None
 
 
 class FormsCarryToken(BasePermission):
-    """A form of HTML must be one of ours: any page could send one to a service on the reader's own machine."""
+    """Requires a CSRF token with an HTML form: any website could send a form to a service on its visitor's machine."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         if is_form_media_type(request.content_type):
@@ -61,24 +61,29 @@ class FormsCarryToken(BasePermission):
         try:
             AdminSession().enforce_csrf(request)
         except PermissionDenied as error:
-            # Most who read this forgot the header: curl and others call a body a form unless told otherwise.
+            # The usual cause is a missing header: curl -d declares a body as a form by default.
             raise PermissionDenied(
-                f"A form needs the token of its page ({error.detail}). "
-                "A program sends JSON, with the header Content-Type: application/json."
+                f"A form needs the CSRF token of its page ({error.detail}). "
+                "A program sends JSON with the header Content-Type: application/json."
             ) from error
 
 
 def is_open() -> bool:
+    """Whether requests need no API key (SEMANTIX_AUTH=open)."""
+    """Whether requests need no API key (SEMANTIX_AUTH=open)."""
     return bool(settings.SEMANTIX_AUTH == "open")
 
 
 def access_of(request: Request) -> Access:
-    """What the caller may see. Every view asks: rows through `visible()`, a named tenant through `require()`."""
+    """The tenants that the caller may see. A view filters its rows with `visible()`."""
     return Access.of(request.auth) if isinstance(request.auth, APIKey) else EVERYTHING
 
 
 def require(request: Request, user_id: str | None, project_id: str | None = None) -> None:
-    """Refuse a request that names another tenant. The answer is the same whether that tenant exists or not."""
+    """Refuse a request that names a tenant outside its key.
+
+    Raises PermissionDenied with the same text whether that tenant exists or not.
+    """
     access = access_of(request)
     if not access.covers(user_id, project_id):
         allowed = f"user_id {access.user_id!r}" + (

@@ -1,6 +1,6 @@
-"""What the API raises beyond DRF's own errors. The words of each are for the client; problems.py gives the shape.
+"""The API's own errors, besides those of DRF. problems.py turns them into problem documents.
 
-A `default_code` is part of the interface: it ends the problem's `type`, and docs/reference/api.md lists it.
+A `default_code` is part of the interface: the problem's `type` ends in it, and docs/reference/api.md lists it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from memories.api.strict_json import Refusal
 
 
 class Invalid(APIException):
-    """The request's body cannot be taken; `refusals` say where and why."""
+    """The body is invalid; `refusals` say where and why."""
 
     status_code = 400
     default_code = "invalid"
@@ -23,33 +23,38 @@ class Invalid(APIException):
 
 
 class TooLarge(APIException):
+    """The body is larger than MAX_BODY_BYTES."""
+
     status_code = 413
     default_code = "too_large"
 
     def __init__(self) -> None:
         super().__init__(
-            f"A body may have {settings.DATA_UPLOAD_MAX_MEMORY_SIZE:,} bytes (MAX_BODY_BYTES). Send it in parts."
+            f"A body may have {settings.DATA_UPLOAD_MAX_MEMORY_SIZE:,} bytes (MAX_BODY_BYTES). "
+            "Send the content in several requests."
         )
 
 
 class PreconditionFailed(APIException):
+    """The memory is not at the version that If-Match names."""
+
     status_code = 412
     default_code = "precondition_failed"
 
 
 class ServiceUnavailable(APIException):
-    """A store does not answer; the client may try again in `retry_after` seconds."""
+    """The service cannot do this now. The client may try again after `retry_after` seconds."""
 
     status_code = 503
     default_code = "unavailable"
 
     def __init__(self, detail: str, retry_after: int = 5) -> None:
         super().__init__(detail)
-        self.wait = retry_after  # DRF makes it the Retry-After header
+        self.wait = retry_after  # DRF sends it as Retry-After
 
 
 class RequestInFlight(APIException):
-    """The same request is being worked on; the client may ask again in a second."""
+    """The same request is in progress. The client may repeat it after a second."""
 
     status_code = 409
     default_code = "in_flight"
@@ -57,6 +62,8 @@ class RequestInFlight(APIException):
 
 
 class IdempotencyKeyReused(APIException):
+    """The Idempotency-Key belongs to another request."""
+
     status_code = 422
     default_code = "idempotency_key_reused"
 

@@ -1,4 +1,4 @@
-"""Requests to copy. Each is sent by a test as it stands here."""
+"""Example requests of the OpenAPI document. A test sends each of them."""
 
 from drf_spectacular.utils import OpenApiExample
 
@@ -19,9 +19,9 @@ STORE = OpenApiExample(
         },
     },
 )
-# An item: drf-spectacular makes the list of it.
+# One item: drf-spectacular puts it into a list.
 BATCH = OpenApiExample(
-    "A list, here of one",
+    "A list of one memory",
     request_only=True,
     value={
         "user_id": "ada",
@@ -32,7 +32,7 @@ BATCH = OpenApiExample(
     },
 )
 REPLACE = OpenApiExample(
-    "Tell it all anew",
+    "Replace everything",
     request_only=True,
     value={
         "agent": "coder",

@@ -1,6 +1,6 @@
-"""Serializer fields that are strict about types: 5 is not "5" and true is not 1, unless a form of HTML sent it.
+"""Serializer fields that are strict about types: 5 is not "5" and true is not 1, unless an HTML form sent it.
 
-What can be stored at all is checked once for the whole body, in strict_json; a form's text is checked here.
+strict_json checks once for the whole body what PostgreSQL can store; JSON text in an HTML form is checked here.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ from memories.api.parsers import read
 
 @extend_schema_field(TEXT)
 class Text(serializers.CharField):
-    """Numbers and booleans are not text."""
+    """Text. A number or boolean is refused."""
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
@@ -28,7 +28,7 @@ class Text(serializers.CharField):
 
 @extend_schema_field(STORED_TEXT)
 class Verbatim(Text):
-    """Text kept to the letter; it may be empty."""
+    """Text that is kept unchanged and may be empty."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_blank=True, trim_whitespace=False, **options)
@@ -36,7 +36,7 @@ class Verbatim(Text):
 
 @extend_schema_field(IDENTIFIER)
 class Identifier(Text):
-    """A user's or project's id, kept to the letter: white space around it is refused, not cut off."""
+    """An id of a user, a project or a conversation. White space at its ends is refused, not removed."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(max_length=ID_LENGTH, trim_whitespace=False, **options)
@@ -44,11 +44,13 @@ class Identifier(Text):
     def to_internal_value(self, data: Any) -> str:
         text = super().to_internal_value(data)
         if text != text.strip():
-            raise serializers.ValidationError("White space at the beginning or the end is not allowed.")
+            raise serializers.ValidationError("White space at the beginning or end is not allowed.")
         return text
 
 
 class Integer(serializers.IntegerField):
+    """An integer. Text is refused."""
+
     def to_internal_value(self, data: Any) -> int:
         if isinstance(data, str) and not _from_form(self):
             self.fail("invalid")
@@ -56,6 +58,8 @@ class Integer(serializers.IntegerField):
 
 
 class Number(serializers.FloatField):
+    """A number. Text and booleans are refused."""
+
     def to_internal_value(self, data: Any) -> float:
         if isinstance(data, str | bool) and not _from_form(self):
             self.fail("invalid")
@@ -64,7 +68,7 @@ class Number(serializers.FloatField):
 
 @extend_schema_field(JSON_OBJECT)
 class JSONObject(serializers.JSONField):
-    """A JSON object; a form of HTML sends its text."""
+    """A JSON object. An HTML form sends it as text."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**({"initial": dict} | options))

@@ -1,28 +1,29 @@
-"""How much a client may give. docs/reference/api.md lists these; above them the answer names the field."""
+"""Limits of what a client may send. docs/reference/api.md lists them; an error names the field that is above one."""
 
-# --- Of the fields with a name of their own, in characters ---
+# --- Named fields, in characters ---
 
 ID_LENGTH = 200
 TEXT_LENGTH = 10_000
-# Of what is said in one turn of a conversation, and turns of one request.
+# The content of one conversation turn, and the number of turns in one request.
 TURN_LENGTH = 100_000
 TURNS = 500
 
-# Seconds that an answer is held for `Prefer: wait`.
+# The longest `Prefer: wait`, in seconds.
 WAIT_SECONDS = 30
 
-# --- Of all JSON ---
+# --- All JSON ---
 
-# Levels of objects and lists, the body itself being the first.
+# Levels of objects and lists. The body is the first level.
 DEPTH = 64
-# Characters of one string; no search reads more of it.
+# Characters of one string.
 STRING_LENGTH = 100_000
+# Characters of one key.
 KEY_LENGTH = 500
-# Of one object.
+# Keys of one object.
 KEYS = 1_000
-# Of one list.
+# Items of one list.
 ITEMS = 10_000
-# Digits of an integer that are read at all: no double is longer.
+# Digits of an integer. Reading one takes quadratic time, and no double has more digits.
 DIGITS = 400
 
 # Ids named by one erasure.

@@ -1,4 +1,4 @@
-"""What OPTIONS answers: what stands at an address. The fields of a request are told by the schema."""
+"""The answer to OPTIONS: name and description of the endpoint, without fields. The OpenAPI document has those."""
 
 from typing import Any
 

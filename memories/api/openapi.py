@@ -1,4 +1,4 @@
-"""What the OpenAPI document says beyond the serializers: problems, keys, headers, what JSON may hold."""
+"""Parts of the OpenAPI document that serializers cannot declare: problems, keys, headers, limits of JSON."""
 
 from typing import Any
 
@@ -14,14 +14,14 @@ from memories.api.problems import CONTENT_TYPE
 
 Schema = dict[str, Any]
 
-# As Python's str.strip() has it; what \s means differs from one kind of regular expression to the next.
+# The white space of Python's str.strip(). The meaning of \s differs between regular expression engines.
 WHITE_SPACE = r"\u0009-\u000d\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 INK = rf"[^\u0000{WHITE_SPACE}]"
-# Text that is more than white space, without U+0000; an id has no white space around it either.
+# TEXT has no U+0000 and is not only white space. An IDENTIFIER also has no white space at its ends.
 TEXT: Schema = {"type": "string", "minLength": 1, "pattern": rf"^[^\u0000]*{INK}[^\u0000]*$"}
 IDENTIFIER: Schema = {"type": "string", "minLength": 1, "pattern": rf"^{INK}([^\u0000]*{INK})?$"}
 STORED_TEXT = {"type": "string", "pattern": r"^[^\u0000]*$"}
-# Of integers beyond 64 bits only those that are a double's own digits: a schema cannot say that.
+# Larger integers are taken when a double keeps their digits, which a schema cannot express.
 NUMBERS: list[Schema] = [
     {"type": "integer", "format": "int64", "minimum": -(2**63), "maximum": 2**63 - 1},
     {"type": "number"},
@@ -33,9 +33,9 @@ JSON_OBJECT: Schema = {
 }
 JSON_VALUE: Schema = {
     "description": (
-        f"JSON of at most {limits.DEPTH} levels (the body is the first), strings of {limits.STRING_LENGTH:,} "
-        f"characters, lists of {limits.ITEMS:,} items, objects of {limits.KEYS:,} keys of {limits.KEY_LENGTH} "
-        "characters, integers of 64 bits."
+        f"JSON with at most {limits.DEPTH} levels (the body is the first), strings of {limits.STRING_LENGTH:,} "
+        f"characters, lists of {limits.ITEMS:,} items, objects of {limits.KEYS:,} keys, keys of "
+        f"{limits.KEY_LENGTH} characters, integers of 64 bits."
     ),
     "anyOf": [
         {"type": "null"},
@@ -48,7 +48,7 @@ JSON_VALUE: Schema = {
 }
 PROBLEM: Schema = {
     "type": "object",
-    "description": "RFC 9457. `type` ends in a code that stays the same; `errors` point into the request.",
+    "description": "RFC 9457. `type` ends in a stable code; `errors` point into the request.",
     "required": ["type", "title", "status", "detail"],
     "properties": {
         "type": {"type": "string", "format": "uri", "examples": ["urn:semantix:problem:invalid"]},
@@ -61,7 +61,7 @@ PROBLEM: Schema = {
                 "type": "object",
                 "required": ["pointer", "detail"],
                 "properties": {
-                    "pointer": {"type": "string", "description": "RFC 6901, or / and a parameter's name"},
+                    "pointer": {"type": "string", "description": "RFC 6901; for a parameter, / and its name"},
                     "detail": {"type": "string"},
                 },
             },
@@ -78,39 +78,43 @@ HEADERS: dict[int, dict[str, Schema]] = {
     503: {"Retry-After": _SECONDS_HEADER},
 }
 ALWAYS = {
-    400: "What is wrong with the request, and where",
-    401: "No API key, or one that is unknown, revoked or expired",
+    400: "The request is invalid; `errors` say where",
+    401: "The API key is missing, unknown, revoked or expired",
     403: "The key is for another user or project",
-    406: "Only JSON can be had",
+    406: "Only JSON is available",
     429: "Too many requests with this key (THROTTLE_RATE)",
-    503: "PostgreSQL is away, or too much waits already",
+    503: "PostgreSQL does not answer, or too many events wait",
 }
 WITH_BODY = {413: "The body is too large", 415: "The body is not JSON"}
-WITH_ID = {404: "It does not exist, or is not yours"}
+WITH_ID = {404: "It does not exist, or belongs to another tenant"}
 
 ETAG = OpenApiParameter(
     "ETag",
     OpenApiTypes.STR,
     OpenApiParameter.HEADER,
-    description="the version, for If-Match",
+    description="the version, to use in If-Match",
     response=[200, 201],
 )
 LOCATION = OpenApiParameter(
-    "Location", OpenApiTypes.STR, OpenApiParameter.HEADER, description="where it is now", response=[201, 202]
+    "Location",
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    description="the URL of what was stored",
+    response=[201, 202],
 )
 
 IF_MATCH = OpenApiParameter(
     "If-Match",
     {"type": "string", "pattern": r'^(\*|"?[0-9]{1,9}"?)$'},
     OpenApiParameter.HEADER,
-    description="only if the memory is at this version still: an ETag; otherwise 412",
+    description="an ETag: only if the memory is still at this version; otherwise 412",
 )
 KEY = "[!-~]([ -~]*[!-~])?"
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
     {"type": "string", "pattern": f"^{KEY}$", "maxLength": limits.ID_LENGTH},
     OpenApiParameter.HEADER,
-    description="the same key with the same body is answered again, not done again",
+    description="the same key and body again gets the stored answer; nothing is done twice",
 )
 CONVERSATION_ID = OpenApiParameter(
     "conversation_id", IDENTIFIER | {"maxLength": limits.ID_LENGTH}, OpenApiParameter.PATH
@@ -119,37 +123,37 @@ REPLAYED = OpenApiParameter(
     "Idempotency-Replayed",
     {"type": "string", "const": "true"},
     OpenApiParameter.HEADER,
-    description="this answer was given before",
+    description="this is the stored answer of an earlier request",
     response=[201, 202],
 )
 IDEMPOTENCY_PROBLEMS = {
-    409: OpenApiResponse(description="A request with this Idempotency-Key is being worked on"),
-    422: OpenApiResponse(description="The Idempotency-Key came with another request before"),
+    409: OpenApiResponse(description="A request with this Idempotency-Key is in progress"),
+    422: OpenApiResponse(description="The Idempotency-Key belongs to another request"),
 }
 PREFER = OpenApiParameter(
     "Prefer",
     OpenApiTypes.STR,
     OpenApiParameter.HEADER,
-    description="`wait=10` holds the answer until what was stored can be found, 10 seconds at most "
-    f"(no wait is longer than {limits.WAIT_SECONDS})",
+    description="`wait=10` holds the answer until search finds the memory, for at most 10 seconds "
+    f"({limits.WAIT_SECONDS} is the longest wait)",
 )
 APPLIED = OpenApiParameter(
     "Preference-Applied",
     OpenApiTypes.STR,
     OpenApiParameter.HEADER,
-    description="the answer was held; `sync` says how far it came",
+    description="the answer was held; `sync` has the status at its end",
     response=[200, 201],
 )
 COUNT_DIFFERS = OpenApiResponse(
     description="The filters match another number of memories than `confirm` says"
 )
-CHANGED = OpenApiResponse(description="It is at another version than If-Match names")
+CHANGED = OpenApiResponse(description="The memory is not at the version that If-Match names")
 
 
 def describe_problems(result: Schema, **_: Any) -> Schema:
-    """drf-spectacular's hook: every operation's errors, and the components they are made of.
+    """Add the error responses to every operation, and the schemas they use. drf-spectacular calls this hook.
 
-    A view names an error of its own by status and description alone.
+    A view declares an error of its own with a status and a description only.
     """
     components = result.setdefault("components", {}).setdefault("schemas", {})
     for name, component in components.items():
@@ -180,10 +184,10 @@ def _bound_lists(operation: Schema) -> None:
 
 
 def page_of(shape: type[serializers.BaseSerializer[Any]], name: str) -> serializers.Serializer[Any]:
-    """The shape of a page of a list."""
+    """The schema of one page of a list of `shape`, under the component name `name`."""
     fields = {
-        "next": serializers.URLField(allow_null=True, help_text="the page after this one"),
-        "previous": serializers.URLField(allow_null=True),
+        "next": serializers.URLField(allow_null=True, help_text="URL of the next page"),
+        "previous": serializers.URLField(allow_null=True, help_text="URL of the page before"),
         "results": shape(many=True),
     }
     shaped: serializers.Serializer[Any] = type(name, (serializers.Serializer,), fields)()
@@ -195,7 +199,7 @@ class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call
     name = "apiKey"
 
     def get_security_definition(self, auto_schema: Any) -> Schema:
-        about = "From `manage.py create_api_key` or the admin. `Api-Key` in place of `Bearer` does, too."
+        about = "From `manage.py create_api_key` or the admin. `Api-Key` works in place of `Bearer`."
         return {"type": "http", "scheme": "bearer", "description": about}
 
 

@@ -1,4 +1,4 @@
-"""Pages of lists: by cursor, so that what is stored meanwhile shifts none."""
+"""Pages of lists, by cursor: rows that are stored meanwhile do not shift them."""
 
 import re
 
@@ -8,7 +8,7 @@ from rest_framework.request import Request
 
 
 class NewestFirst(CursorPagination):
-    """Ordered by an id; a cursor that does not come from an earlier page is refused."""
+    """Rows by descending id. Only a cursor from an earlier page is accepted."""
 
     ordering = "-id"
     page_size = 50
@@ -20,21 +20,23 @@ class NewestFirst(CursorPagination):
             cursor = super().decode_cursor(request)
         except NotFound:
             raise _unknown() from None
-        # The stubs take the position for a number; it is what the URL says.
+        # The stubs declare the position as a number; it is text from the URL.
         if cursor and not re.fullmatch(r"\d{1,18}|None", str(cursor.position), re.ASCII):
             raise _unknown()
         return cursor
 
 
 class NewestStateFirst(NewestFirst):
-    """Of memories as they were, whose own id is the version's."""
+    """States of memories, by descending id of the memory. The id of the row is the version's."""
 
     ordering = "-pgh_obj_id"
 
 
 class OldestVersionFirst(NewestFirst):
+    """Versions of a memory in the order in which they were made."""
+
     ordering = "pgh_id"
 
 
 def _unknown() -> ValidationError:
-    return ValidationError({"cursor": ["Is not one that a page gave."]})
+    return ValidationError({"cursor": ["This is not a cursor from `next` or `previous` of a page."]})

@@ -1,4 +1,4 @@
-"""What may stand in the query of a GET. Anything else is refused: a misspelt filter would filter nothing."""
+"""Query parameters. An unknown one is refused, because a misspelt filter would filter nothing."""
 
 import re
 from typing import Any
@@ -12,7 +12,7 @@ from memories.api.limits import ID_LENGTH, TEXT_LENGTH
 from memories.api.pagination import NewestFirst
 from memories.records.sync_status import SyncStatus
 
-# `?format=json` chooses the renderer.
+# DRF takes `?format=json` to choose the renderer.
 ALWAYS = {"format"}
 
 
@@ -27,24 +27,24 @@ class Words(serializers.ListField):
 
 
 class Moment(serializers.DateTimeField):
-    """A time in ISO 8601; without an offset it is UTC. Not in the future: nothing is known of that."""
+    """A time in ISO 8601, in UTC unless it has an offset. It must not be in the future."""
 
     def to_internal_value(self, value: Any) -> Any:
         # An unescaped "+" of the offset arrives as a space.
         moment = super().to_internal_value(re.sub(r" (?=\d\d:?\d\d$)", "+", str(value)))
         with connection.cursor() as cursor:
-            cursor.execute("SELECT statement_timestamp()")  # versions carry the database's time
+            cursor.execute("SELECT statement_timestamp()")  # versions have the database's time
             if moment > cursor.fetchone()[0]:
-                raise serializers.ValidationError("Is in the future.")
+                raise serializers.ValidationError("This time is in the future.")
         return moment
 
 
 class Parameters(serializers.Serializer[Any]):
-    """The parameters that a view takes."""
+    """The query parameters of a view."""
 
     @classmethod
     def of(cls, request: Request) -> dict[str, Any]:
-        """Those of the request, checked. Raises ValidationError with the parameter's name."""
+        """The valid parameters of the request. Raises ValidationError with the name of each wrong one."""
         given = {
             name: values[0] if len(values) == 1 else values for name, values in request.query_params.lists()
         }
@@ -63,39 +63,39 @@ class PageParameters(Parameters):
 
 
 class MemoryParameters(Parameters):
-    """One memory."""
+    """Parameters of one memory."""
 
-    as_of = Moment(required=False, help_text="as it was then, even if it was deleted since")
+    as_of = Moment(required=False, help_text="the memory as it was then, also when it was deleted since")
     include = Words(
         child=serializers.ChoiceField(choices=["embedding"]),
         required=False,
-        help_text="`embedding`: the vector, too",
+        help_text="`embedding` adds the vector",
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if "as_of" in attrs and attrs.get("include"):
             raise serializers.ValidationError(
-                {"include": "Earlier embeddings are not kept; leave out as_of."}
+                {"include": "Earlier embeddings are not kept. Leave out as_of."}
             )
         return attrs
 
 
 class MemoriesParameters(MemoryParameters, PageParameters):
-    """A list of memories. Filters are all to be met."""
+    """Parameters of a list of memories. A memory must meet all filters."""
 
     user_id = Identifier(required=False)
     project_id = Identifier(required=False)
     task = Text(required=False, max_length=TEXT_LENGTH, help_text="exactly this task")
     agent = Text(required=False, max_length=ID_LENGTH)
-    date_from = serializers.DateField(required=False, help_text="of this date or later")
-    date_to = serializers.DateField(required=False, help_text="of this date or earlier")
+    date_from = serializers.DateField(required=False, help_text="this date or later")
+    date_to = serializers.DateField(required=False, help_text="this date or earlier")
     tags = Words(required=False, help_text="all of these in `raw_data.tags`, separated by commas")
     sync_status = serializers.ChoiceField(choices=SyncStatus.choices, required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if "as_of" in attrs and "sync_status" in attrs:
             raise serializers.ValidationError(
-                {"sync_status": "Is not kept for earlier times; leave out as_of."}
+                {"sync_status": "Earlier sync states are not kept. Leave out as_of."}
             )
         return super().validate(attrs)
 
@@ -121,7 +121,7 @@ class DeletedMemories(Parameters):
 
 
 class TenantParameters(Parameters):
-    """What is unique within a tenant only."""
+    """Parameters of something that is unique only within its tenant."""
 
     user_id = Identifier()
     project_id = Identifier()
@@ -134,13 +134,13 @@ class ConversationParameters(TenantParameters):
 
 
 class ConversationsParameters(PageParameters):
-    """A list of conversations."""
+    """Parameters of a list of conversations."""
 
     user_id = Identifier(required=False)
     project_id = Identifier(required=False)
 
 
-# How a filter of a list is asked of the rows.
+# The Django lookup of each filter.
 LOOKUPS = {
     "user_id": "user_id",
     "project_id": "project_id",
@@ -153,5 +153,5 @@ LOOKUPS = {
 
 
 def conditions(parameters: dict[str, Any]) -> dict[str, Any]:
-    """The filters among the parameters, as keyword arguments of `QuerySet.filter`."""
+    """The filters among the parameters as keyword arguments of `QuerySet.filter`."""
     return {LOOKUPS[name]: value for name, value in parameters.items() if name in LOOKUPS}

@@ -1,4 +1,4 @@
-"""Request bodies: JSON that can be kept as it is, or a 4xx that says where it cannot."""
+"""Request bodies: JSON that can be stored unchanged, or an error that says where it cannot."""
 
 from itertools import islice
 from typing import IO, Any
@@ -10,12 +10,12 @@ from rest_framework.parsers import JSONParser
 from memories.api import strict_json
 from memories.api.errors import Invalid, TooLarge
 
-# What an answer names at most, however much is wrong.
+# The most errors that one answer lists.
 MOST_REFUSALS = 20
 
 
 class StrictJSONParser(JSONParser):
-    """JSON without what PostgreSQL cannot store or two readers would read differently."""
+    """JSON that PostgreSQL can store and that every reader reads alike."""
 
     def parse(self, stream: IO[Any], media_type: str | None = None, parser_context: Any = None) -> Any:
         body = read(_text(stream))
@@ -25,7 +25,7 @@ class StrictJSONParser(JSONParser):
 
 
 def read(text: str) -> Any:
-    """The JSON as it stands, not looked into yet. Raises ParseError."""
+    """Parse JSON without checking it against the limits. Raises ParseError."""
     try:
         return strict_json.loads(text)
     except RecursionError as error:
@@ -35,7 +35,7 @@ def read(text: str) -> Any:
 
 
 def _text(stream: IO[bytes]) -> str:
-    """DRF reads the stream itself, past Django's own look at the size."""
+    """DRF reads the stream itself, so Django's own limit of its size does not apply."""
     limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     raw = stream.read(limit + 1)
     if len(raw) > limit:

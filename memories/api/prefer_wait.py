@@ -1,7 +1,7 @@
-"""`Prefer: wait=10` (RFC 7240): the answer to a write is held until search finds what was written.
+"""`Prefer: wait=10` (RFC 7240): hold the answer to a write until search finds the memory.
 
-For scripts and tests that read what they wrote; it changes nothing of what is stored. Answers are held on the event
-loop, so that none of the threads that serve requests waits with them, and one query looks for all of them.
+It is for scripts and tests that search for what they just wrote, and it changes nothing about the write. Answers wait
+on the event loop, so they hold no request thread, and one query checks all waiting memories.
 """
 
 import asyncio
@@ -28,18 +28,18 @@ WRITES = {"POST", "PUT", "PATCH"}
 _PATH = re.compile(r"/memory-logs(/batch|/\d+)?")
 _WAIT = re.compile(rb'(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?', re.IGNORECASE)
 ENDS = {SyncStatus.INDEXED, SyncStatus.FAILED}
-# Seconds between two looks at a memory: most are indexed within a tenth of a second, the others take long.
+# Seconds between two checks of a memory. Most are indexed within a tenth of a second; the others take long.
 FIRST_PAUSE, PAUSE_GROWS, LONGEST_PAUSE = 0.01, 1.5, 0.25
-# Looks that are asked for within this time are one.
-GATHER_SECONDS = 0.005
+# Checks requested within this time share one query.
+COLLECT_SECONDS = 0.005
 
 
 class PreferWait:
-    """Around an application of threads; looks are made on its `executor`, whose threads keep their connections."""
+    """Wraps the threaded application. Checks run on its `executor`, whose threads have database connections."""
 
     def __init__(self, app: App, executor: Executor) -> None:
         self._app = app
-        self._lookout = Lookout(executor)
+        self._watcher = SyncWatcher(executor)
 
     async def __call__(self, scope: Any, receive: Any, send: Send) -> None:
         seconds = preferred_seconds(scope)
@@ -47,34 +47,34 @@ class PreferWait:
             await self._app(scope, receive, send)
             return
         answer = Answer()
-        await self._app(scope, receive, answer.take)
+        await self._app(scope, receive, answer.receive)
         if answer.is_of_a_write():
             await self._hold(answer, seconds)
-        await answer.give(send)
+        await answer.send_to(send)
 
     async def _hold(self, answer: "Answer", seconds: int) -> None:
         body = json.loads(answer.body)
         ids = body["ids"] if "ids" in body else [body["id"]]
-        progress = await self._lookout.watch(ids, seconds)
+        progress = await self._watcher.wait(ids, seconds)
         if "sync" in body:
             body["sync"] = progress.get(body["id"], body["sync"])
         answer.change(JSONRenderer().render(body), (b"preference-applied", b"wait=%d" % seconds))
 
 
-class Lookout:
-    """Looks for all that are waiting at once."""
+class SyncWatcher:
+    """Polls the sync status of all memories that requests wait for, with one query at a time."""
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
         self._wanted: set[int] = set()
         self._next: asyncio.Task[Progress] | None = None
 
-    async def watch(self, ids: Collection[int], seconds: float) -> Progress:
-        """How far these memories have come when nothing more happens to them by itself, or the time is over."""
+    async def wait(self, ids: Collection[int], seconds: float) -> Progress:
+        """The sync status of these memories once all are indexed or failed, or after `seconds`."""
         end = asyncio.get_running_loop().time() + seconds
         pause = FIRST_PAUSE
         while True:
-            progress = await self._look(ids)
+            progress = await self._check(ids)
             if all(found["status"] in ENDS for found in progress.values()):
                 return progress
             left = end - asyncio.get_running_loop().time()
@@ -83,34 +83,34 @@ class Lookout:
             await asyncio.sleep(min(pause, left))
             pause = min(pause * PAUSE_GROWS, LONGEST_PAUSE)
 
-    async def _look(self, ids: Collection[int]) -> Progress:
+    async def _check(self, ids: Collection[int]) -> Progress:
         self._wanted.update(ids)
         if self._next is None:
-            self._next = asyncio.create_task(self._gather_and_look())
+            self._next = asyncio.create_task(self._collect_and_check())
         found = await asyncio.shield(self._next)
         return {memory_id: found[memory_id] for memory_id in ids if memory_id in found}
 
-    async def _gather_and_look(self) -> Progress:
-        await asyncio.sleep(GATHER_SECONDS)
+    async def _collect_and_check(self) -> Progress:
+        await asyncio.sleep(COLLECT_SECONDS)
         wanted, self._wanted, self._next = self._wanted, set(), None
         return await asyncio.get_running_loop().run_in_executor(self._executor, progress_of, wanted)
 
 
 class Answer:
-    """A response on its way out, held back."""
+    """A response that is held back."""
 
     def __init__(self) -> None:
         self.body = b""
         self._start: Message = {}
 
-    async def take(self, message: Message) -> None:
+    async def receive(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._start = message
         else:
             self.body += message.get("body", b"")
 
     def is_of_a_write(self) -> bool:
-        """Memories were stored or changed, and are told as JSON."""
+        """Whether it is the JSON answer to a write of memories that succeeded."""
         headers = {name.lower(): value for name, value in self._start["headers"]}
         return self._start["status"] in (200, 201) and headers.get(b"content-type") == b"application/json"
 
@@ -119,13 +119,13 @@ class Answer:
         self._start["headers"] = [*kept, (b"content-length", b"%d" % len(body)), header]
         self.body = body
 
-    async def give(self, send: Send) -> None:
+    async def send_to(self, send: Send) -> None:
         await send(self._start)
         await send({"type": "http.response.body", "body": self.body})
 
 
 def preferred_seconds(scope: Any) -> int:
-    """How long the answer to this request is to be held; 0: not at all."""
+    """The seconds to hold the answer to this request; 0 for none."""
     if scope["method"] not in WRITES or not _PATH.fullmatch(scope["path"]):
         return 0
     for name, value in scope["headers"]:
@@ -135,7 +135,7 @@ def preferred_seconds(scope: Any) -> int:
 
 
 def progress_of(ids: Collection[int]) -> Progress:
-    """`sync` of each of these memories; what is there no longer, and all while PostgreSQL is away, is left out."""
+    """`sync` of these memories by id, without deleted ones. It is empty while PostgreSQL does not answer."""
     try:
         return {row.id: serialize_sync(row) for row in queries.memories().filter(id__in=ids)}
     except DatabaseError:

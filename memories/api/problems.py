@@ -1,4 +1,4 @@
-"""Every error as application/problem+json (RFC 9457)."""
+"""Errors as problem documents: application/problem+json (RFC 9457)."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,34 +31,34 @@ from memories.records.services import VersionConflict
 from outbox import BacklogTooDeep, Unavailable
 
 CONTENT_TYPE = "application/problem+json"
-# Seconds after which a client may ask again for what a store that is away holds.
+# Retry-After, in seconds, while a store does not answer.
 RETRY_AFTER = 5
-# SQLSTATE classes of a connection that is lost, of a server that takes none, and of one that shuts down.
+# SQLSTATE classes: the connection is lost (08), the server has no more connections (53), it shuts down (57).
 AWAY = ("08", "53", "57")
-# A connection that is lost at the commit does not tell whether it happened.
-AGAIN = "Try again: under the same Idempotency-Key nothing is stored twice."
+# When the connection is lost during a commit, nobody knows whether the commit happened.
+AGAIN = "Try again: with the same Idempotency-Key nothing is stored twice."
 
-# The same words for what does not exist and for what is another's: neither is to be told from the other.
-UNSEEN = "There is nothing under this id, or nothing that this request may see."
+# The same text for a missing memory and for one of another tenant, so that a client cannot tell them apart.
+UNSEEN = "This id does not exist, or this request may not see it."
 
 E = TypeVar("E", bound=BaseException | None)
 
 
 def handler(error: Exception, context: dict[str, Any]) -> Response | None:
-    """DRF's exception handler: the same status and headers, the body a problem document."""
+    """DRF's exception handler. It keeps status and headers and makes the body a problem document."""
     known = translated(error)
     response = exception_handler(known, context)
     if response is None or not isinstance(known, exceptions.APIException):
         return response
     response.data = problem_of(known)
-    # The browsable API shows the problem within a page of HTML.
+    # The browsable API shows the problem in an HTML page.
     if not isinstance(getattr(context["request"], "accepted_renderer", None), BrowsableAPIRenderer):
         response.content_type = CONTENT_TYPE
     return response
 
 
 def problem_of(error: exceptions.APIException) -> dict[str, Any]:
-    """The document of an error: its `type` ends in the error's code, its `errors` point into the request."""
+    """The problem document of an error. Its `type` ends in the error's code; its `errors` point into the request."""
     refusals: Sequence[Refusal] = ()
     if isinstance(error, Invalid):
         refusals = error.refusals
@@ -69,6 +69,7 @@ def problem_of(error: exceptions.APIException) -> dict[str, Any]:
 
 
 def problem(status: int, code: str, detail: str, refusals: Iterable[Refusal] = ()) -> dict[str, Any]:
+    """A problem document. `code` ends its `type`; `refusals` become its `errors`."""
     body: dict[str, Any] = {
         "type": f"urn:semantix:problem:{code.replace('_', '-')}",
         "title": HTTPStatus(status).phrase,
@@ -80,7 +81,7 @@ def problem(status: int, code: str, detail: str, refusals: Iterable[Refusal] = (
 
 
 def translated(error: E) -> E | exceptions.APIException:
-    """An error that this service knows how to tell, as DRF would have it; others as they are."""
+    """The DRF error for an error of this service; any other error unchanged."""
     match error:
         case RequestDataTooBig():
             return TooLarge()
@@ -89,7 +90,7 @@ def translated(error: E) -> E | exceptions.APIException:
         case PermissionDenied():
             return exceptions.PermissionDenied()
         case VersionConflict():
-            return PreconditionFailed(f"{error} Read it again, and decide anew.")
+            return PreconditionFailed(f"{error} Read it again before you change it.")
         case CountDiffers():
             return CountNotConfirmed(
                 f"{error} Nothing was deleted. Send confirm={error.found} to delete them."
@@ -113,11 +114,11 @@ def _of_postgres(error: Exception) -> str:
     state = getattr(error.__cause__, "sqlstate", None)
     if state is None or state.startswith(AWAY):
         return f"PostgreSQL does not answer. {AGAIN}"
-    return f"PostgreSQL gave up on this (SQLSTATE {state}). {AGAIN}"
+    return f"PostgreSQL stopped this request (SQLSTATE {state}). {AGAIN}"
 
 
 def _refusals(data: Any, pointer: str = "") -> Iterator[Refusal]:
-    """DRF's errors, nested as the fields are, each with its pointer."""
+    """DRF's errors, which are nested like the fields, as a flat list with pointers."""
     if isinstance(data, dict):
         for key, value in data.items():
             yield from _refusals(value, pointer if key == "non_field_errors" else f"{pointer}/{escaped(key)}")

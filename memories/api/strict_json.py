@@ -1,7 +1,7 @@
-"""JSON that Python, PostgreSQL and the next client all read the same way, or the places where it is not.
+"""JSON that Python, PostgreSQL and other clients read alike, and the places where a body is not so.
 
-What the grammar allows and jsonb or a double cannot keep is read first and refused afterwards, so that the answer
-can say where it stands.
+Values that are valid JSON but do not fit into jsonb or a double are parsed first and refused afterwards. So the
+answer can say where they are.
 """
 
 import json
@@ -14,19 +14,22 @@ from memories.api import limits
 
 
 class Refusal(NamedTuple):
-    """What is wrong, and where: an RFC 6901 pointer into the body, "" for the body itself."""
+    """What is wrong, and where: an RFC 6901 pointer into the body ("" is the body itself)."""
 
     pointer: str
     detail: str
 
 
 def loads(text: str) -> Any:
-    """Raises ValueError or RecursionError for what is no JSON. What it returns is kept only after `refusals`."""
+    """Parse JSON. Store the result only when `refusals` finds nothing in it.
+
+    Raises ValueError for invalid JSON and RecursionError for deep nesting.
+    """
     return json.loads(text, object_pairs_hook=_object, parse_int=_integer)
 
 
 def refusals(body: Any) -> Iterator[Refusal]:
-    """Everything in `body` that cannot be kept, found without recursion."""
+    """Yield everything in `body` that cannot be stored. It uses no recursion, so depth costs no stack."""
     waiting: list[tuple[str, Any, int]] = [("", body, 1)]
     while waiting:
         pointer, container, depth = waiting.pop()
@@ -49,7 +52,7 @@ def refusals(body: Any) -> Iterator[Refusal]:
             continue
         for key, value in items:
             if isinstance(value, str) and len(value) <= limits.STRING_LENGTH and value.isprintable():
-                continue  # nearly all that comes
+                continue  # nearly all strings
             if isinstance(value, dict | list):
                 waiting.append((f"{pointer}/{escaped(key)}", value, depth + 1))
             elif value is not None and (detail := _wrong_value(value)):
@@ -57,12 +60,12 @@ def refusals(body: Any) -> Iterator[Refusal]:
 
 
 def escaped(key: object) -> str:
-    """A key as a step of a JSON pointer."""
+    """A key, escaped for a JSON pointer."""
     return str(key).replace("~", "~0").replace("/", "~1")
 
 
 def wrong_text(text: str) -> str | None:
-    """Why PostgreSQL cannot hold the text, or None when it can."""
+    """Why PostgreSQL cannot store the text, or None when it can."""
     if "\x00" in text:
         return "Null characters (U+0000) cannot be stored."
     if text.isascii():
@@ -74,8 +77,8 @@ def wrong_text(text: str) -> str | None:
     return None
 
 
-class _Twice(dict[str, Any]):
-    """An object that named a key twice."""
+class _Repeated(dict[str, Any]):
+    """An object with a repeated key."""
 
     key: str
 
@@ -85,7 +88,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) == len(pairs):
         return found
     names = [name for name, _ in pairs]
-    twice = _Twice(found)
+    twice = _Repeated(found)
     twice.key = next(name for name in found if names.count(name) > 1)
     return twice
 
@@ -95,18 +98,18 @@ def _integer(digits: str) -> int | float:
 
 
 def _wrong_object(found: dict[str, Any]) -> str | None:
-    if isinstance(found, _Twice):
-        return f"The key {_shown(found.key)} stands here twice."
+    if isinstance(found, _Repeated):
+        return f"The key {_quoted(found.key)} is repeated."
     if len(found) > limits.KEYS:
         return f"An object may have {limits.KEYS:,} keys; this has {len(found):,}."
     together = "".join(found)
     if len(together) <= limits.KEY_LENGTH and together.isprintable():
-        return None  # as nearly always: so is each of them
+        return None  # nearly always: then each key is short and printable
     for key in found:
         if len(key) > limits.KEY_LENGTH:
-            return f"A key may have {limits.KEY_LENGTH} characters; {_shown(key)} has {len(key):,}."
+            return f"A key may have {limits.KEY_LENGTH} characters; {_quoted(key)} has {len(key):,}."
         if detail := wrong_text(key):
-            return f"In the key {_shown(key)}: {detail}"
+            return f"In the key {_quoted(key)}: {detail}"
     return None
 
 
@@ -120,17 +123,17 @@ def _wrong_value(value: Any) -> str | None:
             None if isfinite(value) else "NaN, Infinity and numbers beyond a double's range cannot be stored."
         )
     if isinstance(value, int) and not -(2**63) <= value < 2**63 and not _is_double(value):
-        return "An integer beyond 64 bits loses digits on its way: send it as a string."
+        return "An integer of more than 64 bits would lose digits. Send it as a string."
     return None
 
 
 def _is_double(value: int) -> bool:
-    """Whether these are a double's own digits: 1e22 comes back from PostgreSQL as 10000000000000000000000."""
+    """Whether a double keeps these digits. PostgreSQL returns 1e22 as 10000000000000000000000, which must be taken."""
     try:
         return int(Decimal(repr(float(value)))) == value
     except OverflowError:
         return False
 
 
-def _shown(key: str) -> str:
+def _quoted(key: str) -> str:
     return json.dumps(key if len(key) <= 40 else f"{key[:40]}...")

@@ -1,4 +1,4 @@
-"""How often a key may ask: THROTTLE_RATE, off by default."""
+"""The rate limit of a key: THROTTLE_RATE, off by default."""
 
 import logging
 from typing import Any
@@ -14,10 +14,10 @@ logger = logging.getLogger(__name__)
 
 
 class KeyThrottle(SimpleRateThrottle):
-    """Counted for each key; where none is asked for, for each address.
+    """Counts requests per key; where the API needs no key, per address.
 
-    Exact within a process. Across processes, and machines, with REDIS_URL: there they share the count, give or take
-    requests that arrive in the same instant.
+    Each process counts separately. With REDIS_URL all processes share one count, which may miss requests that arrive
+    in the same instant.
     """
 
     def __init__(self) -> None:
@@ -30,12 +30,12 @@ class KeyThrottle(SimpleRateThrottle):
     def allow_request(self, request: Request, view: Any) -> bool:
         if self.get_rate() is None:
             return True
-        from redis.exceptions import RedisError  # not earlier: most count nothing, and have no Redis
+        from redis.exceptions import RedisError  # imported late: without a rate there may be no Redis
 
         try:
             return super().allow_request(request, view)
         except RedisError as error:
-            logger.warning("The throttle's cache does not answer (%s): requests pass uncounted.", error)
+            logger.warning("The throttle's cache does not answer (%s). Requests are not counted.", error)
             return True
 
     def get_cache_key(self, request: Request, view: object) -> str:

@@ -1,4 +1,4 @@
-"""A memory's version as its ETag: a change can be made for that version only (If-Match)."""
+"""The version of a memory as its ETag, and If-Match: a change for one version only."""
 
 import re
 
@@ -7,16 +7,16 @@ from rest_framework.request import Request
 
 
 def etag(version: int) -> dict[str, str]:
-    """The header that tells the version."""
+    """The ETag header for this version."""
     return {"ETag": f'"{version}"'}
 
 
 def expected_version(request: Request) -> int | None:
-    """The version that the request is meant for; None: whichever there is."""
+    """The version that If-Match names, or None for any version. Raises ParseError for a malformed header."""
     given = request.headers.get("If-Match", "*").strip()
     if given == "*":
         return None
     found = re.fullmatch(r'"?(\d{1,9})"?', given, re.ASCII)
     if not found:
-        raise ParseError('If-Match takes one version, as the ETag gave it: If-Match: "3".')
+        raise ParseError('If-Match takes one version in the form of an ETag: If-Match: "3".')
     return int(found[1])

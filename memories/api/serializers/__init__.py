@@ -1,1 +1,1 @@
-"""The shapes of requests and answers."""
+"""Request bodies and answers of the API."""

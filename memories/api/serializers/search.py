@@ -1,4 +1,4 @@
-"""A question, and what was found."""
+"""Search requests and their results."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ from memories.tenants import Tenant
     }
 )
 class Values(JSONObject):
-    """Values that keys of `raw_data` must have."""
+    """Filters by values of `raw_data`: each key must have this value."""
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         values = super().to_internal_value(data)
@@ -36,6 +36,8 @@ class Values(JSONObject):
 
 
 class SearchInput(serializers.Serializer[Query]):
+    """A search."""
+
     query = Text(max_length=TEXT_LENGTH)
     user_id = Identifier()
     project_id = Identifier()
@@ -45,24 +47,24 @@ class SearchInput(serializers.Serializer[Query]):
         choices=Mode.choices,
         default=Mode.HYBRID,
         initial=Mode.HYBRID,
-        help_text="by meaning, by words, or by both",
+        help_text="vector: by meaning; lexical: by words; hybrid: by both",
     )
     task = Text(required=False, max_length=TEXT_LENGTH, help_text="exactly this task")
     agent = Text(required=False, max_length=ID_LENGTH)
-    date_from = serializers.DateField(required=False, help_text="of this date or later")
-    date_to = serializers.DateField(required=False, help_text="of this date or earlier")
+    date_from = serializers.DateField(required=False, help_text="this date or later")
+    date_to = serializers.DateField(required=False, help_text="this date or earlier")
     tags = serializers.ListField(child=Text(), required=False, help_text="all of these in `raw_data.tags`")
     raw_data = Values(required=False, help_text="the values that these keys of `raw_data` must have")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if attrs["mode"] == Mode.LEXICAL and attrs["min_similarity"]:
             raise serializers.ValidationError(
-                {"min_similarity": "Words have no similarity; leave it out, or ask in another mode."}
+                {"min_similarity": "The lexical mode has no similarity. Leave it out or use another mode."}
             )
         return attrs
 
-    def asked(self) -> Query:
-        """The valid question."""
+    def to_query(self) -> Query:
+        """The search as the domain takes it. Call it after `is_valid()`."""
         given = dict(self.validated_data)
         return Query(
             text=given.pop("query"),
@@ -75,12 +77,14 @@ class SearchInput(serializers.Serializer[Query]):
 
 
 class SearchResult(serializers.Serializer[Any]):
+    """A memory that was found."""
+
     id = serializers.CharField()
     memory_log_id = serializers.IntegerField()
     document = serializers.CharField()
     metadata = serializers.DictField()
     distance = serializers.FloatField(
-        allow_null=True, help_text="cosine; null where there was no vector to compare"
+        allow_null=True, help_text="cosine distance; null when there was no vector to compare"
     )
     similarity = serializers.FloatField(allow_null=True, help_text="1 - distance / 2")
-    score = serializers.FloatField(help_text="what the order is by, comparable within one answer")
+    score = serializers.FloatField(help_text="results are ordered by it; comparable only within one answer")

@@ -1,4 +1,4 @@
-"""`/memory-logs/search`: the memories that answer a question."""
+"""`/memory-logs/search`: find memories by words and meaning."""
 
 from typing import Any
 
@@ -15,9 +15,9 @@ from memories.search.search import answer
 
 
 class MemoryLogSearch(GenericAPIView[Any]):
-    """The memories that answer a question, best first."""
+    """Search memories. The best results come first."""
 
-    # The browsable API asks a view that answers with a list for one.
+    # The browsable API requires a queryset from a view that answers with a list.
     queryset = MemoryLog.objects.none()
     serializer_class = SearchInput
 
@@ -29,9 +29,9 @@ class MemoryLogSearch(GenericAPIView[Any]):
         examples=[SEARCH],
     )
     def post(self, request: Request) -> Response:
-        given = SearchInput(data=request.data)
-        given.is_valid(raise_exception=True)
-        query = given.asked()
+        search = SearchInput(data=request.data)
+        search.is_valid(raise_exception=True)
+        query = search.to_query()
         require(request, *query.tenant)
         answered = answer(query)
         headers = {"X-Search-Backend": answered.backend} if answered.backend else {}

@@ -27,7 +27,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
     def handle(self, *args: Any, file: IO[bytes], **options: Any) -> None:
-        """Bad lines are reported and passed over; the exit code is 1 when there was one."""
+        """Report bad lines and skip them. The exit code is 1 when there is one."""
         stored, self.bad = 0, 0
         with file:
             memories = self._memories(file)

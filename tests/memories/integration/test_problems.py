@@ -80,7 +80,7 @@ def test_what_is_not_there_or_not_possible(client: Client, path: str, method: st
     [
         ("/nothing-here/", "There is nothing at /nothing-here/. What there is stands at /docs."),
         ("/memory-logs/", "There is nothing at /memory-logs/; there is at /memory-logs, without the slash."),
-        ("/memory-logs/9", "There is nothing under this id, or nothing that this request may see."),
+        ("/memory-logs/9", "This id does not exist, or this request may not see it."),
     ],
 )
 def test_a_404_says_what_is_missing_and_where_to_look(client: Client, path: str, said: str) -> None:
