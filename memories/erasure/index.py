@@ -1,7 +1,10 @@
 """The step of an erasure in Chroma."""
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from django.conf import settings
 
 from memories.erasure.scope import tenants
 from memories.index import generations, orphans
@@ -14,6 +17,13 @@ if TYPE_CHECKING:
     from chromadb.api.models.Collection import Collection
 
 PAGE = 1_000
+
+
+def note_freed_pages() -> None:
+    """Leave a mark beside the folder of an embedded Chroma: its next start vacuums what deletions left there."""
+    folder = Path(settings.CHROMADB_PATH)
+    if folder.is_dir():
+        folder.with_name(f"{folder.name}.erased").touch()
 
 
 def remove(erasure: Erasure) -> int:

@@ -97,6 +97,8 @@ def finish(erasure_id: int) -> Erasure | None:
     if erasure is None or erasure.status in (Status.DONE, Status.FAILED):
         return erasure
     removed = index.remove(erasure)
+    if removed:
+        index.note_freed_pages()
     found = {"postgresql": steps.left(erasure), "chroma": index.left(erasure)}
 
     def conclude(erasure: Erasure) -> None:

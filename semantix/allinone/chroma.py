@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from semantix.allinone import probe
+from semantix.allinone import probe, vacuum
 from semantix.allinone.errors import StartError
 from semantix.allinone.lock import Lock
 from semantix.allinone.process import Child, end_leftovers
@@ -75,7 +75,9 @@ def start(
             folder.mkdir(parents=True, exist_ok=True)
             log.parent.mkdir(parents=True, exist_ok=True)
             config.write_text(json.dumps(server_config(folder, listening, open_collections), indent=2))
-            argv = [*_program(), "run", str(config)]
+            if vacuum.erased_marker(folder).exists():
+                vacuum.vacuum(folder, program())
+            argv = [*program(), "run", str(config)]
             child = Child("Chroma", argv, log=log, stop_signals=STOP_SIGNALS, background=True)
         except OSError as error:
             raise StartError(
@@ -133,7 +135,8 @@ def _require_files(open_collections: int) -> None:
         )
 
 
-def _program() -> list[str]:
+def program() -> list[str]:
+    """The arguments that start Chroma's command line."""
     # What the script `chroma` runs in the end, without importing the client first: that takes most of a second, and
     # twice the server's memory. By the interpreter, not that script: it breaks in a moved environment.
     return [sys.executable, "-c", "import sys; from chromadb_rust_bindings import cli; cli(sys.argv)"]

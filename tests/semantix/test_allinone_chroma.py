@@ -3,14 +3,18 @@
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import chromadb
 import psutil
 import pytest
 from chromadb.api import ClientAPI
+from django.core.management import call_command
+from django.core.management.base import CommandError
 
-from semantix.allinone import chroma
+from semantix.allinone import chroma, vacuum
 from semantix.allinone.chroma import ChromaServer
 from semantix.allinone.errors import StartError
 from semantix.allinone.service import Service
@@ -97,3 +101,54 @@ def test_a_folder_put_in_the_place_of_the_former_is_noticed_and_served(start: St
     service.restart()
 
     assert client(service).get_collection("collection-0", embedding_function=None).count() == 1
+
+
+WORD = b"xylophone7431"
+
+
+def holds_the_word(folder: Path) -> bool:
+    return any(WORD in file.read_bytes() for file in folder.rglob("*") if file.is_file())
+
+
+def with_a_deleted_document(folder: Path) -> Path:
+    """An index folder whose only document was deleted, and whose server has stopped."""
+    server = chroma.start(folder, log=folder.with_name("log"))
+    try:
+        collection = client(server).create_collection(
+            "words", configuration={"hnsw": {"sync_threshold": 1}}, embedding_function=None
+        )
+        collection.upsert(ids=["a"], embeddings=[[1.0, 0.0]], documents=[WORD.decode()])
+        collection.delete(ids=["a"])
+    finally:
+        server.stop()
+    return folder
+
+
+def test_a_start_after_an_erasure_removes_deleted_text_from_the_files(tmp_path: Path) -> None:
+    folder = with_a_deleted_document(tmp_path / "index")
+    assert holds_the_word(folder)
+    vacuum.erased_marker(folder).touch()
+
+    server = chroma.start(folder, log=tmp_path / "log")
+
+    try:
+        assert not holds_the_word(folder)
+        assert not vacuum.erased_marker(folder).exists()
+        assert client(server).get_collection("words", embedding_function=None).count() == 0
+    finally:
+        server.stop()
+
+
+def test_vacuum_index_wants_the_server_stopped(tmp_path: Path, settings: Any) -> None:
+    folder = with_a_deleted_document(tmp_path / "index")
+    settings.CHROMADB_PATH, settings.GIVEN = folder, settings.GIVEN - {"CHROMA_URL"}
+    server = chroma.start(folder, log=tmp_path / "log")
+    try:
+        with pytest.raises(CommandError, match="is in use by process"):
+            call_command("vacuum_index")
+    finally:
+        server.stop()
+
+    call_command("vacuum_index", stdout=StringIO())
+
+    assert not holds_the_word(folder)
