@@ -1,4 +1,4 @@
-"""Texts to vectors. See docs/how-to/choose-an-embedder.md."""
+"""Embedding: turning texts into vectors. See docs/how-to/choose-an-embedder.md."""
 
 from memories.embeddings.backend import EmbeddingBackend, Vectors
 from memories.embeddings.cache import cache_statistics

@@ -1,4 +1,4 @@
-"""What an embedding backend is."""
+"""The interface of an embedding backend."""
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
@@ -6,44 +6,44 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-# One vector a row: shape (number of texts, dimensions), float32.
+# One vector in each row: shape (number of texts, dimensions), float32.
 Vectors = NDArray[np.float32]
 
 
 class EmbeddingBackend(Protocol):
-    """Turns texts into vectors. Made with the keywords `model` (may be empty: its default) and `dimensions`.
+    """Turns texts into vectors. Its class takes the keywords `model` (empty: its default) and `dimensions`.
 
-    Raises `outbox.Unavailable("embedder", retry_after=seconds | None)` when the provider cannot answer now
-    (connection, timeout, 429, 503, a key or model it refuses: a person can mend it), `outbox.Reject(reason)`
+    It raises `outbox.Unavailable("embedder", retry_after=seconds | None)` when the provider cannot answer now
+    (connection, timeout, 429, 503, or a refused key or model, which a person can correct), `outbox.Reject(reason)`
     for a text that can never be embedded, and any other exception for an error worth a retry.
-    What it returns need not be normalised nor checked: `memories.embeddings.check_vectors` does both.
+    Its vectors need not be normalised or checked: `memories.embeddings.check_vectors` does both.
     """
 
     model: str
     dimensions: int
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors | Sequence[Vectors | Sequence[float]]:
-        """One vector a text, in their order."""
+        """Return one vector for each text, in the order of the texts."""
         ...
 
     def embed_query(self, text: str) -> Vectors | Sequence[float]:
-        """One vector, shape (dimensions,)."""
+        """Return one vector, shape (dimensions,)."""
         ...
 
 
 @runtime_checkable
 class LimitedBackend(Protocol):
-    """What a backend adds whose model reads only the beginning of a long text."""
+    """An optional part of a backend: its model reads only the beginning of a long text."""
 
     def fit(self, text: str) -> str:
-        """The part of the text that the model reads; the text itself where that is all of it."""
+        """Return the part of the text that the model reads, or the text itself if it reads all of it."""
         ...
 
 
 @runtime_checkable
 class LoadedBackend(Protocol):
-    """What a backend adds that is slow to start."""
+    """An optional part of a backend: it is slow to start."""
 
     def load(self) -> None:
-        """Load what the first text would wait for. Called in the process that embeds, after the fork."""
+        """Load what the first text would otherwise wait for. Called in the process that embeds, after the fork."""
         ...

@@ -1,6 +1,6 @@
-"""Vectors that were asked for before, in Django's cache "embeddings": no second call, no second bill.
+"""A cache of vectors in Django's cache "embeddings": a text is not embedded, or paid for, twice.
 
-A cache may forget and may fail; either is a miss. Vectors are kept as their float32 bytes.
+A cache may drop entries and may fail. Both count as a miss. Vectors are stored as float32 bytes.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from memories.embeddings.selection import MisconfiguredError, get_backend
 
 logger = logging.getLogger(__name__)
 
-# Seconds a cache that failed is left alone: waiting for a dead Redis at each text costs more than embedding.
+# Seconds without the cache after it failed: waiting for a dead Redis at each text costs more than embedding.
 PAUSE_SECONDS = 10.0
 
 Task = Literal["document", "query"]
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class CacheStatistics(TypedDict):
-    """Of this process since it started; `entries` is what the cache holds now, None where it cannot tell."""
+    """The counts of this process since its start. `entries` is the cache's present size; None where it is unknown."""
 
     enabled: bool
     hits: int
@@ -41,23 +41,23 @@ class CacheStatistics(TypedDict):
 def through_cache(
     backend: EmbeddingBackend, task: Task, texts: Sequence[str], embed: Callable[[list[str]], Vectors]
 ) -> Vectors:
-    """A vector a text: from the cache, or from `embed`, which is called once with what is missing."""
+    """Return a vector for each text: from the cache, or from `embed`, which is called once with the missing texts."""
     unique = list(dict.fromkeys(texts))
     if is_enabled(backend):
         keys = {text: _key(backend, task, text) for text in unique}
-        vectors = _found(keys, backend.dimensions)
+        vectors = _read(keys, backend.dimensions)
     else:
         keys, vectors = {}, {}
     if missing := [text for text in unique if text not in vectors]:
         made = dict(zip(missing, embed(missing), strict=True))
-        _keep({keys[text]: vector for text, vector in made.items() if text in keys})
+        _write({keys[text]: vector for text, vector in made.items() if text in keys})
         vectors |= made
     rows = [vectors[text] for text in texts]
     return np.stack(rows) if rows else np.zeros((0, backend.dimensions), dtype=np.float32)
 
 
 def is_enabled(backend: EmbeddingBackend) -> bool:
-    """Not with EMBEDDING_CACHE_ENABLED=false, nor where looking up costs what embedding costs."""
+    """Tell whether the cache is used: EMBEDDING_CACHE_ENABLED, and embedding costs more than a look-up."""
     return bool(settings.EMBEDDING_CACHE_ENABLED) and not getattr(backend, "cheap", False)
 
 
@@ -75,6 +75,7 @@ def forget(model: str, dimensions: int, texts: Sequence[str]) -> int:
 
 
 def cache_statistics() -> CacheStatistics:
+    """Return the cache's statistics; it never raises."""
     lookups = _cache.hits + _cache.misses
     return CacheStatistics(
         enabled=_is_enabled_now(),
@@ -87,7 +88,7 @@ def cache_statistics() -> CacheStatistics:
 
 
 def _is_enabled_now() -> bool:
-    """Asked by pages that are most needed when the settings are wrong: they open then, too."""
+    """False for wrong settings: pages show this, and they are needed most when the settings are wrong."""
     try:
         return is_enabled(get_backend())
     except MisconfiguredError:
@@ -95,7 +96,7 @@ def _is_enabled_now() -> bool:
 
 
 class _CountedCache:
-    """Django's cache with counts, and a pause after a failure."""
+    """Django's cache with counters, and with a pause after a failure."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -114,14 +115,12 @@ class _CountedCache:
             return otherwise
         try:
             return action(caches["embeddings"])
-        except Exception as error:  # whatever the cache's client raises, embedding goes on
+        except Exception as error:  # embedding continues, whatever the cache's client raises
             with self._lock:
                 self.errors += 1
                 metrics.cache_errors.inc()
                 self._paused_until = monotonic() + PAUSE_SECONDS
-            logger.warning(
-                "The embedding cache failed, going on without it for %g s: %s", PAUSE_SECONDS, error
-            )
+            logger.warning("The embedding cache failed and is not used for %g s: %s", PAUSE_SECONDS, error)
             return otherwise
 
 
@@ -137,7 +136,7 @@ def _key_of(model: str, dimensions: int, task: Task, text: str) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()
 
 
-def _found(keys: Mapping[str, str], dimensions: int) -> dict[str, Vectors]:
+def _read(keys: Mapping[str, str], dimensions: int) -> dict[str, Vectors]:
     stored: dict[str, bytes] = _cache.attempt(lambda cache: cache.get_many(list(keys.values())), {})
     found = {
         text: np.frombuffer(stored[key], dtype=np.float32)
@@ -148,7 +147,7 @@ def _found(keys: Mapping[str, str], dimensions: int) -> dict[str, Vectors]:
     return found
 
 
-def _keep(vectors: Mapping[str, Vectors]) -> None:
+def _write(vectors: Mapping[str, Vectors]) -> None:
     if vectors:
         stored = {key: vector.tobytes() for key, vector in vectors.items()}
         _cache.attempt(lambda cache: cache.set_many(stored), None)

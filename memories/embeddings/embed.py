@@ -1,4 +1,4 @@
-"""The way in: whatever the backend, vectors are counted, checked, finite and of length 1."""
+"""Embedding by any backend: the vectors are counted and checked, finite and of length 1."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -10,10 +10,10 @@ from memories.embeddings.vectors import check_vectors
 
 
 def embed_documents(texts: Sequence[str], backend: EmbeddingBackend | None = None) -> Vectors:
-    """A unit vector a text, shape (len(texts), dimensions). Equal texts are embedded once.
+    """Return a unit vector for each text, shape (len(texts), dimensions). Equal texts are embedded once.
 
-    By the backend the settings name, unless another is given: an index of a former model still answers.
-    Raises as the backend does (Unavailable, Reject), and EmbeddingError for vectors that cannot be used.
+    `backend` is the one that the settings name, unless it is given: the index of a former model still answers.
+    Raises what the backend raises (Unavailable, Reject), and EmbeddingError for unusable vectors.
     """
     backend = backend or get_backend()
 
@@ -24,7 +24,7 @@ def embed_documents(texts: Sequence[str], backend: EmbeddingBackend | None = Non
 
 
 def embed_query(text: str, backend: EmbeddingBackend | None = None) -> Vectors:
-    """A unit vector, shape (dimensions,). By whom, and what it raises, is as with embed_documents."""
+    """Return the unit vector of a query, shape (dimensions,). Backend and errors are as for embed_documents."""
     backend = backend or get_backend()
 
     def embed(missing: list[str]) -> Vectors:
@@ -36,12 +36,15 @@ def embed_query(text: str, backend: EmbeddingBackend | None = None) -> Vectors:
 
 
 def is_truncated(text: str, backend: EmbeddingBackend | None = None) -> bool:
-    """Whether the backend's model reads only the beginning of the text, so that the rest cannot be found."""
+    """Tell whether the backend's model reads only the beginning of the text. The rest is then not found by meaning."""
     return len(_fit(backend or get_backend(), text)) < len(text)
 
 
 def load() -> None:
-    """Load now what the backend would load at its first text: a client library, a model."""
+    """Load what the backend would otherwise load at its first text: a client library, a model.
+
+    Raises MisconfiguredError, and what the backend raises.
+    """
     backend = get_backend()
     if isinstance(backend, LoadedBackend):
         backend.load()

@@ -1,6 +1,6 @@
-"""The little English that lexical matching gains most from: stop words and inflected endings.
+"""The English rules that lexical matching gains most from: stop words and inflected endings.
 
-On other languages both do next to nothing; character n-grams carry those.
+Both hardly change other languages. There, the character n-grams find related words.
 """
 
 _STOP_WORDS = """
@@ -18,7 +18,7 @@ _ENDINGS = (("ies", "y"), ("ing", ""), ("edly", ""), ("ed", ""), ("ly", ""), ("e
 
 
 def stem(word: str) -> str:
-    """The word without its inflected ending, roughly: what matters is that relatives meet.
+    """Return the word without its inflected ending, roughly: related words must get the same stem.
 
     >>> [stem(word) for word in ("paint", "paints", "painted", "painting", "planned", "stories", "class")]
     ['paint', 'paint', 'paint', 'paint', 'plan', 'story', 'class']

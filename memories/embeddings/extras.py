@@ -1,4 +1,4 @@
-"""Packages that only one backend needs."""
+"""Optional packages that only one backend needs."""
 
 from importlib.util import find_spec
 
@@ -6,7 +6,10 @@ from django.core.exceptions import ImproperlyConfigured
 
 
 def require(package: str, backend: str) -> None:
-    """Look for the package without importing it: ImproperlyConfigured names the command that installs it."""
+    """Check that the package is installed, without importing it.
+
+    Raises ImproperlyConfigured, which names the command that installs it.
+    """
     try:
         found = find_spec(package)
     except ModuleNotFoundError:  # a parent package is missing

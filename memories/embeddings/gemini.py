@@ -1,4 +1,4 @@
-"""Google's embedding models, whichever client library speaks to them: limits, prompts, what an error means."""
+"""Google's embedding models, for any client library: limits, prompts, and the meaning of errors."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,12 +12,12 @@ from memories.embeddings.vectors import EmbeddingError
 from outbox.exceptions import Reject, Unavailable
 
 DEFAULT_MODEL = "gemini-embedding-2"
-# Texts one batchEmbedContents call takes.
+# The texts that one batchEmbedContents call accepts.
 BATCH_SIZE = 100
-# What a model reads of a text, in tokens; the service would drop the rest without a word.
+# How many tokens of a text a model reads. The service silently drops the rest.
 INPUT_TOKENS = {"gemini-embedding-2": 8192}
-INPUT_TOKENS_OF_OTHERS = 2048
-# gemini-embedding-2 ignores the task type and reads its task from the text, in this wording of Google's.
+DEFAULT_INPUT_TOKENS = 2048
+# gemini-embedding-2 ignores the task type. It reads its task from the text, in Google's own wording.
 PROMPTS = {
     "RETRIEVAL_DOCUMENT": "title: none | text: {text}",
     "RETRIEVAL_QUERY": "task: search result | query: {text}",
@@ -36,37 +36,39 @@ class GeminiModel:
     def __init__(self, model: str = "", dimensions: int = 768) -> None:
         if not settings.GOOGLE_API_KEY:
             raise ImproperlyConfigured(
-                "EMBEDDING_BACKEND is one of Google's, but GOOGLE_API_KEY is empty: set it (keys: "
-                "https://aistudio.google.com/apikey), or EMBEDDING_BACKEND=hashing to do without a provider"
+                "EMBEDDING_BACKEND names a Google backend, but GOOGLE_API_KEY is empty: set it (keys: "
+                "https://aistudio.google.com/apikey), or EMBEDDING_BACKEND=hashing to work without a provider"
             )
         self.model = (model or DEFAULT_MODEL).removeprefix("models/")
         self.dimensions = dimensions
 
     def fit(self, text: str) -> str:
-        return first_tokens(text, INPUT_TOKENS.get(self.model, INPUT_TOKENS_OF_OTHERS) - PROMPT_TOKENS)
+        """Return the part of the text that the model reads, by an estimate of its tokens."""
+        return first_tokens(text, INPUT_TOKENS.get(self.model, DEFAULT_INPUT_TOKENS) - PROMPT_TOKENS)
 
     def prompted(self, texts: Sequence[str], task: Task) -> list[str]:
-        reads_its_task = self.model.startswith("gemini-embedding-2")
-        return [PROMPTS[task].format(text=text) for text in texts] if reads_its_task else list(texts)
+        """Return the texts with the task in them, where the model reads its task from the text."""
+        prompts_in_text = self.model.startswith("gemini-embedding-2")
+        return [PROMPTS[task].format(text=text) for text in texts] if prompts_in_text else list(texts)
 
     def meaning(
         self, code: int, message: str, details: Details, *, retry_after: object, texts: int
     ) -> Unavailable | Reject | EmbeddingError:
-        """What Google's error asks for: to wait, a person to mend something, to give the text up, or to retry.
+        """Return the exception for Google's error: wait, correct a setting, give up the text, or try again.
 
         `details` are those of google.rpc.Status, `retry_after` is the header, `texts` is how many were sent.
         """
-        said = f"{' '.join(message.split())} (HTTP {code})"
+        answer = f"{' '.join(message.split())} (HTTP {code})"
         if code in BUSY:
-            return Unavailable("embedder", f"Google: {said}", retry_after=_seconds(details, retry_after))
+            return Unavailable("embedder", f"Google: {answer}", retry_after=_seconds(details, retry_after))
         if advice := self._advice(code, message, details):
-            return Unavailable("embedder", f"{advice}. Google: {said}")
+            return Unavailable("embedder", f"{advice}. Google: {answer}")
         if code == 400 and texts == 1:
-            return Reject(f"Google cannot embed this text: {said}")
-        return EmbeddingError(f"Google, asked for {texts} embeddings: {said}")
+            return Reject(f"Google cannot embed this text: {answer}")
+        return EmbeddingError(f"Google, asked for {texts} embeddings: {answer}")
 
     def _advice(self, code: int, message: str, details: Details) -> str | None:
-        """What a person has to mend, where no retry helps and no text is at fault."""
+        """Return what a person has to correct, where no retry helps and no text is the cause; else None."""
         reasons = {detail.get("reason") for detail in details}
         if code in (401, 403) or "API_KEY_INVALID" in reasons or "api key" in message.lower():
             return "Google refuses the key: check GOOGLE_API_KEY"
@@ -80,15 +82,15 @@ class GeminiModel:
 
 
 def unreachable(error: Exception) -> Unavailable:
-    """For a connection that was refused, cut or timed out."""
+    """Return the exception for a connection that was refused, cut or timed out."""
     where = settings.GOOGLE_API_ENDPOINT or "Google"
     return Unavailable("embedder", f"{where} does not answer: {type(error).__name__}: {error}")
 
 
 def _seconds(details: Details, header: object) -> float | None:
-    """How long to wait: google.rpc.RetryInfo ("34.07s") before the Retry-After header ("34")."""
+    """Return how long to wait: from google.rpc.RetryInfo ("34.07s"), else from the Retry-After header ("34")."""
     delays = [detail.get("retryDelay") for detail in details if "RetryInfo" in str(detail.get("@type"))]
-    for said in (*delays, header):
-        if match := re.fullmatch(r"(\d+(?:\.\d+)?)s?", str(said)):
+    for delay in (*delays, header):
+        if match := re.fullmatch(r"(\d+(?:\.\d+)?)s?", str(delay)):
             return float(match[1])
     return None

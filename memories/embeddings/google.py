@@ -1,4 +1,4 @@
-"""Google's embedding models through google-generativeai, over REST: gRPC does not survive the cluster's fork."""
+"""Google's embedding models by google-generativeai, over REST: gRPC does not survive the cluster's fork."""
 
 import warnings
 from collections.abc import Sequence
@@ -13,18 +13,18 @@ from memories.embeddings.gemini import GeminiModel, Task, unreachable
 
 
 class GoogleBackend(GeminiModel):
-    """The default with a GOOGLE_API_KEY. The library sends 100 texts a call."""
+    """The default backend with a GOOGLE_API_KEY. The library sends 100 texts in a call."""
 
     def load(self) -> None:
         _library()
 
     def embed_documents(self, texts: Sequence[str]) -> list[Vectors]:
-        return self._embedded(texts, "RETRIEVAL_DOCUMENT")
+        return self._embed(texts, "RETRIEVAL_DOCUMENT")
 
     def embed_query(self, text: str) -> Vectors:
-        return self._embedded([text], "RETRIEVAL_QUERY")[0]
+        return self._embed([text], "RETRIEVAL_QUERY")[0]
 
-    def _embedded(self, texts: Sequence[str], task: Task) -> list[Vectors]:
+    def _embed(self, texts: Sequence[str], task: Task) -> list[Vectors]:
         genai = _library()
         from google.api_core.exceptions import GoogleAPICallError
         from requests import RequestException
@@ -36,7 +36,7 @@ class GoogleBackend(GeminiModel):
                 task_type=task,
                 output_dimensionality=self.dimensions,
                 client=_client(settings.GOOGLE_API_KEY, settings.GOOGLE_API_ENDPOINT),
-                # Without `retry: None` the library sits out a 503 by itself, for a minute.
+                # Without `retry: None`, the library retries a 503 by itself for a minute.
                 request_options={"retry": None, "timeout": settings.EMBEDDING_TIMEOUT_SECONDS},
             )
         except GoogleAPICallError as error:
@@ -52,9 +52,9 @@ class GoogleBackend(GeminiModel):
 
 @lru_cache(maxsize=1)
 def _library() -> Any:
-    """Imported at the first embedding, in the process that embeds: it takes two seconds and 50 MB."""
+    """Import the library at the first embedding, in the process that embeds: it takes two seconds and 50 MB."""
     with warnings.catch_warnings():
-        # docs/how-to/choose-an-embedder.md says that the package is out of support; not every start has to.
+        # docs/how-to/choose-an-embedder.md says that the package is out of support. Not every start needs the warning.
         warnings.simplefilter("ignore", FutureWarning)
         import google.generativeai as genai
     return genai

@@ -1,4 +1,4 @@
-"""Google's embedding models through google-genai, the maintained client: an extra."""
+"""Google's embedding models by google-genai, the maintained client library: an extra."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -13,6 +13,8 @@ from memories.embeddings.gemini import BATCH_SIZE, GeminiModel, Task, unreachabl
 
 
 class GoogleGenAIBackend(GeminiModel):
+    """The successor of GoogleBackend: the same models, prompts and errors."""
+
     def __init__(self, model: str = "", dimensions: int = 768) -> None:
         require("google.genai", "google-genai")
         super().__init__(model, dimensions)
@@ -22,12 +24,12 @@ class GoogleGenAIBackend(GeminiModel):
 
     def embed_documents(self, texts: Sequence[str]) -> list[Vectors]:
         batches = [texts[start : start + BATCH_SIZE] for start in range(0, len(texts), BATCH_SIZE)]
-        return [vector for batch in batches for vector in self._embedded(batch, "RETRIEVAL_DOCUMENT")]
+        return [vector for batch in batches for vector in self._embed(batch, "RETRIEVAL_DOCUMENT")]
 
     def embed_query(self, text: str) -> Vectors:
-        return self._embedded([text], "RETRIEVAL_QUERY")[0]
+        return self._embed([text], "RETRIEVAL_QUERY")[0]
 
-    def _embedded(self, texts: Sequence[str], task: Task) -> list[Vectors]:
+    def _embed(self, texts: Sequence[str], task: Task) -> list[Vectors]:
         import httpx
         import httpx2
         from google.genai import errors, types
@@ -38,7 +40,7 @@ class GoogleGenAIBackend(GeminiModel):
         try:
             answer = client.models.embed_content(
                 model=self.model,
-                # One Content a text: plain strings are taken for the parts of a single one.
+                # One Content for each text: the library joins plain strings into a single one.
                 contents=[
                     types.Content(parts=[types.Part(text=text)]) for text in self.prompted(texts, task)
                 ],

@@ -1,8 +1,8 @@
-"""Vectors from the words themselves: no model, no network, the same everywhere.
+"""Vectors from the words themselves: no model, no network, and the same result everywhere.
 
-Lexical, not semantic: it finds texts that share words, parts of words or spellings, and knows nothing of
-synonyms. Each word and each of its character n-grams is hashed to a signed place in the vector (the hashing
-trick of Weinberger et al., 2009), so that the vector needs no vocabulary and no training.
+Lexical, not semantic: it finds texts that share words, parts of words or spellings, but no synonyms. Each word and each
+of its character n-grams is hashed to a signed place in the vector (the hashing trick, Weinberger et al., 2009). So the
+vector needs no vocabulary and no training.
 """
 
 import re
@@ -21,14 +21,14 @@ from memories.embeddings.backend import Vectors
 from memories.embeddings.english import STOP_WORDS, stem
 
 NGRAM_LENGTHS = (2, 3, 4)
-# The n-grams of a word weigh this much together, beside the word itself with 1.
+# The weight of all n-grams of a word together. The word itself has weight 1.
 NGRAM_WEIGHT = 0.5
-# Not nothing: a text of stop words alone has a vector too.
+# Not 0: a text of stop words alone has a vector too.
 STOP_WORD_WEIGHT = 0.1
-# A word that first stands at this position weighs 1/√2 of one at the start.
+# A word that first occurs at this position weighs 1/√2 of a word at the start.
 HALF_POWER_POSITION = 200
-# What every document carries beside its words, in words. Cosine alone divides by a text's length so fully
-# that "Thanks, Ann!" beats every longer answer to a question about Ann.
+# A constant in every document's vector, as long as this many words. Without it, cosine divides by the full length of a
+# text, and "Thanks, Ann!" beats every longer answer to a question about Ann.
 DOCUMENT_BIAS = 2.5
 
 _WORD = re.compile(r"[^\W_]+")
@@ -36,16 +36,16 @@ _POSSESSIVE = re.compile(r"['’]s\b")
 
 
 class HashingBackend:
-    """The embedded default. Place 0 of a vector is the document's bias; the features share the others."""
+    """The default without a key. Place 0 of a vector holds the document's bias, and the features share the rest."""
 
-    # A look into the cache would take longer than embedding.
+    # A look-up in the cache would take longer than embedding.
     cheap = True
 
     def __init__(self, model: str = "", dimensions: int = 768) -> None:
         if dimensions < 2:
             raise ImproperlyConfigured(f"EMBEDDING_DIMENSIONS={dimensions}: hashing needs at least 2")
-        # Stored with each vector. Whoever changes what a vector holds changes this name: the old vectors
-        # are then known to be of another model and are made anew.
+        # Stored with each vector. A change of what a vector holds needs a new name: the old vectors then count as
+        # another model's and are made again.
         self.model = model or "hashing-1"
         self.dimensions = dimensions
 
@@ -62,17 +62,17 @@ class HashingBackend:
         vector = np.zeros(self.dimensions, dtype=np.float64)
         if words:
             places, weights = _weighted_features(words)
-            # Places are taken modulo the dimensions here, so that one cache of words serves all of them.
+            # The modulo is applied here, so that one cache of words serves all dimensions.
             vector[1:] = np.bincount(places % (self.dimensions - 1), weights, self.dimensions - 1)
         vector[0] = bias if words else 1.0
         length = float(np.linalg.norm(vector))
-        if length == 0:  # signed features may cancel each other out in very few dimensions
+        if length == 0:  # in very few dimensions, signed features may cancel each other out
             vector[0] = length = 1.0
         return (vector / length).astype(np.float32)
 
 
 def _folded(text: str) -> str:
-    """Without case, accents and compatibility forms: "Café" is "cafe"."""
+    """Return the text without case, accents and compatibility forms: "Café" becomes "cafe"."""
     if text.isascii():
         return text.lower()
     decomposed = unicodedata.normalize("NFKD", text.casefold())
@@ -83,7 +83,7 @@ def _weighted_features(words: list[str]) -> tuple[NDArray[np.int64], NDArray[np.
     counts = Counter(words)
     first = {word: position for position, word in reversed(list(enumerate(words)))}
     features = [_features(word) for word in counts]
-    # Sublinear: the tenth mention says little that the first did not.
+    # Sublinear: the tenth mention adds little to the first.
     weight = [
         (1 + log(count)) / (1 + first[word] / HALF_POWER_POSITION) ** 0.5 for word, count in counts.items()
     ]
@@ -95,7 +95,7 @@ def _weighted_features(words: list[str]) -> tuple[NDArray[np.int64], NDArray[np.
 
 @lru_cache(maxsize=20_000)
 def _features(word: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The hashes (31 bits) and signed weights of a word and its n-grams."""
+    """Return the hashes (31 bits) and signed weights of a word and its n-grams."""
     ngrams = _ngrams(f"<{word}>")
     hashes = np.array([mmh3.hash(f"={stem(word)}"), *map(mmh3.hash, ngrams)], dtype=np.int64)
     weights = np.full(len(hashes), NGRAM_WEIGHT / max(1, len(ngrams)) ** 0.5)

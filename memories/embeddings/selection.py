@@ -1,4 +1,4 @@
-"""Which backend the settings name."""
+"""The backend that the settings name."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -19,24 +19,27 @@ BACKENDS = {
 
 
 class MisconfiguredError(Unavailable, ImproperlyConfigured):
-    """The settings name a backend that cannot be made. Events wait for a person, as for a provider that is down."""
+    """The settings name a backend that cannot be made. Events wait for a correction, as in a provider's outage."""
 
     def __init__(self, reason: object) -> None:
         super().__init__("embedder", reason)
 
 
 def get_backend() -> EmbeddingBackend:
-    """The backend the settings name, made once a process. Raises MisconfiguredError where it cannot be made."""
+    """Return the backend that the settings name, made once in a process. Raises MisconfiguredError."""
     return make_backend(settings.EMBEDDING_BACKEND, settings.EMBEDDING_MODEL, settings.EMBEDDING_DIMENSIONS)
 
 
 @lru_cache(maxsize=8)
 def make_backend(name: str, model: str, dimensions: int) -> EmbeddingBackend:
-    """The backend of that name, made once a process; an empty model is its default. Raises MisconfiguredError."""
+    """Return the backend with this name, made once in a process. An empty model means the backend's default.
+
+    Raises MisconfiguredError.
+    """
     path = BACKENDS.get(name, name)
     if "." not in path:
         raise MisconfiguredError(
-            f"EMBEDDING_BACKEND={name!r} is none of {', '.join(BACKENDS)}, nor the dotted path of a class"
+            f"EMBEDDING_BACKEND={name!r} is unknown. Use one of {', '.join(BACKENDS)}, or the dotted path of a class."
         )
     try:
         make: Callable[..., EmbeddingBackend] = import_string(path)

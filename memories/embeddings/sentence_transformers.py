@@ -1,4 +1,4 @@
-"""A model on this machine, through sentence-transformers: an extra, with PyTorch."""
+"""A local model by sentence-transformers: an extra, with PyTorch."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -9,18 +9,18 @@ from memories.embeddings.backend import Vectors
 from memories.embeddings.extras import require
 from outbox.exceptions import Unavailable
 
-# Makes 768 dimensions, the default of EMBEDDING_DIMENSIONS.
+# It has 768 dimensions, the default of EMBEDDING_DIMENSIONS.
 DEFAULT_MODEL = "sentence-transformers/all-mpnet-base-v2"
 
 
 class SentenceTransformersBackend:
-    """EMBEDDING_MODEL is a name on the Hugging Face hub, downloaded once, or the path of a folder."""
+    """EMBEDDING_MODEL is a name on the Hugging Face hub, which is downloaded once, or the path of a folder."""
 
     def __init__(self, model: str = "", dimensions: int = 768) -> None:
         require("sentence_transformers", "sentence-transformers")
         self.model = model or DEFAULT_MODEL
         self.dimensions = dimensions
-        # A tokenizer serves one thread at a time, and the web server has several.
+        # A tokenizer serves one thread at a time, but the web server has several.
         self._lock = Lock()
 
     def load(self) -> None:
@@ -38,7 +38,7 @@ class SentenceTransformersBackend:
         return vector
 
     def fit(self, text: str) -> str:
-        """Up to the last token that the model reads."""
+        """Return the text up to the last token that the model reads."""
         with self._lock:
             model = self._loaded
             tokens = model.tokenizer(
@@ -50,7 +50,7 @@ class SentenceTransformersBackend:
 
     @cached_property
     def _loaded(self) -> Any:
-        """Loaded at the first embedding, in the process that embeds: PyTorch's threads survive no fork."""
+        """Load the model at the first embedding, in the process that embeds: PyTorch does not survive a fork."""
         from sentence_transformers import SentenceTransformer
 
         try:

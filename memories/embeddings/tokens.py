@@ -1,4 +1,4 @@
-"""How much of a text a model reads, without the model's tokenizer."""
+"""An estimate of how much of a text a model reads, without the model's tokenizer."""
 
 import re
 
@@ -6,10 +6,10 @@ _PIECE = re.compile(r"[A-Za-z]+|\S")
 
 
 def first_tokens(text: str, limit: int) -> str:
-    """The text up to the word that would pass `limit` tokens.
+    """Return the text up to the word that would exceed `limit` tokens.
 
-    An estimate on the high side, for any subword vocabulary: a token every four Latin letters, and one for
-    each digit, sign and letter of another script.
+    The estimate is high for any subword vocabulary: one token for every four Latin letters, and one for each digit,
+    punctuation mark and letter of another script.
 
     >>> first_tokens("Connection refused: retry 42", 6)
     'Connection refused:'

@@ -1,4 +1,4 @@
-"""What is asked of vectors, whoever made them."""
+"""The checks that every backend's vectors must pass."""
 
 from collections.abc import Sequence
 
@@ -9,17 +9,17 @@ from outbox.exceptions import Unavailable
 
 
 class EmbeddingError(Exception):
-    """A backend answered, but not with what was asked. Worth a retry; a person may have to look."""
+    """A backend returned unusable vectors. A retry may help, or a person has to look into it."""
 
 
 class WrongCountError(EmbeddingError):
-    """Not one vector a text: which belongs to which is not known, so none can be used."""
+    """Not one vector for each text. Their order is unknown, so none can be used."""
 
 
 class WrongDimensionsError(EmbeddingError, Unavailable):
     """The model makes vectors of another length than EMBEDDING_DIMENSIONS.
 
-    Every text would fail so until a setting is changed: events wait for that, as for a provider that is down.
+    Every text fails until a setting is changed. Events wait for that, as in a provider's outage.
     """
 
     def __init__(self, reason: str) -> None:
@@ -27,13 +27,13 @@ class WrongDimensionsError(EmbeddingError, Unavailable):
 
 
 class NotFiniteError(EmbeddingError):
-    """A vector holds NaN or infinity, or is all zeros: it has no direction to compare."""
+    """A vector contains NaN or infinity, or only zeros: it has no direction to compare."""
 
 
 def check_vectors(
     vectors: Vectors | Sequence[Vectors | Sequence[float]], count: int, dimensions: int
 ) -> Vectors:
-    """The vectors as float32 of length 1, shape (count, dimensions).
+    """Return the vectors as float32 of length 1, shape (count, dimensions).
 
     Raises WrongCountError, WrongDimensionsError or NotFiniteError.
     """
@@ -44,8 +44,8 @@ def check_vectors(
     lengths = sorted({len(row) for row in vectors})
     if lengths != [dimensions]:
         raise WrongDimensionsError(
-            f"vectors of {', '.join(map(str, lengths))} dimensions instead of {dimensions}: set "
-            f"EMBEDDING_DIMENSIONS to what the model makes, or EMBEDDING_MODEL to one that makes {dimensions}"
+            f"the model made vectors of {', '.join(map(str, lengths))} dimensions instead of {dimensions}: set "
+            f"EMBEDDING_DIMENSIONS to the model's number, or EMBEDDING_MODEL to a model with {dimensions}"
         )
     matrix = np.asarray(vectors, dtype=np.float64)
     norms = np.linalg.norm(matrix, axis=1, keepdims=True)

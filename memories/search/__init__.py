@@ -1,1 +1,1 @@
-"""Search: by meaning, by words, or both. PostgreSQL decides on each hit."""
+"""Search by meaning, by words, or by both. PostgreSQL decides on each hit."""

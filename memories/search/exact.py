@@ -1,5 +1,7 @@
-"""Search by meaning in PostgreSQL itself: exact, over all of a tenant's vectors. Slower than the index, and there
-when the index is not; also for what the index does not have yet."""
+"""Search by meaning in PostgreSQL: exact, over all of a tenant's vectors.
+
+It is slower than the index, and it works while the index is unavailable or lacks memories.
+"""
 
 from django.db import connection
 
@@ -15,7 +17,7 @@ WHERE distance IS NOT NULL ORDER BY distance, id LIMIT %(limit)s
 
 
 def nearest(tenant: Tenant, query_vector: QueryVector, *, limit: int, filters: Filters) -> dict[int, float]:
-    """The ids of the nearest memories with their cosine distance, nearest first."""
+    """Return the ids of the nearest memories with their cosine distances, nearest first."""
     parameters = {**tenant._asdict(), **filters.parameters(), **compared_with(query_vector), "limit": limit}
     with connection.cursor() as cursor:
         cursor.execute(NEAREST, parameters)

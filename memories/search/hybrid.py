@@ -1,8 +1,8 @@
-"""One ranking of two, in one statement: by the places memories have in both, and by what stands beside them.
+"""Fusing two rankings into one, in one statement: by the memories' ranks in both, and by their neighbours' scores.
 
-A memory is often a line of something longer: a turn of a conversation, a step of a task. The answer to a question
-then stands beside the line that has its words. So each memory lends part of its score to its neighbours, those
-next to it with the same task and date. A memory with a task of its own has none, and nothing changes for it.
+A memory is often one line of something longer: a turn of a conversation, a step of a task. The answer to a question is
+then often next to the line that has the question's words. So each memory adds a part of its score to its neighbours:
+the memories written just before and after it with the same task and date. A memory whose task is unique has none.
 """
 
 from collections.abc import Sequence
@@ -13,20 +13,20 @@ from memories.index.query import QueryVector
 from memories.search.results import DISTANCE, ROW, SearchHit, compared_with, fetch
 from memories.tenants import Tenant
 
-# The first place counts (K + 10) / (K + 1) times as much as the tenth (Cormack, Clarke and Büttcher, 2009). The usual
-# 60 makes them nearly equal, which is for many rankings of about the same worth; of two, it lets the middle of the
-# one outvote the top of the other.
+# Reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009): rank 1 counts (K + 10) / (K + 1) times as much as rank
+# 10. The usual 60 makes them nearly equal. That suits many rankings of equal quality. With two rankings, it lets the
+# middle of one outvote the top of the other.
 K = 3
-# Beside 1 for the words. Flat between 0.5 and 1, see docs/explanation/search.md.
+# The words' weight is 1. Recall hardly changes between 0.5 and 1, see docs/explanation/search.md.
 VECTOR_WEIGHT = 0.75
-# What the next neighbour gets of a score, and the one after it.
-SHARES = (0.5, 0.25)
-# Others may write at the same time: among how many memories before and after a neighbour is looked for.
-REACH = 8
-# The best memories lend; what lower ones would lend moves nothing.
-LENDERS = 30
+# The part of a memory's score that its next neighbour gets, and the one after that.
+NEIGHBOUR_BOOSTS = (0.5, 0.25)
+# Several writers may write at once, so neighbours are searched among this many memories on each side.
+NEIGHBOUR_WINDOW = 8
+# Only the top memories boost their neighbours. Lower ones change nothing.
+MAX_BOOSTERS = 30
 
-# What the index found has a place only as long as it is as it was when the index learnt of it.
+# A memory that the index found is ranked only if the index holds its present version.
 FUSED = f"""
 SELECT id, sum(score) AS score FROM (
     SELECT id, 1 / ({K} + place)::float AS score
@@ -37,26 +37,26 @@ SELECT id, sum(score) AS score FROM (
     WHERE {IS_TENANTS} AND (m.indexed_version = m.version OR NOT %(from_index)s)
 ) AS place GROUP BY id
 """
-# What is around is read from the index alone, which keeps the planner on the tenant's own.
+# Only the index of the tenant's ids is read here. This keeps the planner on the tenant's own rows.
 AROUND = f"""
     SELECT m.id FROM memory_logs AS m WHERE {IS_TENANTS}
-    AND m.id {{side}} lender.id ORDER BY m.id {{order}} LIMIT {REACH}
+    AND m.id {{side}} booster.id ORDER BY m.id {{order}} LIMIT {NEIGHBOUR_WINDOW}
 """
-LENT = f"""
-SELECT m.id, fused.score * (ARRAY{list(SHARES)}::float[])[m.step] AS score
-FROM (SELECT * FROM fused ORDER BY score DESC, id DESC LIMIT {LENDERS}) AS fused
-JOIN memory_logs AS lender USING (id) CROSS JOIN LATERAL (
-    SELECT one.*, row_number() OVER (PARTITION BY id < lender.id ORDER BY abs(id - lender.id)) AS step
+BOOSTED = f"""
+SELECT m.id, fused.score * (ARRAY{list(NEIGHBOUR_BOOSTS)}::float[])[m.step] AS score
+FROM (SELECT * FROM fused ORDER BY score DESC, id DESC LIMIT {MAX_BOOSTERS}) AS fused
+JOIN memory_logs AS booster USING (id) CROSS JOIN LATERAL (
+    SELECT one.*, row_number() OVER (PARTITION BY id < booster.id ORDER BY abs(id - booster.id)) AS step
     FROM (
         ({AROUND.format(side="<", order="DESC")}) UNION ALL ({AROUND.format(side=">", order="ASC")})
     ) AS around JOIN memory_logs AS one USING (id)
-    WHERE one.task = lender.task AND one.date = lender.date
+    WHERE one.task = booster.task AND one.date = booster.date
 ) AS m
-WHERE m.step <= {len(SHARES)} AND {CONDITION}
+WHERE m.step <= {len(NEIGHBOUR_BOOSTS)} AND {CONDITION}
 """
 BEST = f"""
-WITH fused AS MATERIALIZED ({FUSED}), lent AS ({LENT}), best AS (
-    SELECT id, sum(score) AS score FROM (SELECT * FROM fused UNION ALL SELECT * FROM lent) AS part
+WITH fused AS MATERIALIZED ({FUSED}), boosted AS ({BOOSTED}), best AS (
+    SELECT id, sum(score) AS score FROM (SELECT * FROM fused UNION ALL SELECT * FROM boosted) AS part
     GROUP BY id ORDER BY score DESC, id DESC LIMIT %(limit)s
 )
 SELECT {ROW}, {DISTANCE}, best.score FROM best JOIN memory_logs AS m USING (id)
@@ -65,11 +65,11 @@ WHERE {IS_TENANTS} ORDER BY score DESC, id DESC
 
 
 class Rankings(NamedTuple):
-    """Ids, best first."""
+    """The ids of both rankings, best first."""
 
     words: Sequence[int]
     meanings: Sequence[int]
-    # Whether the meanings are what the index says, which may be of what a memory said before.
+    # Whether the index made the second ranking. It may then be of a former version of a memory.
     from_index: bool
 
 
@@ -81,7 +81,10 @@ def best(
     query_vector: QueryVector | None,
     limit: int | None,
 ) -> list[SearchHit]:
-    """The best by both rankings, compared with the question; without a limit, all and their neighbours."""
+    """Return the best memories by both rankings, best first, with their distances to the query.
+
+    Without a limit, all ranked memories and their neighbours.
+    """
     parameters = {
         **rankings._asdict(),
         **tenant._asdict(),

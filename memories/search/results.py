@@ -1,4 +1,4 @@
-"""What a search answers with: memories as PostgreSQL has them, whichever store found them."""
+"""The hits of a search: memories as PostgreSQL has them, whichever store found them."""
 
 import json
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ from memories.models import MemoryLog
 from memories.tenants import Tenant
 from memories.text import searchable_text
 
-# In the order of the model's fields, which from_db goes by.
+# In the order of the model's fields, as from_db requires.
 COLUMNS = ("id", "user_id", "project_id", "task", "agent", "date", "raw_data", "version", "content_hash")
-# What each statement here gives of a row `m` of memory_logs, before its distance and score.
+# The columns that each statement here selects from `m`, a row of memory_logs, before distance and score.
 ROW = ", ".join(f"m.{name}" for name in COLUMNS)
-# Null for a memory whose embedding is not there yet, or is of another text or model. CASE, because PostgreSQL
-# refuses to compare vectors of different lengths, and a model may have been set to another.
+# NULL for a memory without an embedding of its present text and the model. The CASE is necessary because PostgreSQL
+# refuses to compare vectors of different lengths, and the model in the settings may have changed.
 DISTANCE = """
 CASE WHEN m.embedded_hash = m.content_hash AND m.embedding_model = %(model)s
           AND vector_dims(m.embedding) = %(dimensions)s THEN m.embedding <=> %(vector)s::vector END
@@ -31,7 +31,7 @@ SELECT {ROW}, {DISTANCE}, given.score
 FROM unnest(%(ids)s::bigint[], %(scores)s::float[]) AS given (id, score) JOIN memory_logs AS m USING (id)
 WHERE {IS_TENANTS} ORDER BY score DESC, id DESC
 """
-# Of an older version the index has what is no longer so: those that lag behind are compared and filtered here.
+# An index entry of a former version is stale: PostgreSQL compares and filters such a memory instead.
 READ_INDEXED = f"""
 SELECT {ROW}, m.distance, 1 - m.distance / 2 FROM (
     SELECT m.*, CASE WHEN m.indexed_version = m.version THEN given.distance ELSE {DISTANCE} END AS distance
@@ -47,14 +47,17 @@ class SearchHit(NamedTuple):
     document: str
     metadata: dict[str, Any]
     distance: float | None
-    """Cosine; None where no vectors were compared."""
+    """The cosine distance; None where no vectors were compared."""
     similarity: float | None
     score: float
-    """What the order is by: comparable within one answer only."""
+    """The order of the hits; comparable only within one answer."""
 
 
 def read(tenant: Tenant, scores: Mapping[int, float], query_vector: QueryVector | None) -> list[SearchHit]:
-    """The tenant's memories with these ids, compared with the question: best first, of equals the newer."""
+    """Return the tenant's memories with these ids, best first, with their distances to the query.
+
+    Of equal scores, the newer comes first.
+    """
     given = {"ids": list(scores), "scores": list(scores.values())}
     return fetch(READ, {**tenant._asdict(), **compared_with(query_vector), **given})
 
@@ -62,15 +65,18 @@ def read(tenant: Tenant, scores: Mapping[int, float], query_vector: QueryVector 
 def read_indexed(
     tenant: Tenant, distances: Mapping[int, float], filters: Filters, query_vector: QueryVector | None
 ) -> list[SearchHit]:
-    """What the index gave, nearest first: by its distance, if the memory is as it was when the index learnt of it; by
-    that of its embedding, once it has one, if it was changed."""
+    """Return the memories that the index found, nearest first.
+
+    The index's distance counts if the index holds the present version. Otherwise the distance of the stored embedding
+    counts; a memory without one is left out.
+    """
     given = {"ids": list(distances), "distances": list(distances.values())}
     parameters = {**tenant._asdict(), **filters.parameters(), **compared_with(query_vector), **given}
     return fetch(READ_INDEXED, parameters)
 
 
 def compared_with(query_vector: QueryVector | None) -> dict[str, Any]:
-    """The parameters of DISTANCE."""
+    """Return the parameters of DISTANCE."""
     if query_vector is None:
         return {"model": None, "dimensions": None, "vector": None}
     return {
@@ -81,7 +87,7 @@ def compared_with(query_vector: QueryVector | None) -> dict[str, Any]:
 
 
 def fetch(statement: str, parameters: Mapping[str, Any]) -> list[SearchHit]:
-    """What a statement gives that selects ROW, a distance and a score."""
+    """Return the hits of a statement that selects ROW, a distance and a score."""
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return [_hit(*row) for row in cursor.fetchall()]

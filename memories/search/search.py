@@ -1,4 +1,4 @@
-"""Search: by meaning, by words, or by both. PostgreSQL has the last word on each memory."""
+"""Search by meaning, by words, or by both. PostgreSQL decides on each memory."""
 
 import logging
 from collections.abc import Callable
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-# How far down a ranking is read to be fused: what stands lower in both changes nothing.
+# This many ranks of each ranking are fused. Lower ranks change nothing.
 DEPTH = 50
 
 CHROMA, PGVECTOR = "chroma", "pgvector"
@@ -44,7 +44,7 @@ class Query:
     text: str
     tenant: Tenant
     limit: int = 10
-    # 0 to 1; see SearchHit.similarity. By words alone nothing is known of it.
+    # 0 to 1, see SearchHit.similarity. Not for mode lexical, which compares no vectors.
     min_similarity: float = 0.0
     mode: Mode = Mode.HYBRID
     filters: Filters = EVERYTHING
@@ -53,33 +53,36 @@ class Query:
 @dataclass(frozen=True)
 class Answer:
     found: list[SearchHit]
-    # Where vectors were compared: chroma, or pgvector while Chroma is away; "" by words alone.
+    # Where vectors were compared: chroma, or pgvector while Chroma is unavailable; "" for words alone.
     backend: str
 
 
 def search(query: Query) -> list[SearchHit]:
-    """The memories that answer the question, best first. Raises Unavailable where the embedder is needed and away."""
+    """Return the memories that match the query, best first.
+
+    Raises Unavailable when the embedder is needed and unavailable.
+    """
     return answer(query).found
 
 
 def answer(query: Query) -> Answer:
-    """As `search`, telling where it was looked; a `vector.searched` event is recorded.
+    """Do what `search` does, name the store that compared vectors, and record a `vector.searched` event.
 
-    Never a memory that PostgreSQL no longer has, nor one for what it said before it was changed.
+    A hit is never a memory that PostgreSQL no longer has, and never found by a former version of its text.
     """
     match query.mode:
         case Mode.VECTOR:
-            answered = _by_meaning(query)
+            answered = _search_vectors(query)
         case Mode.LEXICAL:
-            answered = Answer(_by_words(query), backend="")
+            answered = Answer(_search_words(query), backend="")
         case _:
-            answered = _by_both(query)
+            answered = _search_both(query)
     if settings.SEARCH_EVENTS:
         _record(query, len(answered.found))
     return answered
 
 
-def _by_meaning(query: Query) -> Answer:
+def _search_vectors(query: Query) -> Answer:
     query_vector = make_query_vector(generations.of_tenant(query.tenant), query.text)
     ask = partial(nearest, query_vector, limit=query.limit, filters=query.filters)
     distances, backend = _distances(
@@ -93,26 +96,28 @@ def _by_meaning(query: Query) -> Answer:
     return Answer(_similar(found, query), backend)
 
 
-def _by_words(query: Query) -> list[SearchHit]:
+def _search_words(query: Query) -> list[SearchHit]:
     scores = dict(lexical_search(query.tenant, query.text, query.limit, query.filters))
     return read(query.tenant, scores, query_vector=None)
 
 
-def _by_both(query: Query) -> Answer:
-    """Both rankings fused; the lexical one alone where nobody can embed the question.
+def _search_both(query: Query) -> Answer:
+    """Fuse both rankings; use the lexical one alone when the embedder is unavailable.
 
-    PostgreSQL ranks by words while the other thread waits for the embedder and for Chroma.
+    PostgreSQL ranks by words while a second thread waits for the embedder and for Chroma.
     """
     depth = max(DEPTH, query.limit)
-    live, is_there = generations.of_tenant(query.tenant), availability.is_available()
+    live, chroma_is_available = generations.of_tenant(query.tenant), availability.is_available()
     with in_background() as submit:
         embedded = submit(make_query_vector, live, query.text)
-        if is_there:
+        if chroma_is_available:
             near = submit(lambda: nearest(embedded.result(), limit=depth, filters=query.filters))
         words = [found.memory_id for found in lexical_search(query.tenant, query.text, depth, query.filters)]
     try:
         query_vector = embedded.result()
-        distances, backend = _distances(query, depth, query_vector, near.result if is_there else None)
+        distances, backend = _distances(
+            query, depth, query_vector, near.result if chroma_is_available else None
+        )
     except Unavailable as error:
         if query.min_similarity:
             raise
@@ -127,7 +132,7 @@ def _by_both(query: Query) -> Answer:
 def _distances(
     query: Query, limit: int, query_vector: QueryVector | None, ask: Callable[[], dict[int, float]] | None
 ) -> tuple[dict[int, float], str]:
-    """Of the nearest memories, and where it was looked: in PostgreSQL, where the index cannot be asked."""
+    """Return the nearest memories' distances and the store that compared them: PostgreSQL if Chroma cannot answer."""
     if query_vector is None:
         return {}, CHROMA
     distances = _from_index(ask) if ask else None
@@ -137,14 +142,14 @@ def _distances(
 
 
 def _from_index(ask: Callable[[], Result]) -> Result | None:
-    """What Chroma says; None where it cannot."""
+    """Return Chroma's answer; None where it cannot answer."""
     try:
         return ask()
     except CollectionLost as lost:
         logger.warning("Searching in PostgreSQL: %s", lost)
         fill.refill(lost)
     except NotFilled:
-        pass  # no fault of Chroma's: other tenants' collections answer
+        pass  # Chroma is available: other tenants' collections answer
     except Unavailable as error:
         availability.mark_unavailable(error)
     return None
@@ -155,7 +160,7 @@ def _similar(found: list[SearchHit], query: Query) -> list[SearchHit]:
 
 
 def _record(query: Query, results: int) -> None:
-    """For the log: what was asked for, never the words."""
+    """Record the search in the event log, without the words of the query."""
     user_id, project_id = query.tenant
-    told = {"user_id": user_id, "project_id": project_id, "limit": query.limit, "results_count": results}
-    outbox.record("vector.searched", aggregate=("search", f"{user_id}/{project_id}"), payload=told)
+    payload = {"user_id": user_id, "project_id": project_id, "limit": query.limit, "results_count": results}
+    outbox.record("vector.searched", aggregate=("search", f"{user_id}/{project_id}"), payload=payload)

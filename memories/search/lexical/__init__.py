@@ -1,4 +1,4 @@
-"""Finding memories by their words: BM25 in PostgreSQL, as fresh as the rows themselves.
+"""Search by words: BM25 in PostgreSQL, always as fresh as the rows.
 
 See docs/explanation/search.md.
 """

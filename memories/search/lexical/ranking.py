@@ -1,4 +1,4 @@
-"""BM25 over a tenant's memories, reading no more of them than a bounded number."""
+"""BM25 over a tenant's memories. It reads a bounded number of them."""
 
 from typing import Any, NamedTuple
 
@@ -8,21 +8,21 @@ from memories.filters import ALLOWED, EVERYTHING, Filters
 from memories.search.lexical.statistics import Statistics, Term, statistics
 from memories.tenants import Tenant
 
-# How soon repetition stops counting, and how much length counts against a memory: Anserini's values for BM25
-# on short passages, which is what memories are.
+# How soon repetition stops counting, and how much a memory's length reduces its score: Anserini's values for BM25 on
+# short passages, because memories are short.
 K1 = 0.9
 B = 0.4
 
-# The rarest terms of a question bring the candidates, one after the other until there are ENOUGH, never more
-# than MOST: what has only common words is not read where there is better.
+# The rarest terms of a query select the candidates, one term after another until there are ENOUGH, and never more than
+# MAX_CANDIDATES. Memories with common terms only are not read while there are better ones.
 ENOUGH = 500
-MOST = 10_000
-# The best by those terms are then scored by all terms of the question.
+MAX_CANDIDATES = 10_000
+# The best candidates by those terms are then scored by all terms of the query.
 FINALISTS = 300
-# Where every term is common, the newest memories are the candidates.
+# If every term is common, the newest memories are the candidates.
 NEWEST = 1_000
 
-# BM25 without its constant factor. The keys of a memory are ascending: width_bucket is the binary search.
+# BM25 without its constant factor. A memory's keys are ascending, and width_bucket is a binary search.
 SCORE = "sum(rarity * count / (count + %(base)s::float + %(slope)s::float * length))"
 BEST_BY_RARE_TERMS = f"""
     SELECT memory_id, {SCORE} AS score FROM term CROSS JOIN LATERAL (
@@ -34,8 +34,8 @@ BEST_BY_RARE_TERMS = f"""
 NEWEST_MEMORIES = f"""
     SELECT m.id AS memory_id, 0 AS score FROM memory_logs AS m WHERE {ALLOWED} ORDER BY m.id DESC LIMIT {NEWEST}
 """
-# The tenant is checked in a subquery, which is a look-up by id a row, whatever the planner believes of
-# the tenant's size.
+# The tenant is checked in a subquery: one look-up by id for each row, whatever the planner estimates for the tenant's
+# size.
 RANKING = """
 WITH term AS MATERIALIZED (
     SELECT * FROM unnest(%(keys)s::int[], %(rarities)s::float[], %(rare)s::bool[]) AS t (key, rarity, rare)
@@ -53,16 +53,16 @@ ORDER BY score DESC, memory_id DESC LIMIT %(limit)s
 class Ranked(NamedTuple):
     memory_id: int
     score: float
-    """BM25: above 0; comparable only within one question."""
+    """BM25: above 0, and comparable only within one query."""
 
 
 def lexical_search(tenant: Tenant, query: str, limit: int, filters: Filters = EVERYTHING) -> list[Ranked]:
-    """The memories that share words with the question, best first; the newer first of equals.
+    """Return the memories that share words with the query, best first; of equal scores, the newer first.
 
-    A word weighs by how rare it is among the tenant's memories. None when no word of it is known.
+    A rarer word among the tenant's memories has a higher weight. Empty when the tenant has no word of the query.
     """
     found = statistics(tenant, query)
-    rare = _bringing_candidates(found.terms, MOST if filters else ENOUGH)
+    rare = _selecting_terms(found.terms, MAX_CANDIDATES if filters else ENOUGH)
     ranked: list[Ranked] = []
     if rare:
         join = f"JOIN memory_logs AS m ON m.id = memory_id AND {ALLOWED}" if filters else ""
@@ -75,18 +75,18 @@ def lexical_search(tenant: Tenant, query: str, limit: int, filters: Filters = EV
     return sorted(ranked, key=lambda item: (-item.score, -item.memory_id))
 
 
-def _bringing_candidates(terms: list[Term], enough: int) -> list[Term]:
-    """The first of `terms` (rarest first) that bring `enough` candidates, as far as MOST allows."""
-    brought = 0
+def _selecting_terms(terms: list[Term], enough: int) -> list[Term]:
+    """Return the first of `terms` (rarest first) that select `enough` candidates, as far as MAX_CANDIDATES allows."""
+    candidates = 0
     for count, term in enumerate(terms):
-        if brought >= enough or brought + term.memories > MOST:
+        if candidates >= enough or candidates + term.memories > MAX_CANDIDATES:
             return terms[:count]
-        brought += term.memories
+        candidates += term.memories
     return terms
 
 
 def _parameters(tenant: Tenant, found: Statistics, rare: int, limit: int, filters: Filters) -> dict[str, Any]:
-    """Of the RANKING; the first `rare` terms bring the candidates."""
+    """Return the parameters of RANKING. The first `rare` terms select the candidates."""
     return {
         **tenant._asdict(),
         "keys": [term.key for term in found.terms],

@@ -1,8 +1,8 @@
-"""What PostgreSQL keeps for the lexical ranking: the terms of every memory, written by triggers.
+"""What PostgreSQL stores for the lexical ranking: the terms of every memory, written by triggers.
 
-Triggers, so that the terms are of the same transaction as the row, whoever wrote it and how: never stale,
-never missing after a bulk insert or a line of SQL. Who changes how words become terms writes a migration that
-runs CREATE_FUNCTIONS again and then FILL: terms of two kinds do not meet.
+Triggers write the terms in the transaction of the row, whoever writes it and how. So terms are never stale, and never
+missing after a bulk insert or a line of SQL. A change of how words become terms needs a migration that runs
+CREATE_FUNCTIONS and then FILL, because old and new terms do not match each other.
 
     memory_terms: a row a memory
         keys    its distinct terms as hashes, ascending; the GIN index over them is the inverted index
@@ -10,11 +10,11 @@ runs CREATE_FUNCTIONS again and then FILL: terms of two kinds do not meet.
         length  the sum of counts
     memory_terms_sample: a row for each term of every 32nd memory, to estimate how common a term is
 
-Why so. Tried with 100,000 memories of 27 terms: a table with a row for each term of each memory took 350 MB
-against 35 and three times as long to write. A tsvector under GIN cannot be read a tenant at a time, and every
-row of a common word is visited to rank by it. Of pgvector's sparsevec the index is approximate and the scan
-reads the whole tenant. The terms have a table of their own because memory_logs is updated several times a
-memory (embedded, indexed), and each such update would enter all of its terms into the index anew.
+The alternatives, tried with 100,000 memories of 27 terms. A table with a row for each term of each memory took 350 MB
+instead of 35, and three times as long to write. A GIN index over a tsvector cannot be read by tenant, and ranking by a
+common word visits every row that has it. The index of pgvector's sparsevec is approximate, and its scan reads the whole
+tenant. The terms have a table of their own because memory_logs is updated several times for each memory (embedded,
+indexed), and each update would enter all its terms into the index again.
 """
 
 from pathlib import Path

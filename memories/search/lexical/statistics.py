@@ -1,4 +1,4 @@
-"""How common the terms of a question are among a tenant's memories."""
+"""How common the terms of a query are among a tenant's memories."""
 
 from math import log
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from django.db import connection
 
 from memories.tenants import Tenant
 
-# A question has few terms; a pasted page has many, and its first are enough.
+# A question has few terms. A pasted page has many, and the first ones are enough.
 MAX_TERMS = 64
 
 # Of each term, in how many memories it stands: counted where it is rare, and else estimated from the sample of
@@ -36,27 +36,27 @@ ORDER BY term.position NULLS LAST
 class Term(NamedTuple):
     key: int
     memories: int
-    """In how many of the tenant's memories it stands, at least 1."""
+    """The number of the tenant's memories that have it, at least 1."""
 
 
 class Statistics(NamedTuple):
     terms: list[Term]
-    """Of the question, those that the tenant's memories have, rarest first."""
+    """The terms of the query that the tenant's memories have, rarest first."""
     memories: int
     average_length: float
-    """Of the tenant's memories, in terms."""
+    """The average number of terms of the tenant's memories."""
 
     def rarity(self, term: Term) -> float:
-        """BM25's inverse document frequency, in the form that is never negative."""
+        """Return BM25's inverse document frequency, in the form that is never negative."""
         return log(1 + (self.memories - term.memories + 0.5) / (term.memories + 0.5))
 
 
 def statistics(tenant: Tenant, text: str) -> Statistics:
-    """The statistics that weigh the terms of the question `text`; no terms when it has no words."""
+    """Return the statistics that weigh the terms of the query `text`; no terms when it has no words."""
     parameters = {**tenant._asdict(), "text": text, "max_terms": MAX_TERMS}
     with connection.cursor() as cursor:
         cursor.execute(STATISTICS, parameters)
         *terms, (_, memories, average_length) = cursor.fetchall()
     found = sorted((Term(key, count) for key, count, _ in terms if count), key=lambda term: term.memories)
-    # Estimates may disagree; a term is never in more memories than there are.
+    # Estimates may contradict each other: a term cannot be in more memories than there are.
     return Statistics(found, max([memories, *(term.memories for term in found)]), average_length or 1.0)

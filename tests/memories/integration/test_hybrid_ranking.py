@@ -7,7 +7,7 @@ import pytest
 from memories.filters import EVERYTHING
 from memories.models import MemoryLog
 from memories.records.services import NewMemory, create_memories
-from memories.search.hybrid import SHARES, VECTOR_WEIGHT, K, Rankings, best
+from memories.search.hybrid import NEIGHBOUR_BOOSTS, VECTOR_WEIGHT, K, Rankings, best
 from memories.tenants import Tenant
 from tests.support.tenants import new_tenant
 
@@ -70,7 +70,7 @@ def test_of_equals_the_newer_comes_first(tenant: Tenant) -> None:
     scores = fused(tenant, [middle])
 
     assert list(scores) == [middle, last, first]
-    assert scores[first] == scores[last] == pytest.approx(SHARES[0] / (K + 1))
+    assert scores[first] == scores[last] == pytest.approx(NEIGHBOUR_BOOSTS[0] / (K + 1))
 
 
 def test_what_the_index_holds_of_an_older_version_leaves_its_place_to_the_next(tenant: Tenant) -> None:

@@ -253,7 +253,7 @@ class TestManyMemories:
     @pytest.fixture(autouse=True)
     def _small_bounds(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(ranking, "ENOUGH", 20)
-        monkeypatch.setattr(ranking, "MOST", 50)
+        monkeypatch.setattr(ranking, "MAX_CANDIDATES", 50)
 
     @pytest.fixture
     def tenant(self) -> Tenant:

@@ -151,5 +151,5 @@ def test_a_redis_that_is_down_is_a_miss_told_once_and_left_alone(
     assert embeddings.cache_statistics()["errors"] == 1
     assert embeddings.cache_statistics()["entries"] is None
     assert [record.message.partition(":")[0] for record in caplog.records] == [
-        "The embedding cache failed, going on without it for 10 s"
+        "The embedding cache failed and is not used for 10 s"
     ]

@@ -1,4 +1,4 @@
--- Writes the terms of all memories again.
+-- Write the terms of all memories again.
 TRUNCATE memory_terms, memory_terms_sample;
     WITH added AS (
         INSERT INTO memory_terms SELECT t.* FROM memory_logs AS m, LATERAL memory_terms_of(

@@ -1,16 +1,16 @@
--- A key is of (tenant, term), so that a look-up reads nothing of other tenants. 32 bits: within a tenant, two
--- terms share a key once in billions; between tenants it happens, which is why each ranking ends with a join to
--- the tenant's own memories.
+-- A key is the hash of a tenant and a term, so that a look-up does not read other tenants' rows. A key has 32 bits: two
+-- terms of one tenant share a key once in billions. Terms of different tenants do share keys, so each ranking ends with
+-- a join to the tenant's own memories.
 --
--- Words: Unicode is folded (compatibility forms, accents), Chinese and Japanese characters are terms each (no
--- spaces tell their words), and ASCII punctuation separates, so that paths, hosts, dates and identifiers are
--- found by their parts. Then PostgreSQL's English configuration: lower case, stop words, stems; words of other
--- languages pass through it nearly as they are, in memories and questions alike.
+-- Words: Unicode is folded (compatibility forms, accents). Each Chinese or Japanese character is a term, because no
+-- spaces separate their words. ASCII punctuation separates terms, so that paths, hosts, dates and identifiers are found
+-- by their parts. PostgreSQL's English configuration does the rest: lower case, stop words, stems. It hardly changes
+-- words of other languages, and it treats memories and queries alike.
 --
--- The text of a memory: its task, agent and date ("2024-05-08", and "8 May" as people ask), then every string
--- and number in raw_data to a depth of 32, then the keys. Each value and the whole are cut: that bounds the work
--- of a write, and keeps far below what a tsvector holds.
--- (jsonb_path_query_array, because the set-returning jsonb_path_query takes a minute over a million values.)
+-- The text of a memory: its task, agent and date ("2024-05-08", and "8 May" as people write it), then every string and
+-- number in raw_data to a depth of 32, then the keys. Each value and the whole are cut. This bounds the work of a write,
+-- and stays far below the limit of a tsvector.
+-- (jsonb_path_query_array, because the set-returning jsonb_path_query takes a minute for a million values.)
 CREATE OR REPLACE FUNCTION memory_lexemes(words text) RETURNS tsvector
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 BEGIN

@@ -1,6 +1,6 @@
--- MAIN: kept in the row up to 8 kB, so that ranking reads no other table.
--- The list of pending entries makes writes three times as fast; at 256 kB, reading it costs a search under 1 ms.
--- How common a common term is, is read from the sample, one memory in 32, and there from the index alone.
+-- STORAGE MAIN keeps the arrays in the row up to 8 kB, so that ranking reads no TOAST table.
+-- GIN's list of pending entries makes writes three times as fast. At 256 kB, reading it costs a search less than 1 ms.
+-- The frequency of a common term is estimated from the sample, one memory in 32, by an index-only scan.
 CREATE TABLE memory_terms (
     memory_id bigint PRIMARY KEY,
     keys int[] STORAGE MAIN NOT NULL,

@@ -1,5 +1,5 @@
--- A statement's rows at once where it inserts or deletes. Updates row by row, because only those triggers can
--- name columns: storing an embedding fires nothing. No foreign key: it would lock each row that it checks.
+-- Inserts and deletes are handled by statement. Updates are handled by row, because only row triggers can name columns:
+-- storing an embedding fires no trigger. There is no foreign key, because it would lock each row that it checks.
 CREATE OR REPLACE FUNCTION memory_terms_on_insert() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     WITH added AS (
