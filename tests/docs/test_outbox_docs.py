@@ -30,8 +30,8 @@ COMMANDS = sorted(name for name, app in get_commands().items() if app == "outbox
 SETTINGS = {f"OUTBOX_{field.name}": field.default for field in fields(Defaults)}
 
 
-def own_options(command: str) -> Iterator[argparse.Action]:
-    parser = load_command_class("outbox", command).create_parser("manage.py", command)
+def own_options(command: str, app: str = "outbox") -> Iterator[argparse.Action]:
+    parser = load_command_class(app, command).create_parser("manage.py", command)
     inherited = {
         "help",
         "version",
