@@ -1,7 +1,6 @@
-"""The ASGI application: one port for everything.
+"""The ASGI application: one port for requests, server-sent events and WebSockets.
 
-Requests go to Django's views on threads; what stays open (server-sent events, WebSockets) runs on the event loop and
-holds no thread.
+Django's views run on threads. Streams (server-sent events, WebSockets) run on the event loop and occupy no thread.
 """
 
 import os
@@ -20,14 +19,14 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "semantix.settings")
 event_loop = get_asgi_application()
 threads = ThreadedHandler(settings.WEB_THREADS)
 
-# Imported only now: they need the apps loaded.
+# These imports need the apps to be loaded.
 from memories.api.live.socket import LiveUpdates  # noqa: E402
 from memories.api.prefer_wait import PreferWait  # noqa: E402
 
 answers = PreferWait(threads, threads.executor)
 
 programs = AuthMiddlewareStack(URLRouter([path("ws/memory-logs/events", LiveUpdates.as_asgi())]))
-# A page of another site could use a visitor's session: browsers say where they come from, programs do not.
+# A page of another site could use a visitor's session, so the Origin header of browsers is checked. Programs send none.
 browsers = AllowedHostsOriginValidator(programs)
 
 STREAMS = {"/memory-logs/events"}

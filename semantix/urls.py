@@ -20,7 +20,7 @@ handler500 = "semantix.web.problem_pages.server_error"
 
 
 def reading(view: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Only to be read: another method is answered with 405, before the page's forgery token is missed."""
+    """Allow GET and HEAD only. Without csrf_exempt a POST would be answered 403 (CSRF) instead of 405."""
     return csrf_exempt(require_safe(view))
 
 

@@ -1,4 +1,4 @@
-"""The WSGI application: Django by itself, for a WSGI server."""
+"""The WSGI application: Django's views only, for a WSGI server."""
 
 import os
 

@@ -1,1 +1,1 @@
-"""The engine of DATABASES."""
+"""The database engine that DATABASES names."""

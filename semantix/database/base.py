@@ -1,6 +1,7 @@
-"""Django's backend for PostgreSQL, which looks whether a kept connection was ended instead of asking the server.
+"""Django's PostgreSQL backend with a cheaper health check for kept connections.
 
-Django asks before each request and task, and waits for the answer: as long as for one of their own statements.
+Django sends a query before each request and task and waits for the answer, which takes as long as a statement of the
+request itself. This backend looks at the socket instead and sends nothing.
 """
 
 import select
@@ -11,12 +12,15 @@ from psycopg.pq import TransactionStatus
 
 class DatabaseWrapper(base.DatabaseWrapper):
     def is_usable(self) -> bool:
-        # Of one that failed a look does not tell enough.
+        # After an error the state of the socket does not tell enough, so the server is asked.
         return (not self.errors_occurred and self._is_at_rest()) or super().is_usable()
 
     def _is_at_rest(self) -> bool:
-        """Nothing was begun, and nothing has arrived: a server that ends a connection says so, or its kernel does,
-        and one that is gone without a word is noticed by keepalives."""
+        """Whether no transaction is open and no data waits on the socket.
+
+        A server that ends a connection sends data or its kernel closes the socket; keepalives notice a server that
+        vanished.
+        """
         connection = self.connection
         if connection is None or connection.closed:
             return False

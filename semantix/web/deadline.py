@@ -1,7 +1,7 @@
-"""How long a request may wait for PostgreSQL.
+"""A limit on the time that a request waits for PostgreSQL.
 
-A server that is frozen, not gone, takes what is sent and keeps its connections: no timeout of TCP ends the wait for its
-answer. So the connection is hung up from outside, and the thread that waits learns that it is lost.
+A frozen server still acknowledges TCP packets and keeps its connections, so no TCP timeout ends the wait for its
+answer. Therefore another thread shuts the socket down, and the waiting thread gets a connection error.
 """
 
 import os
@@ -14,7 +14,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 
 class Deadline:
-    """Of one request. It begins and ends on the request's thread; `hang_up` is called from another."""
+    """The deadline of one request. The request's thread enters and leaves it; another thread calls `hang_up`."""
 
     def __init__(self) -> None:
         self._database: Any = None
@@ -26,7 +26,7 @@ class Deadline:
         self._database = None
 
     def hang_up(self) -> None:
-        """End the wait of a request that has not ended."""
+        """Shut down the database socket of the request, unless the request has ended."""
         connection = self._database and self._database.connection
         if connection and not connection.closed:
             with (

@@ -1,4 +1,4 @@
-"""The OpenAPI document and the page to read and try it on."""
+"""The OpenAPI document, and the page where people read it and try requests."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from rest_framework.request import Request
 
 
 class Schema(SpectacularAPIView):
-    """JSON unless the Accept header asks for YAML; a reader of YAML reads JSON as well."""
+    """The document as JSON, or as YAML where the Accept header asks for it. (YAML parsers read JSON as well.)"""
 
     renderer_classes = [OpenApiJsonRenderer2, OpenApiJsonRenderer, OpenApiYamlRenderer, OpenApiYamlRenderer2]
 
@@ -24,7 +24,7 @@ class Page(SpectacularSwaggerView):
     title = "Semantix API"
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
-        """There is the page alone, whatever was asked for: a refusal would have no page to stand on."""
+        """Render the page whatever the Accept header says: no renderer is left for an error page."""
         return super().perform_content_negotiation(request, force=True)
 
 
@@ -33,5 +33,5 @@ def home(request: HttpRequest) -> HttpResponseRedirect:
 
 
 def icon(request: HttpRequest) -> HttpResponseRedirect:
-    """Browsers ask for it by this address where a page names none."""
+    """Redirect to the icon. Browsers request /favicon.ico where a page names no icon."""
     return HttpResponseRedirect(static("semantix/favicon.svg"))

@@ -1,7 +1,7 @@
-"""Health: `live` says that the process answers, `ready` what works: each check by name, with how long it took.
+"""Health checks: `live` says that the process answers; `ready` lists each check with its result and duration.
 
-No check can hang the answer: each runs on a thread of its own, is given CHECK_SECONDS, and is not begun again
-while an earlier run of it still hangs.
+A check cannot delay the answer: each check runs on its own thread for at most CHECK_SECONDS, and a check that still
+hangs is not started a second time.
 """
 
 import time
@@ -16,14 +16,14 @@ from django.http import HttpRequest, JsonResponse
 from memories.index.client import get_client
 
 CHECK_SECONDS = 2.0
-# A relay says that it is alive every 5 seconds.
+# A relay updates its heartbeat every 5 seconds: four missed heartbeats mean that it is gone.
 HEARTBEAT_SECONDS = 20.0
 
 Check = Callable[[], None]
 
 
 class NotWell(Exception):
-    """A check that ran and found something wrong; the message goes to the operator."""
+    """A check found a fault. The message tells the operator what is wrong and what to do."""
 
 
 def live(request: HttpRequest) -> JsonResponse:
@@ -31,7 +31,7 @@ def live(request: HttpRequest) -> JsonResponse:
 
 
 def ready(request: HttpRequest) -> JsonResponse:
-    """200 `ok`; 200 `degraded` while memories can be stored but not all else works; 503 `unavailable`."""
+    """200 `ok`; 200 `degraded` where memories are stored but another part fails; 503 `unavailable`."""
     checks = run_checks()
     if any(checks[name]["status"] != "ok" for name in NEEDED):
         return JsonResponse({"status": "unavailable", "checks": checks}, status=503)
@@ -40,7 +40,7 @@ def ready(request: HttpRequest) -> JsonResponse:
 
 
 def run_checks() -> dict[str, dict[str, Any]]:
-    """Every check's outcome: {"status": "ok" | "failed", "latency_ms": …, "detail": … when failed}."""
+    """Run all checks. Each result is {"status": "ok" | "failed", "latency_ms": …, "detail": … when failed}."""
     running = {name: _begin(name, check) for name, check in CHECKS.items()}
     wait(running.values(), timeout=CHECK_SECONDS)
     return {name: _outcome(future) for name, future in running.items()}
@@ -69,7 +69,7 @@ def cluster() -> None:
 
 
 def chroma() -> None:
-    # A real query: Chroma's own health check says yes also when it can open no collection any more.
+    # A real query: Chroma's own health check passes even when it can no longer open any collection.
     get_client().list_collections(limit=1)
 
 
@@ -79,7 +79,7 @@ CHECKS: dict[str, Check] = {
     "cluster": cluster,
     "chroma": chroma,
 }
-# Without these nothing can be stored.
+# No memory can be stored unless these pass.
 NEEDED = ("postgres", "migrations")
 
 _threads = ThreadPoolExecutor(max_workers=len(CHECKS), thread_name_prefix="health")
@@ -87,7 +87,7 @@ _running: dict[str, Future[float]] = {}
 
 
 def _begin(name: str, check: Check) -> Future[float]:
-    """Start the check, or take up the one that still runs."""
+    """Start the check, or return the run that has not finished yet."""
     future = _running.get(name)
     if future is None or future.done():
         future = _running[name] = _threads.submit(_timed, check)
@@ -95,7 +95,7 @@ def _begin(name: str, check: Check) -> Future[float]:
 
 
 def _timed(check: Check) -> float:
-    """Milliseconds the check took."""
+    """Run the check and return its duration in milliseconds."""
     started = time.perf_counter()
     close_old_connections()
     try:

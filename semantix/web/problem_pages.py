@@ -1,6 +1,6 @@
-"""Errors outside the API's own views - unknown addresses, middleware, crashes - as problems, too.
+"""Problem documents for errors outside the API's views: unknown addresses, middleware, crashes.
 
-The admin's stay pages of HTML: it is for people.
+The admin keeps its HTML error pages, because people read them.
 """
 
 import logging
@@ -17,20 +17,23 @@ from outbox.publishing import headers
 
 logger = logging.getLogger(__name__)
 
-# What Django answers by itself: the code, and the words for it.
+# The errors that Django answers itself: problem code and detail by status.
 KNOWN = {
-    400: ("bad_request", "The request is malformed, or its Host is not one of ALLOWED_HOSTS."),
-    403: ("permission_denied", "This is not allowed."),
-    404: ("not_found", "There is nothing at {path}. What there is stands at /docs."),
-    405: ("method_not_allowed", "{method} is not possible here; the Allow header lists what is."),
-    413: ("too_large", "The request is larger than this service takes."),
+    400: ("bad_request", "The request is malformed, or its Host is not in ALLOWED_HOSTS."),
+    403: ("permission_denied", "You may not do this."),
+    404: ("not_found", "There is nothing at {path}. /docs lists all addresses."),
+    405: (
+        "method_not_allowed",
+        "{path} does not accept {method}. The Allow header lists the methods it accepts.",
+    ),
+    413: ("too_large", "The request is larger than MAX_BODY_BYTES. Send less at a time."),
 }
-SLASH = "There is nothing at {path}; there is at {without}, without the slash."
-FAILED = ("error", "The service failed on this request; its log tells why, under the id {request_id}.")
+SLASH = "There is nothing at {path}. Remove the slash: {without} exists."
+FAILED = ("error", "The service failed. Its log has the reason under request id {request_id}.")
 
 
 class ProblemMiddleware:
-    """Puts a problem in the place of Django's own pages for an error."""
+    """Replace Django's own error pages by problem documents."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -46,10 +49,10 @@ class ProblemMiddleware:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's handler500. A store that is away is no crash: it is 503, in the admin as well."""
+    """Django's handler500. An unavailable store is not a crash: the answer is 503, in the admin as well."""
     error = translated(sys.exc_info()[1])
     if not isinstance(error, ServiceUnavailable):
-        logger.error("Request %s failed; its traceback follows.", _request_id())
+        logger.error("Request %s failed. Its traceback follows.", _request_id())
         return HttpResponse("<h1>Server Error (500)</h1>", status=500)
     if _is_the_admins(request):
         answer = HttpResponse(f"<h1>Not available</h1><p>{error.detail}</p>", status=error.status_code)
@@ -60,7 +63,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def _is_for_people(request: HttpRequest, response: HttpResponseBase) -> bool:
-    """A page that a view rendered, or Django's own where a developer looks at it; so is all that is no HTML."""
+    """Whether to leave the response as it is: not HTML, rendered by a view, or a debug page for a developer."""
     is_page = response.get("Content-Type", "").startswith("text/html")
     rendered = response.streaming or hasattr(response, "accepted_renderer") or _is_the_admins(request)
     return not is_page or rendered or (settings.DEBUG and request.accepts("text/html"))

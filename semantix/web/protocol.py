@@ -1,4 +1,4 @@
-"""HTTP as uvicorn speaks it, with a problem for what it cannot read at all, as for every other error."""
+"""uvicorn's HTTP protocol, with a problem document for a request that it cannot parse."""
 
 import json
 
@@ -9,7 +9,7 @@ CONTENT = json.dumps(
         "type": "urn:semantix:problem:bad-request",
         "title": "Bad Request",
         "status": 400,
-        "detail": "This is no HTTP request that can be read, or its address is longer than 65,535 characters.",
+        "detail": "The request is not valid HTTP, or its address is longer than 65,535 characters.",
     }
 ).encode()
 ANSWER = (

@@ -1,8 +1,8 @@
-"""Django's views on threads that live as long as the server, called from its event loop.
+"""Run Django's views on threads that live as long as the server.
 
-The threads keep their database connections between requests, where Django's own ASGI handler makes a thread, and a
-connection, for each. A request goes over to its thread as a whole, and so comes its answer back: a thread that hands
-over each piece by itself waits for the event loop as often, half of its time when the processor is busy.
+The threads keep their database connections between requests. Django's own ASGI handler creates a thread and a
+connection for each request. The whole request goes to the thread and the whole response comes back: a thread that
+sends each piece separately waits for the event loop each time, half of its time when the processor is busy.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 class ThreadedHandler(ASGIHandler):
-    """Answers are collected before they are sent: what stays open belongs on the event loop."""
+    """An ASGI application that collects each response before it sends it. Streams run on the event loop instead."""
 
     def __init__(self, threads: int) -> None:
         BaseHandler.__init__(self)
@@ -65,13 +65,16 @@ class ThreadedHandler(ASGIHandler):
         request, refusal = self.create_request(scope, body)
         if request is None:
             return refusal
-        # Without a header that tells it (Transfer-Encoding: chunked) Django takes a body for empty.
+        # Django treats a body without Content-Length (Transfer-Encoding: chunked) as empty.
         request.META.setdefault("CONTENT_LENGTH", str(length))
         return self.get_response(request)
 
 
 async def _whole(receive: Receive) -> IO[bytes] | None:
-    """The body; of one longer than MAX_BODY_BYTES more than that is read, to be answered 413. None if nobody waits."""
+    """The body, read just beyond MAX_BODY_BYTES where it is larger (Django then answers 413).
+
+    None if the client has gone.
+    """
     body = SpooledTemporaryFile(settings.FILE_UPLOAD_MAX_MEMORY_SIZE)  # noqa: SIM115 - the request closes it
     more = True
     while more and body.tell() <= settings.DATA_UPLOAD_MAX_MEMORY_SIZE:

@@ -1,4 +1,4 @@
-"""Bodies as they arrive over a real connection: too large, in chunks, cut off."""
+"""Request bodies over a real connection: too large, chunked, cut off."""
 
 import http.client
 import json
@@ -22,7 +22,7 @@ def server(django_db_setup: None) -> Iterator[WebServer]:
         yield server
 
 
-def test_a_body_that_is_too_large_is_answered_not_cut_off(server: WebServer) -> None:
+def test_a_body_that_is_too_large_is_answered_413_without_a_reset(server: WebServer) -> None:
     for size in (200_000, 5_000_000):
         answer = httpx.post(
             f"{server.url}/memory-logs", json=memory("alice", "web", task="x" * size), timeout=60
@@ -32,7 +32,7 @@ def test_a_body_that_is_too_large_is_answered_not_cut_off(server: WebServer) -> 
     assert httpx.post(f"{server.url}/memory-logs", json=memory("alice", "web"), timeout=60).status_code == 201
 
 
-def test_so_is_one_that_comes_in_chunks(server: WebServer) -> None:
+def test_a_chunked_body_that_is_too_large_is_answered_413(server: WebServer) -> None:
     headers = {"Content-Type": "application/json"}
     large = iter([b'"', *[b"x" * 50_000] * 100, b'"'])
 
@@ -52,7 +52,7 @@ def test_a_memory_sent_in_chunks_is_stored(server: WebServer) -> None:
     assert answer.status_code == 201, answer.text
 
 
-def test_a_body_that_ends_early_stores_nothing_and_stops_nobody(server: WebServer) -> None:
+def test_a_body_that_ends_early_stores_nothing_and_blocks_nobody(server: WebServer) -> None:
     with socket.create_connection(("127.0.0.1", server.port)) as client:
         client.sendall(
             b"POST /memory-logs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -63,7 +63,7 @@ def test_a_body_that_ends_early_stores_nothing_and_stops_nobody(server: WebServe
 
 
 @pytest.mark.parametrize("sent", [b"GET /?" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n", b"Hello\r\n\r\n"])
-def test_what_cannot_be_read_as_http_is_refused_with_a_problem(server: WebServer, sent: bytes) -> None:
+def test_a_request_that_is_not_http_is_refused_with_a_problem(server: WebServer, sent: bytes) -> None:
     with socket.create_connection(("127.0.0.1", server.port)) as client:
         client.sendall(sent)
         answer = http.client.HTTPResponse(client)

@@ -1,4 +1,4 @@
-"""Health checks: each named, each timed, none able to hang the answer."""
+"""Health checks: each has a name and a duration, and none can delay the answer."""
 
 import socket
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def _time_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first look at Chroma in a process imports its client: no two seconds' work on a busy machine."""
+    """The first check of Chroma imports its client, which may take more than two seconds on a busy machine."""
     monkeypatch.setattr(health, "CHECK_SECONDS", 60.0)
 
 
@@ -23,7 +23,7 @@ def a_cluster() -> None:
     Relay.objects.create(id="00000000-0000-0000-0000-000000000001", host="here", pid=1, wakeup="listen")
 
 
-def test_live_says_only_that_the_process_answers(client: Client) -> None:
+def test_live_reports_only_that_the_process_answers(client: Client) -> None:
     assert client.get("/health/live").json() == {"status": "ok"}
 
 
@@ -48,7 +48,7 @@ def test_without_a_cluster_it_is_degraded_and_says_what_to_run(client: Client) -
 
 @pytest.fixture
 def mute_server() -> Iterator[str]:
-    """It takes connections and never says a word."""
+    """A server that accepts connections and never answers."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()

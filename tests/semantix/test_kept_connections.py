@@ -1,4 +1,4 @@
-"""A connection that is kept between requests and tasks, before it is used again."""
+"""The health check of database connections that are kept between requests and tasks."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -32,20 +32,20 @@ def execute(on: Any, statement: str, *parameters: Any) -> None:
         cursor.execute(statement, parameters)
 
 
-def test_one_at_rest_is_used_without_asking_the_server(kept: Any) -> None:
+def test_an_idle_connection_is_used_without_a_query(kept: Any) -> None:
     execute(kept, "SELECT 'the last'")
 
     assert kept.is_usable()
     assert last_statement(kept) == "SELECT 'the last'"
 
 
-def test_one_that_the_server_ended_is_noticed(kept: Any) -> None:
+def test_a_connection_that_the_server_closed_is_noticed(kept: Any) -> None:
     execute(connection, "SELECT pg_terminate_backend(%s)", kept.connection.info.backend_pid)
 
     wait_until(lambda: not kept.is_usable())
 
 
-def test_what_the_server_says_unasked_ends_nothing(kept: Any) -> None:
+def test_a_notification_does_not_make_a_connection_unusable(kept: Any) -> None:
     execute(kept, "LISTEN kept")
     execute(connection, "NOTIFY kept")
 
@@ -53,7 +53,7 @@ def test_what_the_server_says_unasked_ends_nothing(kept: Any) -> None:
     wait_until(lambda: kept.is_usable() and "SELECT 1" in last_statement(kept))
 
 
-def test_one_that_was_left_in_a_failed_transaction_is_not_usable(kept: Any) -> None:
+def test_a_connection_in_a_failed_transaction_is_not_usable(kept: Any) -> None:
     kept.set_autocommit(False)
     with pytest.raises(DatabaseError):
         execute(kept, "SELECT 1/0")
@@ -70,7 +70,7 @@ def test_after_an_error_the_server_is_asked(kept: Any) -> None:
     assert last_statement(kept) == "SELECT 1"
 
 
-def test_one_that_was_closed_is_not_usable(kept: Any) -> None:
+def test_a_closed_connection_is_not_usable(kept: Any) -> None:
     kept.connection.close()
 
     assert not kept.is_usable()

@@ -1,4 +1,4 @@
-"""PostgreSQL away - stopped, or there and mute - is a 503 problem at once, on every way in."""
+"""While PostgreSQL is stopped or mute, every kind of request is answered with a 503 problem at once."""
 
 import socket
 from collections.abc import Iterator
@@ -50,12 +50,12 @@ def assert_unavailable(server: WebServer) -> None:
 
 @pytest.fixture
 def mute_server() -> Iterator[str]:
-    """Takes connections and never says a word."""
+    """A server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield f"postgresql://postgres@127.0.0.1:{listening.getsockname()[1]}/semantix"
 
 
-def test_a_server_that_is_stopped_is_503_at_once_and_served_again_when_it_is_back(tmp_path: Path) -> None:
+def test_a_stopped_server_is_503_at_once_and_used_again_after_its_restart(tmp_path: Path) -> None:
     store = own_postgres(tmp_path / "postgres")
     try:
         assert manage("migrate", DATABASE_URL=store.url).returncode == 0
@@ -74,14 +74,14 @@ def test_a_server_that_is_stopped_is_503_at_once_and_served_again_when_it_is_bac
         store.stop()
 
 
-def test_a_server_that_does_not_answer_is_503_within_the_time_to_connect(mute_server: str) -> None:
+def test_a_mute_server_is_503_within_the_connect_timeout(mute_server: str) -> None:
     with WebServer(DATABASE_URL=mute_server) as server:
         assert_unavailable(server)
 
 
 @contextmanager
 def frozen(store: Service) -> Iterator[None]:
-    """Its processes are there and keep their connections, and do nothing."""
+    """Its processes exist and keep their connections, but do nothing."""
     processes = [psutil.Process(store.pid), *psutil.Process(store.pid).children(recursive=True)]
     for process in processes:
         process.suspend()
@@ -92,7 +92,7 @@ def frozen(store: Service) -> Iterator[None]:
             process.resume()
 
 
-def test_a_server_that_is_frozen_is_503_within_the_time_to_wait(tmp_path: Path) -> None:
+def test_a_frozen_server_is_503_within_the_wait_limit(tmp_path: Path) -> None:
     store = own_postgres(tmp_path / "postgres")
     try:
         assert manage("migrate", DATABASE_URL=store.url).returncode == 0
@@ -107,7 +107,7 @@ def test_a_server_that_is_frozen_is_503_within_the_time_to_wait(tmp_path: Path) 
         store.stop()
 
 
-def test_the_admin_says_so_on_a_page() -> None:
+def test_the_admin_shows_a_503_page() -> None:
     with WebServer(DATABASE_URL="postgresql://postgres@127.0.0.1:1/semantix") as server:
         answer = httpx.get(f"{server.url}/admin/login/", cookies={"sessionid": "x" * 32}, timeout=60)
 

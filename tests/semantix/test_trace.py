@@ -1,4 +1,4 @@
-"""One trace covers a request and everything that was delivered because of it."""
+"""One trace covers a request and all deliveries that it causes."""
 
 import re
 
@@ -32,7 +32,7 @@ def remember(client: Client, **headers: str) -> str:
     return response.headers["X-Request-ID"]
 
 
-def test_one_trace_from_the_request_over_embedding_to_the_index(client: Client) -> None:
+def test_one_trace_covers_request_embedding_and_indexing(client: Client) -> None:
     remember(client, **{"traceparent": CALLER, "X-Request-ID": "req-42"})
 
     drain()
@@ -83,13 +83,13 @@ def test_memories_that_are_stored_together_keep_their_own_requests() -> None:
 
 
 @pytest.mark.parametrize("sent", ["", "two words", "x" * 129, "a\nb"])
-def test_a_request_id_that_is_none_is_replaced(client: Client, sent: str) -> None:
+def test_an_invalid_request_id_is_replaced(client: Client, sent: str) -> None:
     request_id = remember(client, **{"X-Request-ID": sent})
 
     assert re.fullmatch("[0-9a-f]{32}", request_id)
     assert Event.objects.get().headers["request_id"] == request_id
 
 
-def test_the_answer_names_the_request(client: Client) -> None:
+def test_the_response_carries_the_request_id(client: Client) -> None:
     assert client.get("/health/live", headers={"X-Request-ID": "req-42"}).headers["X-Request-ID"] == "req-42"
     assert client.get("/nowhere").headers["X-Request-ID"]

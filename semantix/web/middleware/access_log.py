@@ -1,4 +1,4 @@
-"""A line a request, as it is answered."""
+"""One log line for each answered request."""
 
 import logging
 import time
@@ -11,14 +11,14 @@ from semantix.observability.metrics.middleware import STATIC, route_of
 
 logger = logging.getLogger("semantix.request")
 
-# Asked every few seconds by machines, or by the dozen for a page: told at DEBUG.
+# Machines request these every few seconds, and a page needs dozens of static files: logged at DEBUG.
 QUIET = {"/health/live", "/health/ready", "/metrics", f"{STATIC}*"}
 
 
 def log_requests(
     get_response: Callable[[HttpRequest], HttpResponseBase],
 ) -> Callable[[HttpRequest], HttpResponseBase]:
-    """The route, not the path with its query: those may hold what a person searched for."""
+    """Log the route instead of path and query: those may contain what a person searched for."""
 
     def logged(request: HttpRequest) -> HttpResponseBase:
         started = time.perf_counter()

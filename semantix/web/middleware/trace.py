@@ -1,4 +1,4 @@
-"""Which request, and which trace, what happens next belongs to."""
+"""Bind the request id and the trace to everything that the request does."""
 
 import re
 from collections.abc import Callable
@@ -13,16 +13,16 @@ from semantix.web.middleware.access_log import QUIET
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
-# It goes into logs and event headers, and back to the caller: nothing that could be read as more than an id.
+# The id goes into logs, event headers and the response. Only these characters, so that nothing can be injected there.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
 
 def trace(
     get_response: GetResponse,
 ) -> GetResponse:
-    """Have every event of the request carry `traceparent` and `request_id`; answer with X-Request-ID.
+    """Put `traceparent` and `request_id` on every event of the request, and X-Request-ID on the response.
 
-    The caller's `traceparent` and `X-Request-ID` are taken up where they are valid, made where they are not.
+    A valid `traceparent` or `X-Request-ID` of the caller is continued; otherwise a new one is made.
     """
 
     def traced(request: HttpRequest) -> HttpResponseBase:
@@ -37,7 +37,7 @@ def trace(
 
 
 def _in_step(request: HttpRequest, get_response: GetResponse) -> HttpResponseBase:
-    """A step of the trace that nobody records: its ids go into logs and events all the same."""
+    """Answer in a trace step that is not recorded. Its ids still go into logs and events."""
     caller = traceparent.parse(request.headers.get("traceparent"))
     with headers.bound({"traceparent": str(caller.child() if caller else traceparent.begin())}):
         return get_response(request)

@@ -78,8 +78,8 @@ def test_what_is_not_there_or_not_possible(client: Client, path: str, method: st
 @pytest.mark.parametrize(
     ("path", "said"),
     [
-        ("/nothing-here/", "There is nothing at /nothing-here/. What there is stands at /docs."),
-        ("/memory-logs/", "There is nothing at /memory-logs/; there is at /memory-logs, without the slash."),
+        ("/nothing-here/", "There is nothing at /nothing-here/. /docs lists all addresses."),
+        ("/memory-logs/", "There is nothing at /memory-logs/. Remove the slash: /memory-logs exists."),
         ("/memory-logs/9", "This id does not exist, or this request may not see it."),
     ],
 )
