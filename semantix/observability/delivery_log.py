@@ -1,6 +1,6 @@
-"""A line a delivery: which events, how long, and which requests and traces they come from. Never what is in them.
+"""One log line for each delivery: events, duration, and the requests and traces they come from. Never their content.
 
-One call of a handler may have had a batch; its line names them all. What fails is told by the outbox itself.
+A handler call may deliver a batch; its line names all events of it. The outbox itself logs failures.
 """
 
 import logging

@@ -1,6 +1,6 @@
-"""Logs: a line an event, JSON unless a person reads along, with the request and trace it belongs to.
+"""Logging: JSON lines, or readable ones on a terminal, with the ids of the request and trace they belong to.
 
-No secret and no memory's content is logged at INFO: ids, types, counts and times only.
+No secret and no content of a memory is logged at INFO: only ids, types, counts and times.
 """
 
 import logging
@@ -15,7 +15,7 @@ from outbox.publishing.traceparent import parse
 
 
 def configuration(level: str) -> dict[str, Any]:
-    """Django's LOGGING. Everything goes through the standard library's logging, structlog only writes it."""
+    """Django's LOGGING for `level`. Everything goes through the standard library's logging; structlog formats it."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -30,18 +30,18 @@ def configuration(level: str) -> dict[str, Any]:
         "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
         "root": {"handlers": ["console"], "level": level},
         "loggers": {
-            # A line a task is too much at INFO: an outbox batch is a task, and has lines of its own.
+            # django-q2 logs each task at INFO. An outbox batch is a task and has its own lines.
             "django-q": {"level": at_least("WARNING", level)},
-            # Its line a failed request says less than ours, and says it again.
+            # Django's line for a failed request repeats ours with less in it.
             "django.request": {"level": at_least("ERROR", level)},
-            # Whoever scans the internet sends it: its message says all.
+            # Internet scanners cause these. The message is enough without a traceback.
             "django.security.DisallowedHost": {"filters": ["untraced"]},
             "httpx": {"level": at_least("WARNING", level)},
             "httpx2": {"level": at_least("WARNING", level)},
-            # Django gives both a level and handlers of their own, which know nothing of LOG_LEVEL.
+            # By default both have their own level and handlers, which ignore LOG_LEVEL.
             "django": {"handlers": [], "level": at_least("INFO", level)},
             "django.server": {"handlers": [], "level": level, "propagate": True},
-            # So does the web server. At INFO it says a line a request, as we do.
+            # The same holds for the web server. At INFO it logs each request, as we do.
             "uvicorn": {"handlers": [], "level": at_least("WARNING", level), "propagate": True},
             "uvicorn.error": {"level": at_least("WARNING", level)},
             "uvicorn.access": {"handlers": [], "level": at_least("WARNING", level), "propagate": True},
@@ -50,7 +50,7 @@ def configuration(level: str) -> dict[str, Any]:
 
 
 def at_least(least: str, level: str) -> str:
-    """The quieter of the two; DEBUG is for seeing everything."""
+    """The less verbose of the two levels, but DEBUG where `level` is DEBUG."""
     if level == "DEBUG":
         return level
     numbers = logging.getLevelNamesMapping()
@@ -58,7 +58,7 @@ def at_least(least: str, level: str) -> str:
 
 
 class Untraced(logging.Filter):
-    """Takes the traceback off a record."""
+    """Removes the traceback from a record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.exc_info = record.exc_text = None
@@ -82,7 +82,7 @@ def _rendering() -> list[Processor]:
 
 
 def add_travelling_ids(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    """The request id and trace id that travel with the request and with each of its events."""
+    """Add the request id and trace id of the current request or event to the log entry."""
     travelling = headers.current()
     if request_id := travelling.get("request_id"):
         event.setdefault("request_id", request_id)

@@ -1,11 +1,11 @@
-"""Traces by OpenTelemetry, off unless OTEL_EXPORTER_OTLP_ENDPOINT names a collector.
+"""OpenTelemetry traces, off unless OTEL_EXPORTER_OTLP_ENDPOINT names a collector.
 
-One trace goes from a request over each delivery of its events to the embedder and to Chroma: the W3C `traceparent`
-travels in the events' headers, and a delivery passes its own on to what it publishes. A handler that was given a
-batch from several traces works in a trace of its own, linked with each of theirs.
+One trace covers a request, each delivery of its events, the embedder and Chroma: the event headers carry the W3C
+`traceparent`, and a delivery passes its own one to the events that it publishes. A handler call with a batch from
+several traces runs in its own trace, which links to each of them.
 
-Off, no exporter is imported, no thread started, and handlers are called as they are. More knobs are the SDK's own
-OTEL_* variables.
+While traces are off, no exporter is imported, no thread is started and handlers are not wrapped. The SDK's own OTEL_*
+variables configure the rest.
 """
 
 import threading
@@ -28,7 +28,7 @@ from outbox import ClaimedEvent, registry
 from outbox.publishing import headers
 from semantix.observability.metrics.middleware import route_of
 
-# What the end of a process may take: less than those who stop it wait.
+# Time to send the last spans at the end of a process: less than `up` waits for that end.
 FLUSH_MILLISECONDS = 1_500
 
 _tracer = trace.get_tracer("semantix")
@@ -42,7 +42,7 @@ def is_on() -> bool:
 
 
 def start() -> None:
-    """Send this process's spans from now on. It starts a thread: to be called after the last fork."""
+    """Start sending this process's spans. This starts a thread, so call it after the last fork."""
     global _started
     with _starting:
         if not _started and is_on():
@@ -51,7 +51,7 @@ def start() -> None:
 
 
 def start_in_worker(**_: Any) -> None:
-    """Called in each new worker: from now on every handler runs in a span."""
+    """Wrap every handler in a span. django-q2 calls this in each new worker."""
     if is_on():
         start()
         for type in registry.handled_types():
@@ -70,13 +70,13 @@ def _send_spans() -> None:
     processor = BatchSpanProcessor(OTLPSpanExporter())
     provider.add_span_processor(processor)
     trace.set_tracer_provider(provider)
-    # A forked worker runs no atexit functions; this runs at the end of both kinds of process.
+    # A forked worker runs no atexit functions. This runs at the end of every kind of process.
     util.Finalize(None, processor.shutdown, args=(FLUSH_MILLISECONDS,), exitpriority=0)
 
 
 @contextmanager
 def request_span(request: HttpRequest, caller: str) -> Iterator[tuple[Span, str]]:
-    """The span of a request, a step of the caller's `traceparent` if there is one, and its own `traceparent`."""
+    """Open the span of a request, as a child of the caller's `traceparent`. Yields the span and its `traceparent`."""
     start()
     attributes = {"http.request.method": request.method or "", "url.scheme": request.scheme or ""}
     with _span(request.method or "request", caller, SpanKind.SERVER, attributes) as span:
@@ -84,7 +84,7 @@ def request_span(request: HttpRequest, caller: str) -> Iterator[tuple[Span, str]
 
 
 def end_request(span: Span, request: HttpRequest, response: HttpResponseBase) -> None:
-    """Name the span by its route, never by its path: a path may hold what a person searched for."""
+    """Name the span by its route, never by its path: a path may contain what a person searched for."""
     span.update_name(f"{request.method} {route_of(request)}")
     span.set_attributes({"http.route": route_of(request), "http.response.status_code": response.status_code})
     if response.status_code >= 500:
@@ -104,7 +104,10 @@ def traced(handler: registry.Handler) -> registry.Handler:
 
 @contextmanager
 def _delivery(events: Sequence[ClaimedEvent]) -> Iterator[list[ClaimedEvent]]:
-    """The events, each with the span of its delivery as the parent of what comes of it."""
+    """Open the delivery spans. Yields the events with headers that make their delivery's span the parent of new events.
+
+    Events of one trace share a span.
+    """
     type = events[0].type
     with ExitStack() as stack:
         steps: dict[str, tuple[Span, str]] = {}
@@ -137,7 +140,7 @@ def _span(name: str, parent: str, kind: SpanKind, attributes: Mapping[str, Any])
 
 
 def _traceparent() -> str:
-    """Of the current span."""
+    """The `traceparent` of the current span."""
     carrier: dict[str, str] = {}
     _propagator.inject(carrier)
     return carrier["traceparent"]

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 DELIVERED = 'semantix_outbox_attempts_total{event_type="test.noted",outcome="delivered"} 1.0'
 
 
-def test_a_cluster_tells_of_its_workers_and_ends_when_asked_to(tmp_path: Path) -> None:
+def test_a_cluster_reports_its_workers_metrics_and_stops_on_request(tmp_path: Path) -> None:
     measured, port = tmp_path / "measured", free_port()
     measured.mkdir()
     with cluster(tmp_path, CLUSTER_METRICS_PORT=str(port), PROMETHEUS_MULTIPROC_DIR=str(measured)) as running:

@@ -1,4 +1,4 @@
-"""A line a delivery: what an operator searches by, and nothing of the memory itself."""
+"""One log line for each delivery, with everything an operator searches by and no content of the memory."""
 
 import logging
 
@@ -23,7 +23,7 @@ def told(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     return [record for record in caplog.records if record.name == "semantix.delivery"]
 
 
-def test_one_event_is_told_with_its_id_attempt_and_time(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_line_of_one_event_has_its_id_attempt_and_duration(caplog: pytest.LogCaptureFixture) -> None:
     event = publish("test.noted")
 
     with caplog.at_level(logging.INFO):
@@ -62,7 +62,7 @@ def test_nothing_of_a_memory_is_logged(client: Client, caplog: pytest.LogCapture
     assert not any("a-secret" in str(record.__dict__) for record in caplog.records)
 
 
-def test_a_failure_is_told_under_the_events_own_request() -> None:
+def test_a_failure_is_logged_with_the_events_own_request_id() -> None:
     seen = WithRequestIds()
     logger = logging.getLogger("outbox.delivery.deliver")
     with transaction.atomic():
@@ -79,7 +79,7 @@ def test_a_failure_is_told_under_the_events_own_request() -> None:
 
 
 class WithRequestIds(logging.Handler):
-    """The request id that holds at each line."""
+    """The request id bound at each line."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Log lines: JSON away from a terminal, with the ids that tie both sides of the outbox together."""
+"""Log lines: JSON outside a terminal, with the ids that connect both sides of the outbox."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 @pytest.fixture
 def written() -> Iterator[StringIO]:
-    """What the shipped configuration writes, away from a terminal."""
+    """The output of the shipped configuration outside a terminal."""
     dictConfig(logs.configuration("INFO"))
     [handler] = logging.getLogger().handlers
     assert isinstance(handler, logging.StreamHandler)
@@ -42,7 +42,7 @@ def written() -> Iterator[StringIO]:
         "uvicorn.access",
     ],
 )
-def test_a_level_quiets_what_is_below_it_whoever_says_it(
+def test_a_level_silences_lower_levels_of_every_logger(
     written: StringIO, capfd: pytest.CaptureFixture[str], name: str
 ) -> None:
     uvicorn.Config(None, log_level="warning")  # as the web server's start does it, before Django's
@@ -60,7 +60,7 @@ def test_a_level_quiets_what_is_below_it_whoever_says_it(
 
 
 @pytest.mark.parametrize("name", ["django-q", "httpx", "uvicorn.access", "outbox"])
-def test_at_debug_everything_is_said(written: StringIO, name: str) -> None:
+def test_debug_logs_everything(written: StringIO, name: str) -> None:
     dictConfig(logs.configuration("DEBUG"))
     [handler] = logging.getLogger().handlers
     assert isinstance(handler, logging.StreamHandler)

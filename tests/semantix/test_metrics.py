@@ -1,4 +1,4 @@
-"""/metrics against what the database holds."""
+"""/metrics compared with the content of the database."""
 
 from typing import Any
 
@@ -48,14 +48,12 @@ def test_events_are_counted_by_type_and_status(client: Client) -> None:
     assert samples["semantix_outbox_oldest_pending_seconds", (("event_type", "embedding.generated"),)] > 0
 
 
-def test_a_type_of_which_nothing_waits_is_told_as_zero(client: Client) -> None:
+def test_an_event_type_without_waiting_events_is_reported_as_zero(client: Client) -> None:
     assert waiting(scrape(client), "pending") == 0
 
 
-def test_what_was_delivered_costs_a_scrape_nothing(
-    client: Client, django_assert_max_num_queries: Any
-) -> None:
-    """The last minute's deliveries may be a million: no query counts them."""
+def test_a_scrape_does_not_count_delivered_events(client: Client, django_assert_max_num_queries: Any) -> None:
+    """The last minute may have a million deliveries, so no query counts them."""
     with django_assert_max_num_queries(10) as asked:
         scrape(client)
 
@@ -63,7 +61,7 @@ def test_what_was_delivered_costs_a_scrape_nothing(
     assert all("LIMIT" in sql or "reltuples" in sql for sql in counting), counting
 
 
-def test_an_open_circuit_is_told(client: Client) -> None:
+def test_an_open_circuit_is_reported(client: Client) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO outbox_circuit (dependency, types, failures, reason, opened_at, open_until) "
@@ -83,7 +81,7 @@ def test_requests_are_counted_by_route_and_status(client: Client) -> None:
     assert scrape(client)["semantix_http_requests_total", labels] == before + 2
 
 
-def test_a_token_is_asked_for_where_one_is_set(client: Client, settings: Settings) -> None:
+def test_a_token_is_required_where_one_is_set(client: Client, settings: Settings) -> None:
     settings.METRICS_TOKEN = "a-token"
 
     assert client.get("/metrics").status_code == 401

@@ -1,4 +1,4 @@
-"""/metrics of a real web server and a real cluster, while they work: every count equals the database's."""
+"""/metrics of a real web server and a real cluster under load: every count equals the database's."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ class Scrape:
         self.samples = [sample for family in families for sample in family.samples]
 
     def total(self, name: str, **labels: str) -> float:
-        """The sum of the series that have these labels."""
+        """The sum of the series with these labels."""
         return sum(s.value for s in self.samples if s.name == name and labels.items() <= s.labels.items())
 
 
@@ -88,7 +88,7 @@ def test_every_count_equals_the_databases(server: WebServer) -> None:
 
 
 def attempts_of(type: str) -> dict[str, int]:
-    """By outcome, as the database has them."""
+    """The database's attempts by outcome."""
     failures = Failure.objects.filter(event__type=type)
     dead = Event.objects.filter(type=type, status=Status.DEAD).count()
     return {

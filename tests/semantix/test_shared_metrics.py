@@ -1,4 +1,4 @@
-"""What processes measured together, in a folder that they share."""
+"""Metrics of processes that share a folder."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from semantix.observability.metrics.view import measured_registry
 
 
-def test_a_process_that_has_only_just_begun_to_measure_spoils_nothing(
+def test_an_empty_metrics_file_of_a_new_process_breaks_no_scrape(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))

@@ -1,4 +1,4 @@
-"""OpenTelemetry: what a collector is sent by a real web server and a real cluster."""
+"""OpenTelemetry spans that a real web server and a real cluster send to a collector."""
 
 import os
 import subprocess
@@ -59,7 +59,7 @@ def of_trace(collector: OtlpReceiver, trace_id: str) -> dict[str, ReceivedSpan]:
     return {span.name: span for span in collector.spans if span.trace_id == trace_id}
 
 
-def test_one_trace_leads_from_the_callers_request_to_chroma(
+def test_one_trace_covers_the_callers_request_and_the_calls_to_chroma(
     collector: OtlpReceiver, server: WebServer, tmp_path: Path
 ) -> None:
     line = ["POST /memory-logs", "deliver memory_log.stored", "deliver embedding.generated", "index upsert"]
@@ -75,7 +75,7 @@ def test_one_trace_leads_from_the_callers_request_to_chroma(
     assert SECRET not in str(collector.spans)
 
 
-def test_a_batch_of_several_traces_is_linked_with_each(
+def test_the_span_of_a_batch_links_to_each_of_its_traces(
     collector: OtlpReceiver, server: WebServer, tmp_path: Path
 ) -> None:
     traces = [uuid4().hex for _ in range(2)]
@@ -109,7 +109,7 @@ def test_a_search_is_traced_to_chroma_and_a_health_check_is_not(
     assert not [span for span in collector.spans if "health" in span.name]
 
 
-def test_off_no_exporter_is_loaded_and_no_thread_started() -> None:
+def test_without_a_collector_no_exporter_is_loaded_and_no_thread_started() -> None:
     program = (
         "import sys, threading, django; django.setup(); from django.test import Client;"
         "Client().get('/nowhere', headers={'host': 'localhost'});"

@@ -1,1 +1,1 @@
-"""What /metrics tells, in Prometheus' format. Every name stands in docs/reference/metrics.md; a test holds that."""
+"""The metrics of /metrics, in Prometheus' format. A test checks that docs/reference/metrics.md lists every name."""

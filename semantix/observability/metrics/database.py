@@ -1,5 +1,7 @@
-"""Gauges read from the database at each scrape: what the outbox holds now. Its cost does not grow with what was
-delivered: counts come from partial indexes, and delivered events are estimated."""
+"""Gauges that each scrape reads from the database: the present content of the outbox.
+
+Delivered events do not make it slower: the counts come from partial indexes, and delivered events are estimated.
+"""
 
 from collections.abc import Iterator
 
@@ -12,10 +14,10 @@ from outbox.registry import handled_types
 
 
 class OutboxCollector(Collector):
-    """Backlog, ages, circuits and relays."""
+    """Gauges of backlog, ages, circuits and relays."""
 
     def collect(self) -> Iterator[Metric]:
-        # Types of which nothing waits are told too: a series that comes and goes cannot be drawn or alarmed on.
+        # Includes types without waiting events: a series that comes and goes cannot be drawn or alerted on.
         by_type = {type: statistics.TypeStatistics() for type in handled_types()} | statistics.backlog()
         yield _events(by_type)
         yield _oldest(by_type)
@@ -23,11 +25,11 @@ class OutboxCollector(Collector):
         yield _relays()
 
     def describe(self) -> list[Metric]:
-        return []  # so that registering asks the database nothing
+        return []  # otherwise registering would call collect(), which queries the database
 
 
 class EmbeddingCacheCollector(Collector):
-    """What this process's embedding cache holds."""
+    """The size of this process's embedding cache."""
 
     def collect(self) -> Iterator[Metric]:
         entries = GaugeMetricFamily(
@@ -44,14 +46,14 @@ def _events(by_type: dict[str, statistics.TypeStatistics]) -> Metric:
     for type, found in by_type.items():
         for status in ("pending", "claimed", "dead", "discarded"):
             family.add_metric([type, status], getattr(found, status))
-    # All types together, and estimated above a thousand: counting them would cost more than it tells.
+    # One sum for all types, estimated above a thousand: exact counts would cost more than they are worth.
     family.add_metric(["", "delivered"], statistics.delivered(exact_up_to=1000).value)
     return family
 
 
 def _oldest(by_type: dict[str, statistics.TypeStatistics]) -> Metric:
     family = GaugeMetricFamily(
-        "semantix_outbox_oldest_pending_seconds", "How long the oldest event waits.", labels=["event_type"]
+        "semantix_outbox_oldest_pending_seconds", "Age of the oldest waiting event.", labels=["event_type"]
     )
     for type, found in by_type.items():
         family.add_metric([type], found.oldest_pending_seconds or 0)
@@ -59,7 +61,9 @@ def _oldest(by_type: dict[str, statistics.TypeStatistics]) -> Metric:
 
 
 def _circuits() -> Metric:
-    family = GaugeMetricFamily("semantix_outbox_circuit_open", "1 while paused.", labels=["dependency"])
+    family = GaugeMetricFamily(
+        "semantix_outbox_circuit_open", "1 while the circuit is open.", labels=["dependency"]
+    )
     for circuit in statistics.open_circuits():
         family.add_metric([circuit.dependency], 1)
     return family
@@ -67,7 +71,7 @@ def _circuits() -> Metric:
 
 def _relays() -> Metric:
     family = GaugeMetricFamily(
-        "semantix_outbox_relay_seen_seconds", "Since a cluster's relay was heard of.", labels=["relay"]
+        "semantix_outbox_relay_seen_seconds", "Seconds since a relay's last heartbeat.", labels=["relay"]
     )
     for relay in statistics.relays():
         family.add_metric([f"{relay.host}:{relay.pid}"], relay.seen_seconds_ago)

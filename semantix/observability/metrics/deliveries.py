@@ -1,4 +1,4 @@
-"""What the cluster tells of its claims and deliveries, counted."""
+"""Count claims and deliveries of the cluster."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -28,13 +28,13 @@ def count_delivery(
     observe_all(metrics.handler_seconds.labels(type), seconds)
     if outcome == "delivered":
         now = timezone.now()
-        # Two machines' clocks: what looks delivered before it was published took no time.
+        # Database and worker clocks may differ: a delivery before the publication counts as 0 s.
         waited = [max(0.0, (now - event.created_at).total_seconds()) for event in events]
         observe_all(metrics.delivery_seconds.labels(type), waited)
 
 
 def observe_all(histogram: Histogram, values: Sequence[float]) -> None:
-    """As `observe` for each, with one write a bucket: a worker delivers thousands of events a second."""
+    """Call `observe` for all values with one write per bucket: a worker delivers thousands of events a second."""
     bounds = histogram._upper_bounds  # noqa: SLF001
     for index, count in Counter(bisect_left(bounds, value) for value in values).items():
         histogram._buckets[index].inc(count)  # noqa: SLF001

@@ -1,7 +1,7 @@
-"""Counters and histograms that the processes keep as things happen.
+"""Counters and histograms that each process updates.
 
-With PROMETHEUS_MULTIPROC_DIR they are kept in files there, and one scrape sums up all web and cluster processes
-of the machine; without, a process tells of itself alone.
+With PROMETHEUS_MULTIPROC_DIR they live in files of that folder, and one scrape sums up all web and cluster processes
+of the machine. Without it, a process reports only its own.
 """
 
 from prometheus_client import Counter, Histogram
@@ -15,17 +15,15 @@ http_requests = Counter(
 http_seconds = Histogram(
     "semantix_http_request_seconds", "Time to answer a request.", ["route"], buckets=HTTP_BUCKETS
 )
-claim_seconds = Histogram("semantix_outbox_claim_seconds", "Time of a claim that found events.")
+claim_seconds = Histogram("semantix_outbox_claim_seconds", "Duration of a claim that found events.")
 claimed_events = Counter("semantix_outbox_claimed_events", "Events claimed.")
-attempts = Counter(
-    "semantix_outbox_attempts", "Delivery attempts, by how they ended.", ["event_type", "outcome"]
-)
+attempts = Counter("semantix_outbox_attempts", "Delivery attempts by outcome.", ["event_type", "outcome"])
 delivery_seconds = Histogram(
     "semantix_outbox_delivery_seconds",
-    "From an event's publishing to its delivery.",
+    "Time from the publication of an event to its delivery.",
     ["event_type"],
     buckets=DELIVERY_BUCKETS,
 )
 handler_seconds = Histogram(
-    "semantix_outbox_handler_seconds", "Time a handler took, for a batch or a single event.", ["event_type"]
+    "semantix_outbox_handler_seconds", "Duration of a handler call, for a batch or one event.", ["event_type"]
 )

@@ -1,4 +1,4 @@
-"""Counts and times requests by their route, never by their path: ids would make a series each."""
+"""Count and time requests by route, never by path: each id in a path would create a series."""
 
 import time
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def measure(
 
 
 def route_of(request: HttpRequest) -> str:
-    """The URL pattern, like `/memory-logs/<int:pk>`; one name for all that matched none."""
+    """The URL pattern, like `/memory-logs/<int:pk>`; `(unknown)` for all paths that match no pattern."""
     if request.path.startswith(STATIC):
         return f"{STATIC}*"
     match = request.resolver_match

@@ -14,17 +14,17 @@ from semantix.observability.metrics.database import EmbeddingCacheCollector, Out
 
 
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Open, unless METRICS_TOKEN is set: then `Authorization: Bearer <token>`."""
+    """Answer with the metrics. Where METRICS_TOKEN is set, the request needs `Authorization: Bearer <token>`."""
     sent = request.headers.get("Authorization", "").removeprefix("Bearer ")
     if settings.METRICS_TOKEN and not constant_time_compare(sent, settings.METRICS_TOKEN):
         return HttpResponse(
-            "METRICS_TOKEN is needed as Authorization: Bearer.\n", status=401, content_type="text/plain"
+            "Send METRICS_TOKEN as Authorization: Bearer <token>.\n", status=401, content_type="text/plain"
         )
     return HttpResponse(exposition(), content_type=CONTENT_TYPE_LATEST)
 
 
 def exposition() -> bytes:
-    """Everything: what all processes measured, and what the database holds."""
+    """All metrics in Prometheus' text format: those of the processes, and those of the database."""
     stored = CollectorRegistry()
     stored.register(OutboxCollector())
     stored.register(EmbeddingCacheCollector())
@@ -32,7 +32,7 @@ def exposition() -> bytes:
 
 
 def measured_registry() -> CollectorRegistry:
-    """What the processes that share PROMETHEUS_MULTIPROC_DIR measured; without it, this process alone."""
+    """The metrics of the processes that share PROMETHEUS_MULTIPROC_DIR; without it, those of this process."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return REGISTRY
     registry = CollectorRegistry()
@@ -41,7 +41,7 @@ def measured_registry() -> CollectorRegistry:
 
 
 def embedding_cache_use() -> tuple[int, int]:
-    """Hits and misses of the embedding cache, summed over the processes that share their metrics."""
+    """Hits and misses of the embedding cache, summed over the processes that share PROMETHEUS_MULTIPROC_DIR."""
     registry = measured_registry()
     names = ("semantix_embedding_cache_hits_total", "semantix_embedding_cache_misses_total")
     hits, misses = (int(registry.get_sample_value(name) or 0) for name in names)
@@ -49,8 +49,10 @@ def embedding_cache_use() -> tuple[int, int]:
 
 
 class Measured(MultiProcessCollector):
-    """Of the files that hold something: who begins to measure makes one first and writes to it then, and the library
-    fails over one that is empty."""
+    """Reads all metric files except empty ones, over which the library fails.
+
+    A file is empty for a moment after a process has created it.
+    """
 
     def collect(self) -> Iterable[Metric]:
         files = [str(file) for file in Path(self._path).glob("*.db") if file.stat().st_size]
