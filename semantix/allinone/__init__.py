@@ -1,1 +1,1 @@
-"""The servers of an all-in-one installation, run as our own children over folders of ours."""
+"""The all-in-one installation: start, watch and stop the servers as child processes, with their data in DATA_DIR."""

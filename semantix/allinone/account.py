@@ -1,4 +1,4 @@
-"""The system account PostgreSQL runs under: it refuses to run as root."""
+"""The system account that PostgreSQL runs as. PostgreSQL refuses to run as root."""
 
 import logging
 import os
@@ -24,8 +24,11 @@ class Account:
 
 
 def server_account(folder: Path) -> Account | None:
-    """None for an ordinary user (the server runs as they). For root: who owns the data, else `pgserver`,
-    made when it is not there yet."""
+    """The account for the server, or None where `up` runs as an ordinary user (the server then runs as that user).
+
+    For root: the owner of the data folder, else the account `pgserver`, which is created if it is missing.
+    Raises StartError where it cannot be created.
+    """
     if os.geteuid() != 0:
         return None
     if folder.exists() and folder.stat().st_uid != 0:
@@ -49,14 +52,14 @@ def _make_account() -> pwd.struct_passwd:
     ]
     try:
         made = subprocess.run(useradd, capture_output=True, text=True, check=False)
-        return pwd.getpwnam(NAME)  # also when a start beside ours was the one that made it
+        return pwd.getpwnam(NAME)  # succeeds too where another start has just created it
     except FileNotFoundError:
         reason = "there is no useradd"
     except KeyError:
         reason = made.stderr.strip()
     raise StartError(
-        f"Postgres refuses to run as root and the account {NAME} cannot be made ({reason}): "
-        "run as an ordinary user, or set DATABASE_URL."
+        f"Postgres refuses to run as root, and the account {NAME} cannot be created ({reason}). "
+        "Run as an ordinary user, or set DATABASE_URL."
     )
 
 
@@ -70,7 +73,7 @@ def make_reachable(path: Path) -> None:
 
 
 def make_readable(folder: Path) -> None:
-    """Undo a strict umask at installation: programs and libraries under `folder` readable for all."""
+    """Make programs and libraries under `folder` readable for all, which a strict umask at installation prevents."""
     for path in (folder, *folder.rglob("*")):
         mode = path.lstat().st_mode
         wanted = mode | READABLE | (PASSABLE if mode & stat.S_IXUSR else 0)

@@ -1,4 +1,4 @@
-"""The last lines of a start: where everything is, and a first request to copy."""
+"""The last lines of a start: the addresses, and a first request to copy."""
 
 import shlex
 import sys
@@ -12,7 +12,7 @@ from semantix.allinone.database import ADMIN
 TEXT = """
 Semantix is up.
 
-  API        {url}/memory-logs (open it in a browser, too)
+  API        {url}/memory-logs (also in a browser)
   Admin      {url}/admin/ ({admin})
   Embedder   {embedder}
   Access     {access}
@@ -32,7 +32,7 @@ Ctrl-C stops everything.
 
 
 def announcement(url: str, access: Access, first_password: str | None) -> str:
-    """`first_password`: the admin's, if it was made at this start."""
+    """The text. `first_password` is the admin's password if this start created the account, else None."""
     return TEXT.format(
         url=url,
         admin=_admin(first_password),
@@ -46,7 +46,7 @@ def announcement(url: str, access: Access, first_password: str | None) -> str:
 def _admin(first_password: str | None) -> str:
     if first_password is None:
         return f"password forgotten? {_manage()} changepassword {ADMIN}"
-    return f"user {ADMIN}, password {first_password} - shown this once"
+    return f"user {ADMIN}, password {first_password} - shown only once"
 
 
 def _embedder() -> str:
@@ -54,22 +54,22 @@ def _embedder() -> str:
     if settings.EMBEDDING_BACKEND != "hashing":
         return backend
     return (
-        f"{backend}: lexical, it matches words and parts of words, not meaning.\n"
-        "             For search by meaning put GOOGLE_API_KEY=... into .env and start again."
+        f"{backend}: lexical, it finds words and parts of words, not meaning.\n"
+        "             For search by meaning put GOOGLE_API_KEY=... into .env and restart."
     )
 
 
 def _access(access: Access) -> str:
     if access == "open":
-        return "open, no key asked: whoever is on this machine reads and writes"
+        return "open: everybody on this machine can read and write, without a key"
     return (
-        "by key only, each opening one user's memories. Make one, to send with every request:\n"
+        "by key only; each key opens one user's memories. Create one and send it with every request:\n"
         f"             KEY=$({_manage()} create_api_key --user-id ada)"
     )
 
 
 def _manage() -> str:
-    """As it is typed in the project's folder, where another `python` may come first."""
+    """The command as typed in the project's folder. It names our Python, since another one may be first in PATH."""
     python = Path(sys.executable)
     if python.is_relative_to(settings.BASE_DIR):
         python = python.relative_to(settings.BASE_DIR)

@@ -1,4 +1,4 @@
-"""A Chroma server over a folder. Only ever through its server: two processes on one folder lose data."""
+"""A Chroma server over a folder. Always use the server: two processes that open one folder lose data."""
 
 import json
 import resource
@@ -15,37 +15,40 @@ from semantix.allinone.lock import Lock
 from semantix.allinone.process import Child, end_leftovers
 from semantix.allinone.service import Service
 
-# Without a bound every collection ever touched stays in memory with four open files: 2,000 take 5.4 GB.
+# Without a limit every collection ever used stays in memory with four open files: 2,000 collections take 5.4 GB.
 OPEN_COLLECTIONS = 64
-FILES_A_COLLECTION = 4
-# Its database, connections and libraries.
-FILES_BESIDE = 200
+FILES_PER_COLLECTION = 4
+# For its database, connections and libraries.
+OTHER_FILES = 200
 STOP_SIGNALS = (signal.SIGTERM,)
 COLLECTIONS = "/api/v2/tenants/default_tenant/databases/default_database/collections"
-# What it keeps everything in but the vectors.
+# The file with everything except the vectors.
 STORE = "chroma.sqlite3"
 
 
 @dataclass(kw_only=True)
 class ChromaServer(Service):
-    """A server and its folder. It does not notice that the folder goes: it answers from the deleted files, fails
-    at what it had not opened yet and refuses every write, until it is started again."""
+    """A server and its folder.
+
+    Chroma does not notice that its folder was deleted: it answers from the deleted files, fails on files that it had
+    not opened, and refuses every write until it restarts. So the folder is watched here.
+    """
 
     folder: Path
-    # Which file it has open; None where it was gone before anybody looked.
+    # Device and inode of the store that the server has open; None where the store was already gone.
     store: tuple[int, int] | None
 
     def has_lost_its_folder(self) -> bool:
-        """Whether the folder was deleted, emptied or replaced under it."""
+        """Whether the folder was deleted, emptied or replaced while the server ran."""
         return self.store is None or _identity(self.folder) != self.store
 
     def trouble(self) -> str | None:
         if self.has_lost_its_folder():
-            return f"{self.folder} was deleted or replaced while Chroma ran over it"
+            return f"{self.folder} was deleted or replaced while Chroma was using it"
         return super().trouble()
 
     def restart(self) -> None:
-        """Over what is there now, or an empty folder."""
+        """Restart over the folder's present content, or over an empty folder."""
         super().restart()
         self.store = _identity(self.folder)
 
@@ -59,9 +62,9 @@ def start(
     timeout: float = 60.0,
     stopping: Callable[[], bool] = lambda: False,
 ) -> ChromaServer:
-    """Start the server over `folder` on a loopback port, a free one unless it is given.
+    """Start the server over `folder` on a loopback port: `port`, or a free one. `timeout` is in seconds.
 
-    Raises StartError, and StartInterrupted once `stopping()` is true; nothing is left running then.
+    Raises StartError, or StartInterrupted once `stopping()` is true; in both cases nothing is left running.
     """
     _require_files(open_collections)
     folder = folder.resolve()
@@ -98,8 +101,9 @@ def start(
 
 
 def server_config(folder: Path, port: int, open_collections: int) -> dict[str, object]:
-    """What `chroma run FILE` reads; JSON is YAML too."""
-    # One shard: of the default 64 each would hold one collection, and two busy ones could push each other out.
+    """The content of the file for `chroma run FILE`. (JSON is valid YAML.)"""
+    # One shard. With the default of 64 each shard would hold one collection, and two busy collections of one shard
+    # would evict each other.
     open_indexes = {"memory": {"capacity": open_collections, "shards": 1}}
     return {
         "listen_address": "127.0.0.1",
@@ -118,27 +122,29 @@ def _identity(folder: Path) -> tuple[int, int] | None:
 
 
 def answers(url: str) -> bool:
-    """Whether it answers a real query: its health check says yes also when it can open no collection."""
+    """Whether the server answers a real query. Its own health check passes even when it can open no collection."""
     return probe.answers(f"{url}{COLLECTIONS}?limit=1")
 
 
 def _require_files(open_collections: int) -> None:
-    """Out of file descriptors it would say that it is healthy, and fail every query of the next collection."""
-    _soft, hard = resource.getrlimit(
-        resource.RLIMIT_NOFILE
-    )  # the child raises its soft limit to the hard one
-    needed = open_collections * FILES_A_COLLECTION + FILES_BESIDE
+    """Raise StartError where the limit of open files is too low.
+
+    Without file descriptors Chroma still reports that it is healthy, and fails every query of the next collection.
+    """
+    # The child raises its soft limit to the hard limit.
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = open_collections * FILES_PER_COLLECTION + OTHER_FILES
     if hard != resource.RLIM_INFINITY and hard < needed:
         raise StartError(
-            f"Chroma needs {needed} open files, and this account may have {hard}: raise the hard limit "
+            f"Chroma needs {needed} open files, and this account may open {hard}. Raise the hard limit "
             "(ulimit -Hn, or LimitNOFILE= of the service)."
         )
 
 
 def program() -> list[str]:
     """The arguments that start Chroma's command line."""
-    # What the script `chroma` runs in the end, without importing the client first: that takes most of a second, and
-    # twice the server's memory. By the interpreter, not that script: it breaks in a moved environment.
+    # The `chroma` script ends in this call. Calling it directly does not import the client, which would take most of
+    # a second and twice the server's memory. It also works in a moved environment, where the script does not.
     return [sys.executable, "-c", "import sys; from chromadb_rust_bindings import cli; cli(sys.argv)"]
 
 

@@ -1,4 +1,4 @@
-"""Making a Postgres ready: pgvector at hand, tables current, somebody who may enter the admin."""
+"""Prepare the database: check for pgvector, migrate, create the first admin account."""
 
 import secrets
 from collections.abc import Callable
@@ -17,12 +17,12 @@ ADMIN = "admin"
 
 
 def use(url: str) -> None:
-    """Point this process at a database that was not there yet when the settings were read."""
+    """Point this process at a database that did not exist when the settings were read."""
     connections.settings["default"].update(environ.Env.db_url_config(url))
 
 
 def migrate(say: Callable[[str], None]) -> None:
-    """Bring the tables up to date. Raises StartError with one line."""
+    """Apply the migrations. Raises StartError with one line."""
     try:
         _require_pgvector()
         pending = _pending_migrations()
@@ -38,17 +38,21 @@ def migrate(say: Callable[[str], None]) -> None:
 
 
 def forget_lost_workers(say: Callable[[str], None]) -> None:
-    """Free what workers of a killed cluster had in hand, minutes before its lease runs out. Only for a database
-    that nobody else's cluster works on."""
-    with suppress(DatabaseError):  # it is away: the leases run out by themselves
+    """Return the claims of a killed cluster to the queue now, minutes before their leases expire.
+
+    Only for a database that no other cluster uses.
+    """
+    with suppress(DatabaseError):  # without the database the leases expire by themselves
         if freed := expire_all_leases():
-            say(f"Taking up again {freed} events that the last cluster had in hand when it was killed.")
+            say(f"Returned {freed} events to the queue that the last cluster had claimed when it was killed.")
     connections.close_all()
 
 
 def first_admin_password() -> str | None:
-    """Make the user `admin` unless somebody can enter already, and return its password: only the hash is
-    kept, so say it or it is lost."""
+    """Create the user `admin` unless a superuser exists, and return its password, else None.
+
+    Only the hash is stored, so the caller must show the password.
+    """
     users = get_user_model().objects
     if users.filter(is_superuser=True).exists():
         return None
@@ -63,8 +67,8 @@ def _require_pgvector() -> None:
         cursor.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'")
         if cursor.fetchone() is None:
             raise StartError(
-                f"Postgres at {_place()} has no pgvector: install it there (the image pgvector/pgvector:pg18 "
-                "has it), or unset DATABASE_URL to let `up` start its own."
+                f"Postgres at {_place()} has no pgvector. Install it there (the image pgvector/pgvector:pg18 "
+                "has it), or unset DATABASE_URL so that `up` starts its own Postgres."
             )
 
 

@@ -1,10 +1,12 @@
-"""How a start ends when it does not succeed."""
+"""Exceptions that end a start."""
 
 
 class StartError(Exception):
-    """A service could not be started. The message is one line for a person: what, why, what to do."""
+    """A service could not start. The message is one line for a person: what failed, why, what to do."""
 
 
 class StartInterrupted(KeyboardInterrupt):
-    """Somebody asked to stop while a service was starting. As a KeyboardInterrupt it makes psycopg cancel the
-    running statement, and no `except Exception` swallows it."""
+    """A signal asked to stop while a service was starting.
+
+    A subclass of KeyboardInterrupt, so that psycopg cancels the running statement and no `except Exception` catches it.
+    """

@@ -1,4 +1,4 @@
-"""Being asked to end: Ctrl-C, a service manager's SIGTERM, a closed terminal."""
+"""Requests to stop: Ctrl-C, a service manager's SIGTERM, a closed terminal."""
 
 import signal
 from collections.abc import Iterator
@@ -11,15 +11,18 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """True once somebody asked. Signals only set it: an exception at any line could lose a process that was
-    started and is not yet recorded."""
+    """A flag that the signals set: calling it tells whether a stop was requested.
+
+    The signals raise no exception by default, because an exception at an arbitrary line could lose track of a process
+    that was started and not yet recorded.
+    """
 
     def __init__(self) -> None:
         self._asked = False
         self._raises = False
         for number in SIGNALS:
             signal.signal(number, self._on_signal)
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup: it is to outlive its terminal
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores SIGHUP; keep that
             signal.signal(signal.SIGHUP, self._on_signal)
 
     def __call__(self) -> bool:
@@ -27,9 +30,9 @@ class Interruption:
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Within, a signal raises StartInterrupted: for work that may take long and starts no process.
+        """Within the block a signal raises StartInterrupted. For long work that starts no process.
 
-        What it cuts short may fail on its way out with an error of its own, or swallow it: then it is raised here.
+        The interrupted work may raise an error of its own or suppress the exception; then it is raised here.
         """
         self.check()
         self._raises = True

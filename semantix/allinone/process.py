@@ -1,4 +1,4 @@
-"""A child process and its end: nothing started here outlives us, however we end."""
+"""Child processes. None of them outlives this process, however this process ends."""
 
 import os
 import resource
@@ -15,18 +15,18 @@ from outbox.cluster.parent_death import end_with_parent
 from semantix.allinone.account import Account
 from semantix.allinone.errors import StartError, StartInterrupted
 
-# How much the work behind gives way: as nice(1) counts.
+# The niceness (see nice(1)) of background work.
 BACKGROUND_NICENESS = 5
-# Where Linux shares the processor between sessions first, and looks at niceness only within each.
+# Linux shares the processor between sessions first; a process's niceness counts only within its session.
 AUTOGROUP = Path("/proc/self/autogroup")
 
 
 class Child:
-    """A program we started, in a session of its own: a Ctrl-C reaches us alone, and we choose the order.
+    """A program that we started, in a session of its own: Ctrl-C reaches only us, and we choose the order of the stop.
 
-    `stop_signals` are sent one after the other, each given its share of the time; the first is also what
-    the kernel sends should we die without a word (Linux). Start it from the main thread: to the kernel the
-    thread that started it is its parent. One in the `background` gives way where the processor is short.
+    `stop()` sends the `stop_signals` one after the other and divides its time among them. On Linux the kernel sends
+    the first one if we die. Start a child from the main thread: for the kernel the starting thread is the parent.
+    A `background` child has a lower priority.
     """
 
     def __init__(
@@ -70,14 +70,14 @@ class Child:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; minus the signal's number where a signal ended it."""
+        """The exit code; minus the signal's number where a signal ended the child; None while it runs."""
         return self._process.poll()
 
     def is_alive(self) -> bool:
         return self.exit_code is None
 
     def stop(self, timeout: float = 5.0) -> None:
-        """Ask, wait at most `timeout` seconds, then kill it and what is left of its session."""
+        """Send the stop signals, wait at most `timeout` seconds, then kill the child and the rest of its session."""
         for signal_number in self._stop_signals:
             if self.is_alive():
                 self._process.send_signal(signal_number)
@@ -90,8 +90,11 @@ class Child:
     def wait_until(
         self, ready: Callable[[], bool], *, timeout: float, stopping: Callable[[], bool] = lambda: False
     ) -> None:
-        """Return as soon as `ready()`. Anything else is raised, after stopping the child:
-        StartError when it ends or `timeout` seconds pass, StartInterrupted when `stopping()`."""
+        """Return as soon as `ready()` is true.
+
+        Stops the child and raises StartError where it ends or `timeout` seconds pass, StartInterrupted where
+        `stopping()` is true.
+        """
         try:
             deadline = time.monotonic() + timeout
             alive = True
@@ -103,7 +106,7 @@ class Child:
                 if time.monotonic() > deadline:
                     raise StartError(f"{self.name} was not ready after {timeout:.0f} s{self._last_words()}")
                 time.sleep(0.02)
-                # Then ready() once more: one that is to end may have done so since it was asked.
+                # ready() is called once more after this: a child that is meant to end may have ended since.
                 alive = self.is_alive()
         except BaseException:
             self.stop()
@@ -113,19 +116,19 @@ class Child:
         if self.log is None:
             return f" (exit code {self.exit_code})"
         lines = self.log.read_bytes()[self._log_begins :].decode(errors="replace").strip().splitlines()
-        # Postgres gives the reason first, then hints and farewells.
-        telling = (
+        # Postgres logs the reason first, then hints and shutdown messages.
+        reasons = (
             [line for line in lines if "FATAL" in line or "PANIC" in line] or lines or ["it wrote nothing"]
         )
-        return f": {telling[-1].strip()} (the whole log: {self.log})"
+        return f": {reasons[-1].strip()} (the whole log: {self.log})"
 
 
 def end_leftovers(
     is_one: Callable[[psutil.Process], bool], stop_signal: signal.Signals, timeout: float = 10.0
 ) -> None:
-    """End the programs that a killed start left over.
+    """End the programs that a killed start left over. `timeout` is in seconds.
 
-    Only for who holds the lock of what they work on: otherwise they may be somebody's.
+    Call it only while holding the lock of the folder they work on: otherwise somebody may be using them.
     """
     leftovers = [process for process in psutil.process_iter() if _holds(is_one, process)]
     for process in leftovers:
@@ -141,7 +144,7 @@ def end_leftovers(
 def _holds(is_one: Callable[[psutil.Process], bool], process: psutil.Process) -> bool:
     try:
         return is_one(process)
-    except psutil.Error:  # gone, a zombie, or another account's: none that we left
+    except psutil.Error:  # it has ended, is a zombie or belongs to another account: we did not leave it
         return False
 
 
@@ -150,20 +153,20 @@ def _before_exec(death_signal: signal.Signals, background: bool) -> Callable[[],
 
     def in_the_child() -> None:
         end_with_parent(death_signal)
-        if os.getppid() != parent:  # it died before we asked to be told
+        if os.getppid() != parent:  # the parent died before the kernel knew our wish
             os._exit(1)
-        # Chroma holds files open for each collection; a soft limit of 1024 is for who uses select().
+        # Chroma keeps files open for each collection. (The soft limit of 1024 protects programs that use select().)
         _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        with suppress(ValueError, OSError):  # macOS says "unlimited" and refuses it
+        with suppress(ValueError, OSError):  # macOS reports "unlimited" and refuses that value
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         if background:
-            _give_way()
+            _lower_priority()
 
     return in_the_child
 
 
-def _give_way() -> None:
-    """Wherever that is refused, it runs like any other."""
+def _lower_priority() -> None:
+    """Where the system refuses this, the child keeps the normal priority."""
     with suppress(OSError):
         os.nice(BACKGROUND_NICENESS)
     with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Starting again what ended by itself, unless it does so again and again."""
+"""Restart a part that ended by itself."""
 
 from collections.abc import Callable
 from time import monotonic

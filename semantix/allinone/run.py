@@ -1,4 +1,4 @@
-"""From nothing to a running service, and back to nothing."""
+"""Start the whole service, watch it, stop it."""
 
 import os
 import shutil
@@ -27,9 +27,9 @@ Say = Callable[[str], None]
 
 
 def run(say: Say) -> None:
-    """Start everything, say where it is, keep watch until interrupted, stop everything.
+    """Start everything, announce the addresses, watch until interrupted, stop everything.
 
-    Raises StartError when something does not start, or ends by itself again and again; all is stopped then, too.
+    Raises StartError where a part does not start or ends again and again. Everything is stopped then, too.
     """
     interruption = Interruption()
     lock = Lock(settings.DATA_DIR / "up.lock", f"The data folder {settings.DATA_DIR}")
@@ -62,7 +62,7 @@ def _start(group: ServiceGroup, interruption: Interruption, say: Say) -> None:
 
 
 def _start_stores(group: ServiceGroup, interruption: Interruption, say: Say) -> dict[str, str]:
-    """Postgres and Chroma, unless they were given. Returns the settings that tell of them."""
+    """Start Postgres and Chroma, unless the settings name other servers. Returns the settings that name ours."""
     services = {}
     if "DATABASE_URL" not in settings.GIVEN:
         say(f"Starting Postgres over {settings.DATA_DIR / 'postgres'} ...")
@@ -76,22 +76,24 @@ def _start_stores(group: ServiceGroup, interruption: Interruption, say: Say) -> 
         group.add(index, restarted=lambda: _refill(say))
         services["CHROMA_URL"] = index.url
     elif not chroma.answers(settings.CHROMA_URL):
-        say(f"Chroma at {settings.CHROMA_URL} does not answer: memories will wait for it, searches fail.")
+        say(
+            f"Chroma at {settings.CHROMA_URL} does not answer. Memories will wait for it; PostgreSQL answers searches."
+        )
     if "SECRET_KEY" not in settings.GIVEN:
         services["SECRET_KEY"] = secret_key(settings.DATA_DIR / "secret_key")
     return services
 
 
 def _refill(say: Say) -> None:
-    """Have the cluster look for what Chroma has lost; where it cannot be told now, the schedule finds it."""
+    """Publish the events that make the cluster refill the index. Without the database, the schedule finds the loss."""
     with suppress(DatabaseError):
         repair.request_check()
-        say("What its index lost is filled again from Postgres; searches are answered from there meanwhile.")
+        say("The cluster refills the index from Postgres. Meanwhile Postgres answers searches.")
     connections.close_all()
 
 
 def _refuse_wrong_settings(say: Say) -> None:
-    """Before the cluster does, which would end when all else is up."""
+    """Raise StartError for a setting that the cluster would refuse later, after everything else has started."""
     for message in run_checks():
         words = f"{message.msg} {message.hint or ''} ({message.id})"
         if message.is_serious():
@@ -102,7 +104,7 @@ def _refuse_wrong_settings(say: Say) -> None:
 def _start_django(
     group: ServiceGroup, environment: dict[str, str], interruption: Interruption, say: Say
 ) -> str:
-    """The cluster and the web server. Returns the address once it answers there."""
+    """Start the cluster and the web server. Returns the web server's address once it answers."""
     say("Starting the cluster and the web server ...")
     group.add(_cluster(environment, say))
     group.add(_web_server(environment, interruption))
@@ -114,13 +116,13 @@ def _cluster(environment: dict[str, str], say: Say) -> Program:
         sys.executable,
         str(settings.BASE_DIR / "manage.py"),
         "qcluster",
-        "--skip-checks",
-    ]  # they were run
+        "--skip-checks",  # they have just run
+    ]
 
     def launch() -> Child:
         if "DATABASE_URL" not in settings.GIVEN:
             database.forget_lost_workers(say)
-        # Who waits for an answer comes first: what is stored is embedded and indexed with what is left.
+        # Requests come first: embedding and indexing get the processor time that is left.
         return Child("Cluster", argv, env=environment, cwd=settings.BASE_DIR, background=True)
 
     return Program(child=launch(), launch=launch)
@@ -139,7 +141,7 @@ def _web_server(environment: dict[str, str], interruption: Interruption) -> Prog
 
 
 def _measurements() -> dict[str, str]:
-    """An empty folder where the web server and the cluster count together, for one /metrics of both."""
+    """Make an empty folder in which web server and cluster keep their metrics, for one /metrics of both."""
     folder = settings.DATA_DIR / "metrics"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()

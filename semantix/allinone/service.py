@@ -1,4 +1,4 @@
-"""What a started program is to who started it."""
+"""Handles of started programs."""
 
 import shutil
 from collections.abc import Callable
@@ -11,10 +11,10 @@ from semantix.allinone.process import Child
 
 @dataclass(kw_only=True)
 class Program:
-    """A running program, and how to start it again. `stop()` may be called twice, and after it died by itself."""
+    """A running program, and the function that starts it again. `stop()` may be called twice or after its end."""
 
     child: Child
-    # Raises StartError, and StartInterrupted when somebody asks to stop; nothing is left running then.
+    # Raises StartError, or StartInterrupted where a stop is requested; in both cases nothing is left running.
     launch: Callable[[], Child]
 
     @property
@@ -33,27 +33,27 @@ class Program:
         return self.child.is_alive()
 
     def trouble(self) -> str | None:
-        """What happened to it that nobody asked for, so that it has to be started again."""
+        """The fault that makes a restart necessary, as one phrase, or None."""
         code = self.exit_code
         return None if code is None else f"{self.name} ended by itself ({_how(code)})"
 
     def restart(self) -> None:
-        """End what is left of it and start it at the same address. Raises as `launch` does."""
+        """End its remaining processes and start it again at the same address. Raises what `launch` raises."""
         self.child.stop()
         self.child = self.launch()
 
     def stop(self, timeout: float = 5.0) -> None:
-        """Returns when it has ended, killed after `timeout` seconds."""
+        """Return when it has ended. It is killed after `timeout` seconds."""
         self.child.stop(timeout)
 
 
 @dataclass(kw_only=True)
 class Service(Program):
-    """A running server over a folder, which is free again once it has stopped."""
+    """A running server over a folder. Its end releases the folder's lock."""
 
     url: str
     lock: Lock
-    # A folder that means something only while the server runs.
+    # A folder to remove when the server stops.
     scratch: Path | None = None
 
     def stop(self, timeout: float = 5.0) -> None:

@@ -1,4 +1,4 @@
-"""The parts of the running service, in the order of their start."""
+"""The parts of the running service, in start order."""
 
 import time
 from collections.abc import Callable
@@ -9,25 +9,25 @@ from semantix.allinone.service import Program
 
 Say = Callable[[str], None]
 
-# The patience of a person, or of a service manager that kills after ten seconds.
+# Seconds for the whole stop. Service managers kill after ten seconds.
 STOP_WITHIN = 9.5
-# What those that hold no data get of it. Postgres gets the rest: it writes down what is in memory.
+# The share of each part that holds no data. Postgres gets the rest, because it writes its memory to disk.
 STOP_SECONDS = {"Web server": 2.5, "Cluster": 3.5, "Chroma": 1.0}
 
 
 class ServiceGroup:
-    """Watched together, stopped in reverse order: first who takes requests, last who keeps the data."""
+    """Watches the parts together and stops them in reverse order: the web server first, Postgres last."""
 
     def __init__(self, say: Say) -> None:
         self._say = say
         self._parts: list[Restarting] = []
 
     def add(self, part: Program, restarted: Callable[[], object] = lambda: None) -> None:
-        """`restarted` is called each time the part was started again."""
+        """Watch `part`. `restarted` is called after each restart of it."""
         self._parts.append(Restarting(part, self._say, restarted))
 
     def require_all(self) -> None:
-        """Raise StartError when a part has ended by itself: for the start, where that is no accident."""
+        """Raise StartError where a part has ended. During the start this means a fault that a restart does not help."""
         for restarting in self._parts:
             if trouble := restarting.part.trouble():
                 raise StartError(

@@ -1,4 +1,4 @@
-"""The web server's process: its command, its port, its address."""
+"""The command, port and address of the web server's process."""
 
 import errno
 import socket
@@ -6,7 +6,7 @@ import sys
 
 from semantix.allinone.errors import StartError
 
-# Seconds that open requests get to finish when the server stops.
+# Seconds for open requests to finish when the server stops.
 GRACE_SECONDS = 2
 
 
@@ -18,7 +18,7 @@ def command(host: str, port: int) -> list[str]:
 
 
 def require_free_port(host: str, port: int) -> None:
-    """Raises StartError now rather than after everything else was started."""
+    """Raise StartError now where the port is taken, not after everything else has started."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as probe:
@@ -27,13 +27,13 @@ def require_free_port(host: str, port: int) -> None:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise StartError(
-                f"Port {port} on {host} is in use by another program: stop that one, or choose another "
-                f"port, as in PORT={port + 1} make run."
+                f"Port {port} on {host} is in use by another program. Stop that program, or choose another "
+                f"port, for example PORT={port + 1} make run."
             ) from None
         raise StartError(f"Cannot listen on {host}:{port}: {error.strerror}. Set HOST and PORT.") from None
 
 
 def base_url(host: str, port: int) -> str:
-    """An address for this machine's own browser, also where the server listens on all addresses."""
+    """An address for a browser on this machine. A server on all addresses is reached by loopback."""
     reachable = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     return f"http://{reachable}:{port}"

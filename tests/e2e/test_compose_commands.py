@@ -1,4 +1,4 @@
-"""The commands of docker-compose.yml, run as processes in its order, with its environment and its health checks."""
+"""Run the commands of docker-compose.yml as processes, in its order, with its environment and health checks."""
 
 import os
 import subprocess
@@ -31,7 +31,7 @@ MEMORY = {"user_id": "ada", "project_id": "demo", "task": "Fix the login timeout
 
 
 class Composed:
-    """Every service but Postgres, for which a database of its own stands in, on free ports of this machine."""
+    """Every service on free ports of this machine. A database on the tests' Postgres replaces the service postgres."""
 
     def __init__(self, folder: Path, database_url: str, stack: ExitStack) -> None:
         self.folder = folder
@@ -46,7 +46,7 @@ class Composed:
         child.wait_until(lambda: self.listens(name) and self.is_healthy(name), timeout=60)
 
     def run(self, name: str, *command: str) -> str:
-        """To its end, the service's own command or another in its place; what it printed."""
+        """Run the service's command, or `command` in its place, to its end. Returns its output."""
         argv = self.here(list(command)) if command else self.command(name)
         done = subprocess.run(
             argv, env=self.environment(name), cwd=ROOT, capture_output=True, text=True, check=False
@@ -55,7 +55,7 @@ class Composed:
         return done.stdout.strip()
 
     def listens(self, name: str) -> bool:
-        """Before that, asking whether it is healthy only takes time from it."""
+        """Whether the port is open. The health check, which takes processor time, runs only after that."""
         with socket() as client:
             return client.connect_ex(("127.0.0.1", int(self.ports[name]))) == 0
 
@@ -77,12 +77,12 @@ class Composed:
         return self.here(command) + (["--port", self.ports[name]] if command[0] == "redis-server" else [])
 
     def here(self, command: list[str]) -> list[str]:
-        """The programs of the image's virtual environment are those beside this interpreter."""
+        """The command with our virtual environment's programs in place of the image's."""
         beside = Path(sys.executable).with_name(command[0])
         return [str(beside) if beside.exists() else command[0], *command[1:]]
 
     def cwd(self, name: str) -> Path:
-        """Where Redis and Chroma keep their data; our own parts run from the project."""
+        """The working folder: a data folder for Redis and Chroma, the project for our own parts."""
         if name in ("web", "cluster"):
             return ROOT
         folder = self.folder / name
@@ -119,7 +119,7 @@ class Composed:
 
 @pytest.fixture
 def database_url() -> Iterator[str]:
-    """A database that holds nothing yet, on the tests' Postgres."""
+    """The URL of a new, empty database on the tests' Postgres."""
     name = f"composed_{uuid4().hex}"
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
@@ -127,7 +127,7 @@ def database_url() -> Iterator[str]:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def test_every_service_starts_in_order_is_healthy_and_together_they_work(
+def test_all_services_start_in_order_become_healthy_and_work_together(
     tmp_path: Path, database_url: str
 ) -> None:
     require("redis-server")

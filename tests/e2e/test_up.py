@@ -1,4 +1,4 @@
-"""`manage.py up`, as a person meets it."""
+"""`manage.py up`, used as a person uses it."""
 
 import json
 import os
@@ -35,7 +35,7 @@ IN_HAND = "SELECT id FROM outbox_event WHERE type = 'embedding.generated' AND st
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    """For all tests here that need no folder of their own: each start takes a while."""
+    """Shared by all tests that need no folder of their own, because each start takes a while."""
     home = Home(tmp_path_factory.mktemp("home") / "data")
     try:
         yield home
@@ -45,7 +45,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 
 @pytest.fixture(scope="module")
 def first_words(home: Home) -> str:
-    """What it said at its first start."""
+    """The output of the first start."""
     return home.up().output
 
 
@@ -56,7 +56,7 @@ def up(home: Home, first_words: str) -> Up:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A folder whose path is longer than a socket's may be, with a space in it, of an ordinary user's own."""
+    """A folder of an ordinary user. Its path has a space and is longer than the path of a socket may be."""
     folder = tmp_path / ("a long path/" + "x" * 100)
     folder.mkdir(parents=True)
     if os.geteuid() == 0:
@@ -65,7 +65,7 @@ def data(tmp_path: Path) -> Path:
 
 
 class Asker:
-    """A tenant of the test's own, and its questions."""
+    """A tenant of the test's own, with its requests."""
 
     def __init__(self) -> None:
         self.tenant = new_tenant()._asdict()
@@ -81,7 +81,7 @@ class Asker:
         )
 
     def backend(self, up: Up) -> str | None:
-        """Who compared the vectors of a search."""
+        """The backend that compared the vectors of a search."""
         asked = self.tenant | {"query": "login timeout"}
         return httpx.post(f"{up.url}/memory-logs/search", json=asked, timeout=60, verify=False).headers.get(
             "X-Search-Backend"
@@ -94,7 +94,7 @@ def alice() -> Asker:
 
 
 def is_equal(up: Up) -> bool:
-    """Whether both stores hold the same. Compared when it can be so: that takes a while, and the cluster gives way."""
+    """Whether both stores are equal. Runs the slow comparison only once the cheap conditions hold."""
     if not up.is_idle() or up.indexed() < up.ask("SELECT count(*) FROM memory_logs")[0][0]:
         return False
     try:
@@ -104,12 +104,12 @@ def is_equal(up: Up) -> bool:
     return True
 
 
-def test_it_says_where_the_admin_is_and_what_the_embedder_is_not(first_words: str) -> None:
-    for text in ("/admin/ (user admin, password ", "lexical", "GOOGLE_API_KEY", "open, no key asked"):
+def test_the_announcement_names_the_admin_the_embedder_and_the_access_mode(first_words: str) -> None:
+    for text in ("/admin/ (user admin, password ", "lexical", "GOOGLE_API_KEY", "open: everybody on this machine"):
         assert text in first_words
 
 
-def test_the_first_requests_it_prints_work_as_they_stand(up: Up) -> None:
+def test_the_printed_first_requests_work_unchanged(up: Up) -> None:
     requests = re.findall(
         r"curl -s (\S+) -H 'Content-Type: application/json' -d '(.+?)'\n", up.output, re.DOTALL
     )
@@ -121,7 +121,7 @@ def test_the_first_requests_it_prints_work_as_they_stand(up: Up) -> None:
     assert [result["memory_log_id"] for result in found] == [stored["id"]]
 
 
-def test_a_second_one_on_the_same_data_is_refused(up: Up) -> None:
+def test_a_second_up_on_the_same_data_is_refused(up: Up) -> None:
     second = subprocess.run(
         [sys.executable, str(ROOT / "manage.py"), "up"],
         env=psutil.Process(up.process.pid).environ() | {"PORT": str(free_port())},
@@ -142,7 +142,7 @@ def test_other_commands_reach_its_services(up: Up, alice: Asker) -> None:
     assert up.manage("shell", "--no-imports", "-c", program) == "1"
 
 
-def test_what_it_writes_of_secrets_is_private(up: Up) -> None:
+def test_files_with_secrets_are_private(up: Up) -> None:
     modes = {name: (up.data / name).stat().st_mode & 0o777 for name in ("services.env", "secret_key")}
     assert modes == {"services.env": 0o600, "secret_key": 0o600}
 
@@ -180,10 +180,10 @@ def test_a_memory_is_found_and_still_there_after_a_restart(home: Home, up: Up, a
 
     again = home.up()
     assert [result["memory_log_id"] for result in alice.found(again)] == [stored["id"]]
-    assert "shown this once" not in again.output
+    assert "shown only once" not in again.output
 
 
-def test_after_a_power_cut_it_goes_on_at_once_with_what_was_in_hand(home: Home, up: Up, alice: Asker) -> None:
+def test_after_a_power_cut_claimed_events_are_delivered_at_once(home: Home, up: Up, alice: Asker) -> None:
     up.post("/memory-logs", alice.memory)
     wait_until(lambda: len(alice.found(up)) == 1)
     wait_until(up.is_idle)
@@ -194,11 +194,11 @@ def test_after_a_power_cut_it_goes_on_at_once_with_what_was_in_hand(home: Home, 
     up.cut_power()
 
     again = home.up()
-    assert "Taking up again 1 events" in again.output
+    assert "Returned 1 events to the queue" in again.output
     wait_until(lambda: len(alice.found(again)) == 2)
 
 
-def test_a_part_that_dies_is_started_again_and_all_goes_on(up: Up, alice: Asker) -> None:
+def test_a_part_that_dies_is_restarted_and_memories_are_found_again(up: Up, alice: Asker) -> None:
     up.post("/memory-logs", alice.memory)
     wait_until(lambda: len(alice.found(up)) == 1)
     for part, command in PARTS.items():
@@ -208,7 +208,7 @@ def test_a_part_that_dies_is_started_again_and_all_goes_on(up: Up, alice: Asker)
 
 
 def kill(up: Up, part: str, command: str) -> None:
-    """Return when it is said that it runs again."""
+    """Kill the part. Returns when `up` reports that it runs again."""
     before = up.output
     up.child(command).kill()
     died, back = f"{part} ended by itself (killed by signal 9): starting it again", f"{part} runs again."
@@ -230,9 +230,7 @@ def test_when_a_part_dies_again_and_again_all_end_with_one_line(up: Up) -> None:
     assert up.processes() == []
 
 
-def test_where_keys_are_required_a_key_opens_its_tenant_alone(
-    home: Home, first_words: str, alice: Asker
-) -> None:
+def test_a_required_key_opens_only_its_own_tenant(home: Home, first_words: str, alice: Asker) -> None:
     home.leave()
     up = home.up(SEMANTIX_AUTH="required")
     assert "by key only" in up.output
@@ -244,7 +242,7 @@ def test_where_keys_are_required_a_key_opens_its_tenant_alone(
     assert httpx.post(url, json=of_another, headers=headers, timeout=60).status_code == 403
 
 
-def test_killed_itself_it_leaves_nothing(up: Up) -> None:
+def test_a_killed_up_leaves_no_process(up: Up) -> None:
     up.process.kill()
     up.wait_for_end()
     wait_until(lambda: not up.processes())

@@ -1,4 +1,4 @@
-"""Who is let in without a key: on loopback anybody, elsewhere nobody."""
+"""Access without a key: open on loopback, refused everywhere else."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ from semantix.allinone.errors import StartError
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
-def test_up_on_loopback_is_open_unless_told_otherwise(host: str) -> None:
+def test_on_loopback_up_is_open_unless_keys_are_required(host: str) -> None:
     assert access(host, None) == "open"
     assert access(host, "open") == "open"
     assert access(host, "required") == "required"
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org"])
-def test_up_anywhere_else_asks_for_keys_and_refuses_to_be_open(host: str) -> None:
+def test_on_other_addresses_up_requires_keys_and_refuses_open(host: str) -> None:
     assert access(host, None) == "required"
     with pytest.raises(StartError, match="SEMANTIX_AUTH"):
         access(host, "open")

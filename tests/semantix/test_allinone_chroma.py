@@ -1,4 +1,4 @@
-"""A Chroma server over a folder: what it keeps, how much it opens."""
+"""A Chroma server over a folder: its data and its open files."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -57,7 +57,7 @@ def test_data_is_kept_from_start_to_start(start: Start) -> None:
     assert client(start()).get_collection("collection-0", embedding_function=None).count() == 1
 
 
-def test_it_keeps_only_so_many_collections_open(start: Start) -> None:
+def test_it_keeps_at_most_the_given_number_of_collections_open(start: Start) -> None:
     service = start(open_collections=4)
     fill(service, 20)
     assert open_indexes(service) == 4
@@ -70,13 +70,13 @@ def test_a_folder_in_use_is_refused(start: Start) -> None:
     assert chroma.answers(holder.url)
 
 
-def test_a_server_that_is_gone_does_not_answer(start: Start) -> None:
+def test_a_stopped_server_does_not_answer(start: Start) -> None:
     service = start()
     service.stop()
     assert not chroma.answers(service.url)
 
 
-def test_a_deleted_folder_is_noticed_and_the_restarted_server_keeps_data_again(start: Start) -> None:
+def test_a_deleted_folder_is_noticed_and_the_restarted_server_stores_data_again(start: Start) -> None:
     service = start()
     fill(service, 1)
     assert not service.has_lost_its_folder()
@@ -91,7 +91,7 @@ def test_a_deleted_folder_is_noticed_and_the_restarted_server_keeps_data_again(s
     fill(service, 1)
 
 
-def test_a_folder_put_in_the_place_of_the_former_is_noticed_and_served(start: Start) -> None:
+def test_a_replaced_folder_is_noticed_and_served_after_a_restart(start: Start) -> None:
     service = start()
     fill(service, 1)
     service.folder.rename(service.folder.with_name("former"))

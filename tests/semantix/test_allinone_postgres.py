@@ -1,4 +1,4 @@
-"""Postgres over a folder: what it finds there, what it leaves there."""
+"""Postgres over a folder: what it accepts, refuses and leaves there."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ Start = Callable[..., Service]
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as the first start leaves it."""
+    """The folder that a first start creates."""
     folder = tmp_path_factory.mktemp("made") / "postgres"
     postgres.start(folder, log=folder.with_name("log"), settings=postgres.NOT_DURABLE).stop()
     return folder
@@ -30,14 +30,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def known(made: Path, tmp_path: Path) -> Path:
-    """A copy of it, where `start` starts by itself."""
+    """A copy of that folder where `start` looks by default."""
     subprocess.run(["cp", "-a", made, tmp_path / "postgres"], check=True)
     return tmp_path / "postgres"
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Start over a folder; stopped when the test ends."""
+    """A function that starts a server over a folder; all are stopped at the end of the test."""
     with ExitStack() as stack:
 
         def start(folder: Path = tmp_path / "postgres", **options: object) -> Service:
@@ -81,14 +81,14 @@ def test_the_folder_for_temporary_files_may_be_long_too(
 
 
 @pytest.mark.usefixtures("known")
-def test_its_settings_are_made_for_one_machine_and_for_logical_decoding(start: Start) -> None:
+def test_it_listens_on_no_port_and_allows_logical_decoding(start: Start) -> None:
     service = start(settings={"work_mem": "7MB"})
     assert ask(service, "SHOW wal_level") == "logical"
     assert ask(service, "SHOW listen_addresses") == ""
     assert ask(service, "SHOW work_mem") == "7MB"
 
 
-def test_the_environment_of_a_client_does_not_lead_it_astray(
+def test_client_variables_in_the_environment_do_not_affect_it(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGPORT", "6543")
@@ -97,7 +97,7 @@ def test_the_environment_of_a_client_does_not_lead_it_astray(
 
 
 class Leftover(NamedTuple):
-    """A server whose starter is gone, over the folder that `start` uses."""
+    """A server over the folder of `start` whose starting process has died."""
 
     postmaster: subprocess.Popen[bytes]
     url: str
@@ -125,12 +125,12 @@ def leftover(start: Start, known: Path) -> Leftover:
     return Leftover(postmaster, service.url)
 
 
-def test_one_that_a_killed_start_left_over_is_taken_over(start: Start, leftover: Leftover) -> None:
+def test_the_server_of_a_killed_start_is_ended_and_its_folder_used(start: Start, leftover: Leftover) -> None:
     assert ask(start(), "SELECT 1") == 1
     assert leftover.postmaster.wait(60) == 0
 
 
-def test_the_zombie_of_a_killed_one_is_no_hindrance(start: Start, leftover: Leftover) -> None:
+def test_the_zombie_of_a_killed_server_does_not_prevent_a_start(start: Start, leftover: Leftover) -> None:
     leftover.postmaster.kill()
     assert ask(start(), "SELECT 1") == 1
     leftover.postmaster.wait()
@@ -163,14 +163,14 @@ def lives(process: psutil.Process) -> bool:
 
 
 @pytest.mark.usefixtures("known")
-def test_a_folder_in_use_is_refused_and_its_server_lives_on(start: Start) -> None:
+def test_a_folder_in_use_is_refused_and_its_server_keeps_running(start: Start) -> None:
     holder = start()
     with pytest.raises(StartError, match=f"in use by process {os.getpid()}"):
         start()
     assert ask(holder, "SELECT 1") == 1
 
 
-def test_a_start_killed_while_it_made_the_folder_is_no_hindrance(start: Start, tmp_path: Path) -> None:
+def test_a_half_made_folder_of_a_killed_start_does_not_prevent_a_start(start: Start, tmp_path: Path) -> None:
     half_made = tmp_path / "postgres.new"
     half_made.mkdir()
     (half_made / "PG_VERSION").write_text("18\n")
@@ -181,11 +181,11 @@ def test_data_of_another_version_is_left_alone(start: Start, tmp_path: Path) -> 
     folder = tmp_path / "postgres"
     folder.mkdir()
     (folder / "PG_VERSION").write_text("15\n")
-    with pytest.raises(StartError, match="holds data of PostgreSQL 15 and this is PostgreSQL 18"):
+    with pytest.raises(StartError, match="holds data of PostgreSQL 15, and this is PostgreSQL 18"):
         start(folder)
 
 
-def test_a_folder_with_something_else_in_it_is_left_alone(start: Start, tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_left_alone(start: Start, tmp_path: Path) -> None:
     folder = tmp_path / "postgres"
     folder.mkdir()
     (folder / "thesis.txt").write_text("years of work")
@@ -195,7 +195,7 @@ def test_a_folder_with_something_else_in_it_is_left_alone(start: Start, tmp_path
 
 
 @pytest.mark.usefixtures("known")
-def test_why_it_did_not_start_is_said_in_its_own_words(start: Start) -> None:
+def test_a_failed_start_quotes_the_servers_own_reason(start: Start) -> None:
     with pytest.raises(
         StartError, match=r"Postgres ended while starting: .*FATAL.+ \(the whole log: "
     ) as caught:

@@ -1,4 +1,4 @@
-"""The last lines of a start can be copied as they stand."""
+"""The last lines of a start can be copied and run unchanged."""
 
 import sys
 
@@ -15,7 +15,7 @@ from semantix.allinone.announcement import announcement
         ("/opt/my programs/python", "'/opt/my programs/python'"),
     ],
 )
-def test_commands_name_the_python_that_has_everything(
+def test_printed_commands_name_the_python_of_the_virtual_environment(
     python: str, typed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", python)

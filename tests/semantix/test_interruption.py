@@ -1,4 +1,4 @@
-"""Asking `up` to end while it starts."""
+"""Signals that ask `up` to stop while it starts."""
 
 import os
 import signal
@@ -28,13 +28,13 @@ def at_once(interruption: Interruption, work: Callable[[], object]) -> None:
         work()
 
 
-def test_asked_for_it_is_true_and_nothing_is_raised(interruption: Interruption) -> None:
+def test_a_signal_sets_the_flag_and_raises_nothing(interruption: Interruption) -> None:
     assert not interruption()
     ask_to_end()
     assert interruption()
 
 
-def test_at_once_it_raises(interruption: Interruption) -> None:
+def test_within_at_once_a_signal_raises(interruption: Interruption) -> None:
     reached = []
 
     def work() -> None:
@@ -46,13 +46,13 @@ def test_at_once_it_raises(interruption: Interruption) -> None:
     assert reached == []
 
 
-def test_what_was_asked_before_is_raised_at_the_entrance(interruption: Interruption) -> None:
+def test_an_earlier_signal_is_raised_at_the_start_of_at_once(interruption: Interruption) -> None:
     ask_to_end()
     with pytest.raises(StartInterrupted):
         at_once(interruption, lambda: pytest.fail("it began"))
 
 
-def test_an_error_that_it_led_to_is_not_what_is_told(interruption: Interruption) -> None:
+def test_an_error_caused_by_the_interruption_is_replaced_by_it(interruption: Interruption) -> None:
     def work() -> None:
         try:
             ask_to_end()
@@ -63,7 +63,7 @@ def test_an_error_that_it_led_to_is_not_what_is_told(interruption: Interruption)
         at_once(interruption, work)
 
 
-def test_one_that_was_swallowed_is_raised_at_the_end(interruption: Interruption) -> None:
+def test_a_suppressed_interruption_is_raised_at_the_end(interruption: Interruption) -> None:
     def work() -> None:
         with suppress(StartInterrupted):
             ask_to_end()
@@ -72,7 +72,7 @@ def test_one_that_was_swallowed_is_raised_at_the_end(interruption: Interruption)
         at_once(interruption, work)
 
 
-def test_an_error_of_its_own_stays_what_it_is(interruption: Interruption) -> None:
+def test_an_error_without_a_signal_is_raised_unchanged(interruption: Interruption) -> None:
     def work() -> None:
         raise RuntimeError("the disk is full")
 

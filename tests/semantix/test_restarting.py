@@ -1,4 +1,4 @@
-"""A part under watch: what ends by itself is started again, unless that does not help."""
+"""Watched parts: a part that ends by itself is restarted."""
 
 from collections.abc import Iterator
 
@@ -25,7 +25,7 @@ def group(said: list[str]) -> Iterator[ServiceGroup]:
 
 
 def program(*scripts: str) -> Program:
-    """Runs one script at each start, the last one for ever."""
+    """A program that runs one script per start, and the last script at all later starts."""
     left = list(scripts)
 
     def launch() -> Child:
@@ -37,7 +37,9 @@ def program(*scripts: str) -> Program:
     return Program(child=launch(), launch=launch)
 
 
-def test_it_is_started_again_and_whoever_asked_is_told(group: ServiceGroup, said: list[str]) -> None:
+def test_a_part_that_ends_is_restarted_and_the_callback_is_called(
+    group: ServiceGroup, said: list[str]
+) -> None:
     part, told = program("exit 3", "sleep 600"), list[int]()
     group.add(part, restarted=lambda: told.append(part.pid))
 
@@ -48,7 +50,7 @@ def test_it_is_started_again_and_whoever_asked_is_told(group: ServiceGroup, said
     assert said == ["Part ended by itself (exit code 3): starting it again ...", "Part runs again."]
 
 
-def test_a_start_that_fails_is_tried_again_after_a_pause(group: ServiceGroup, said: list[str]) -> None:
+def test_a_failed_restart_is_tried_again_after_a_pause(group: ServiceGroup, said: list[str]) -> None:
     part = program("exit 3", "cannot", "sleep 600")
     group.add(part)
 
@@ -78,7 +80,7 @@ def test_who_ran_well_meanwhile_is_not_given_up(
     group.watch(stopping=lambda: said.count("Part runs again.") > 3)
 
 
-def test_one_that_ends_during_the_start_is_no_accident(group: ServiceGroup) -> None:
+def test_a_part_that_ends_during_the_start_is_an_error(group: ServiceGroup) -> None:
     part = program("exit 3")
     group.add(part)
     wait_until(lambda: not part.is_alive())

@@ -1,4 +1,4 @@
-"""A Chroma server of a test's own, to stop, suspend, and lose the data of."""
+"""A Chroma server for one test, which may stop it, suspend it and delete its data."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ from tests.support.free_port import free_port
 
 
 class ChromaServer:
-    """Restarts on the same port, so that clients may reconnect."""
+    """Always restarts on the same port, so that clients can reconnect."""
 
     def __init__(self, folder: Path, open_collections: int = chroma.OPEN_COLLECTIONS) -> None:
         self.folder = folder
@@ -36,14 +36,14 @@ class ChromaServer:
         self.service.stop()
 
     def lose_its_data(self) -> None:
-        """Stop, delete the folder, start over an empty one."""
+        """Stop, delete the folder, start over an empty folder."""
         self.stop()
         shutil.rmtree(self.folder)
         self.start()
 
     @contextmanager
     def mute(self) -> Iterator[None]:
-        """It takes connections and says nothing."""
+        """Inside the `with` the server accepts connections and does not answer."""
         os.kill(self.service.pid, signal.SIGSTOP)
         try:
             yield
@@ -55,7 +55,7 @@ class ChromaServer:
 def own_chroma(
     folder: Path, settings: Settings, open_collections: int = chroma.OPEN_COLLECTIONS
 ) -> Iterator[ChromaServer]:
-    """A server that the settings name inside the block."""
+    """Start a server. Inside the `with` the settings name it."""
     server = ChromaServer(folder / "chromadb", open_collections)
     before = settings.CHROMA_URL
     settings.CHROMA_URL = server.url

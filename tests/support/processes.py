@@ -1,4 +1,4 @@
-"""manage.py, most of it in a process of its own, over the tests' database."""
+"""Run manage.py with the tests' database, mostly in a process of its own."""
 
 import os
 import subprocess
@@ -12,13 +12,13 @@ from tests.support.paths import ROOT
 
 
 def environment() -> dict[str, str]:
-    """This process's, with the database that the tests run in."""
+    """This process's environment, with the database of the tests."""
     url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}")
     return {**os.environ, "DATABASE_URL": url.geturl()}
 
 
 def exit_code(name: str, *arguments: str) -> int:
-    """Of a command run to its end in this process, as manage.py runs it."""
+    """Run a command in this process, as manage.py does. Returns its exit code."""
     try:
         ManagementUtility().fetch_command(name).run_from_argv(["manage.py", name, *arguments])
     except SystemExit as ended:
@@ -27,7 +27,7 @@ def exit_code(name: str, *arguments: str) -> int:
 
 
 def manage(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run it to its end. The test must be transactional: another process sees only what is committed."""
+    """Run manage.py to its end. The test must be transactional: another process sees only committed data."""
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""`manage.py up` as a person runs it: a process, its output, and what it leaves behind."""
+"""`manage.py up` as a process: its output, its children and what it leaves behind."""
 
 import os
 import re
@@ -26,7 +26,7 @@ ORDINARY_USER = 65534
 
 
 class Up:
-    """Started at once over `data`, from a folder that is not the project's. Leaving the `with` ends it."""
+    """Starts at construction over the folder `data`, from a working folder outside the project. The `with` ends it."""
 
     def __init__(self, data: Path, *, ordinary_user: bool = False, **environment: str) -> None:
         self.data = data
@@ -78,16 +78,16 @@ class Up:
         return self
 
     def wait_for_end(self, seconds: float = 60) -> int:
-        """The exit code."""
+        """Wait for its end and return the exit code."""
         return self.process.wait(seconds)
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> int:
-        """Ask it to end. Returns the exit code."""
+        """Send the signal and wait. Returns the exit code."""
         self.process.send_signal(number)
         return self.wait_for_end()
 
     def cut_power(self) -> None:
-        """Kill everything, the workers first: none gets to say anything."""
+        """Kill all processes, the workers first, so that none can clean up."""
         for process in [*self._workers(), *self.processes()]:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
@@ -99,11 +99,11 @@ class Up:
         return [*cluster.children(recursive=True), cluster]
 
     def processes(self) -> list[psutil.Process]:
-        """Everything that works on the data folder: by its environment, its arguments or where it stands."""
+        """All processes that use the data folder: it is in their environment, arguments or working folder."""
         return [process for process in psutil.process_iter() if self._is_ours(process)]
 
     def accounts(self) -> set[int]:
-        """As whom they run."""
+        """The user ids of all processes."""
         found = set()
         for process in self.processes():
             with suppress(psutil.NoSuchProcess):
@@ -111,12 +111,12 @@ class Up:
         return found
 
     def child(self, argument: str) -> psutil.Process:
-        """The direct child with `argument` in its command."""
+        """The direct child whose command contains `argument`."""
         children = psutil.Process(self.process.pid).children()
         return next(p for p in children if any(argument in word for word in p.cmdline()))
 
     def manage(self, *command: str) -> str:
-        """What `manage.py` prints, asked from another terminal."""
+        """The output of a `manage.py` command, run as from another terminal."""
         environment = _without_the_tests_services() | {"DATA_DIR": str(self.data)}
         argv = [sys.executable, str(ROOT / "manage.py"), *command]
         return subprocess.run(
@@ -129,12 +129,12 @@ class Up:
         return response.json()
 
     def ask(self, query: str) -> list[Any]:
-        """The rows that its database answers."""
+        """The rows that the query returns from its database."""
         with psycopg.connect(self._service("DATABASE_URL")) as connection:
             return connection.execute(query).fetchall()
 
     def indexed(self) -> int:
-        """How many rows the collections of its Chroma hold; none, while it does not answer."""
+        """The number of rows in all collections of its Chroma; 0 while Chroma does not answer."""
         collections = self._service("CHROMA_URL") + COLLECTIONS
         try:
             with httpx.Client(verify=False, timeout=60) as client:
@@ -149,7 +149,7 @@ class Up:
         return str(url)
 
     def is_idle(self) -> bool:
-        """Whether it has done all that was asked of it."""
+        """Whether no event is pending or claimed."""
         return not self.ask("SELECT FROM outbox_event WHERE status IN ('pending', 'claimed')")
 
     def _is_ours(self, process: psutil.Process) -> bool:
@@ -166,14 +166,14 @@ class Up:
 
 
 class Home:
-    """A data folder whose `up` goes on from test to test: it starts again only where one has ended it."""
+    """A data folder whose `up` runs from test to test. It starts again only after a test has ended it."""
 
     def __init__(self, data: Path) -> None:
         self.data = data
         self._up: Up | None = None
 
     def up(self, **environment: str) -> Up:
-        """The running one; started, where none is, in `environment`."""
+        """The running `up`. Where none runs, it is started with `environment`."""
         if self._up is None or self._up.process.poll() is not None:
             self._up = Up(self.data, **SOON | environment)
             self._up.wait_until_up()
@@ -190,7 +190,7 @@ def _without_the_tests_services() -> dict[str, str]:
 
 
 def _as_ordinary_user() -> list[str]:
-    """Where the tests run as root: another account, allowed to read what only root may (a clone under /root)."""
+    """For tests that run as root: switch to another account that may read root's files (a clone under /root)."""
     if os.geteuid() != 0:
         return []
     account = [f"--reuid={ORDINARY_USER}", f"--regid={ORDINARY_USER}", "--clear-groups"]

@@ -1,6 +1,7 @@
-"""The web server as `manage.py up` starts it, a process of its own.
+"""The web server as a process, started as `manage.py up` starts it.
 
-Who asks it often does so with `verify=False`: otherwise each time the certificates are read that http never needs.
+Tests that send it many requests pass `verify=False`: otherwise httpx loads certificates each time, which http never
+needs.
 """
 
 import os
@@ -17,7 +18,7 @@ from tests.support.waiting import wait_until
 
 
 class WebServer:
-    """Up within the `with`; `environment` is put over this process's own."""
+    """Runs inside the `with`. `environment` overrides variables of this process."""
 
     def __init__(self, *, log: Path | None = None, **environment: str) -> None:
         self.port = free_port()

@@ -1,4 +1,4 @@
-"""django-q2's command, with a /metrics of its own where CLUSTER_METRICS_PORT is set, and an exit code that tells."""
+"""django-q2's `qcluster` with a /metrics endpoint (CLUSTER_METRICS_PORT) and an exit code that reports a failure."""
 
 import os
 from typing import Any
@@ -13,7 +13,7 @@ from semantix.observability.metrics.view import measured_registry
 
 
 class Command(qcluster.Command):  # type: ignore[misc]  # django-q2 is untyped
-    help = "Start a cluster, which delivers the outbox's events and runs scheduled tasks."
+    help = "Start a cluster. It delivers the events of the outbox and runs scheduled tasks."
 
     def handle(self, *args: Any, **options: Any) -> None:
         if name := options.get("cluster_name"):
@@ -23,9 +23,11 @@ class Command(qcluster.Command):  # type: ignore[misc]  # django-q2 is untyped
         if options.get("run_once"):
             cluster.stop()
         if settings.CLUSTER_METRICS_PORT and cluster.sentinel.is_alive():
-            # Only now, after the fork: no worker is to inherit the socket.
+            # After the fork, so that no worker inherits the socket.
             start_http_server(settings.CLUSTER_METRICS_PORT, registry=measured_registry())
         cluster.sentinel.join()
         if code := cluster.sentinel.exitcode:
-            # For who starts again what failed.
-            raise CommandError(f"The cluster's sentinel ended (exit code {code}): start it again.")
+            # The exit code tells a service manager to start the cluster again.
+            raise CommandError(
+                f"The cluster's main process ended with exit code {code}. Start the cluster again."
+            )

@@ -1,4 +1,4 @@
-"""`manage.py up`: the whole service on this machine, in one terminal."""
+"""`manage.py up`: run the whole service on this machine, in one terminal."""
 
 from contextlib import suppress
 
@@ -11,15 +11,15 @@ from semantix.allinone.run import run
 
 class Command(BaseCommand):
     help = (
-        "Start Postgres with pgvector, Chroma, the cluster and the web server, and stop them together at "
-        "Ctrl-C. DATABASE_URL and CHROMA_URL name servers of yours to use instead."
+        "Start Postgres with pgvector, Chroma, the cluster and the web server; Ctrl-C stops all of them. "
+        "Set DATABASE_URL or CHROMA_URL to use servers of your own instead."
     )
-    # The checks look into the database, which this command starts.
+    # The checks need the database, which this command starts first.
     requires_system_checks = ()
 
     def handle(self, *_args: object, **_options: object) -> None:
         try:
-            get_backend()  # the cluster would refuse it too, when all else is up
+            get_backend()  # refuse a wrong embedder now, not when the cluster starts
             run(self._say)
         except MisconfiguredError as error:
             raise CommandError(error.reason) from error
@@ -27,6 +27,6 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
 
     def _say(self, line: str) -> None:
-        with suppress(OSError):  # the terminal may be gone, and stopping must go on
+        with suppress(OSError):  # the terminal may be closed; stopping must continue
             self.stdout.write(line)
             self.stdout.flush()
