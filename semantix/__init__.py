@@ -1,4 +1,4 @@
-"""The Django project: settings, URLs, the admin's pages, and `manage.py up` with the services it starts."""
+"""The Django project: settings, URLs, web server, the admin's pages, and `manage.py up`."""
 
 import atexit
 import gc

@@ -7,8 +7,8 @@ class SemantixConfig(AppConfig):
     def ready(self) -> None:
         from django_q.signals import post_spawn
 
-        from semantix import checks  # noqa: F401 - registers them
-        from semantix.observability import delivery_log  # noqa: F401 - registers its receivers
+        from semantix import checks  # noqa: F401 - registers the checks
+        from semantix.observability import delivery_log  # noqa: F401 - registers the receivers
         from semantix.observability.metrics import deliveries  # noqa: F401
         from semantix.observability.tracing import start_in_worker
 

@@ -1,4 +1,4 @@
-"""What the system checks say of this service's own settings."""
+"""System checks of this service's own settings."""
 
 from typing import Any
 
@@ -9,22 +9,22 @@ from semantix.environment import misspelt
 
 
 @register(Tags.security, deploy=True)
-def access_is_by_key(**_: Any) -> list[CheckMessage]:
+def access_needs_a_key(**_: Any) -> list[CheckMessage]:
     if settings.SEMANTIX_AUTH != "open":
         return []
     return [
         Error(
-            "SEMANTIX_AUTH is open: whoever reaches the service reads and writes every memory.",
-            hint="Unset SEMANTIX_AUTH and make keys with manage.py create_api_key.",
+            "SEMANTIX_AUTH is open: everybody who reaches the service can read and write every memory.",
+            hint="Unset SEMANTIX_AUTH and create keys with manage.py create_api_key.",
             id="semantix.E001",
         )
     ]
 
 
 @register()
-def names_are_settings(**_: Any) -> list[CheckMessage]:
-    """semantix.W001: a variable is nearly named like a setting."""
+def no_setting_is_misspelt(**_: Any) -> list[CheckMessage]:
+    """semantix.W001: the name of a variable is close to the name of a setting."""
     return [
-        Warning(f"There is no setting {name}.", hint=f"Is {meant} meant?", id="semantix.W001")
+        Warning(f"There is no setting {name}.", hint=f"Did you mean {meant}?", id="semantix.W001")
         for name, meant in misspelt(settings.ENV_FILE).items()
     ]

@@ -1,5 +1,4 @@
-"""The environment, read so that a value that cannot be is refused under the name of its setting, and a name that
-is none is noticed."""
+"""Read settings from the environment: name the setting in each error, and find misspelt names."""
 
 import os
 import re
@@ -15,17 +14,17 @@ from django.core.exceptions import ImproperlyConfigured
 
 YES = environ.Env.BOOLEAN_TRUE_STRINGS
 NO = ("false", "off", "n", "no", "0")
-# What no other program's variables begin with.
-OURS = ("SEMANTIX_", "OUTBOX_", "EMBEDDING_", "CHROMA")
-# How alike two names are of which one is the other's misspelling; 1 is the same.
-NEAR = 0.85
+# Prefixes that variables of other programs do not have.
+OUR_PREFIXES = ("SEMANTIX_", "OUTBOX_", "EMBEDDING_", "CHROMA")
+# From this similarity on (1 is equal) one name counts as a misspelling of the other.
+SIMILARITY = 0.85
 POSTGRES = ("postgresql", "postgres", "pgsql", "psql")
 
 
 class Environment(environ.Env):  # type: ignore[misc]  # the library has no types
-    """`environ.Env`, whose own complaints say what was wrong, but not where."""
+    """`environ.Env` with errors that name the setting. The library's own errors name only the wrong value."""
 
-    # The names that were asked for.
+    # Every name that was read.
     known: ClassVar[set[str]] = set()
 
     def get_value(self, var: str, *args: Any, **kwargs: Any) -> Any:
@@ -33,7 +32,7 @@ class Environment(environ.Env):  # type: ignore[misc]  # the library has no type
         given = self.ENVIRON.get(var, "")
         if given.startswith("$") and given.lstrip("$") not in self.ENVIRON:
             raise wrong(
-                var, "a value that begins with $ stands for another variable, and there is none of that name"
+                var, "a value that begins with $ names another variable, and that variable does not exist"
             )
         try:
             return super().get_value(var, *args, **kwargs)
@@ -41,7 +40,7 @@ class Environment(environ.Env):  # type: ignore[misc]  # the library has no type
             raise wrong(var, str(error)) from error
 
     def bool(self, var: str, default: bool) -> bool:
-        """Anything that is no yes would be a no to the library."""
+        """A yes or a no. The library would take every other word for a no."""
         given = self.ENVIRON.get(var, "").strip().lower()
         if given not in ("", *YES, *NO):
             raise wrong(var, f"{given!r} is neither true nor false")
@@ -49,18 +48,18 @@ class Environment(environ.Env):  # type: ignore[misc]  # the library has no type
         return value
 
     def address(self, var: str, example: str, *, default: str) -> str:
-        """Of a server, with a scheme like the example's (or its secure one) and a host."""
+        """The URL of a server: a host, and the scheme of the example or its secure variant (http, https)."""
         value: str = self.get_value(var, default=default)
         scheme = urlsplit(example).scheme
         found = urlsplit(value)
         if value and (found.scheme not in (scheme, f"{scheme}s") or not found.hostname):
-            raise wrong(var, f"{value!r} is no address like {example}")
+            raise wrong(var, f"{value!r} is not an address like {example}")
         return value
 
     def one_of(self, var: str, choices: Sequence[str], *, default: str) -> str:
         value: str = self.get_value(var, default=default)
         if value not in choices:
-            raise wrong(var, f"{value!r} is none of {', '.join(choices)}")
+            raise wrong(var, f"{value!r} is not one of {', '.join(choices)}")
         return value
 
     def days(self, var: str, *, default: int) -> int | None:
@@ -76,23 +75,25 @@ class Environment(environ.Env):  # type: ignore[misc]  # the library has no type
     def port(self, var: str, *, default: int) -> int:
         value: int = self.get_value(var, cast=int, default=default)
         if not 1 <= value <= 65535:
-            raise wrong(var, f"{value} is no port, which is a number from 1 to 65535")
+            raise wrong(var, f"{value} is not a port: ports are numbers from 1 to 65535")
         return value
 
     def postgres(self, var: str, *, default: str) -> dict[str, Any]:
-        """The database of an address, as Django's DATABASES has it."""
+        """The database that the URL names, as an entry of Django's DATABASES."""
         if self.get_value(var, default=default).partition("://")[0] not in POSTGRES:
-            raise wrong(var, "this is no address like postgresql://user:password@host:5432/name")
+            raise wrong(var, "the value is not an address like postgresql://user:password@host:5432/name")
         found: dict[str, Any] = self.db_url(var, default=default)
         return found
 
 
 def misspelt(env_file: Path) -> dict[str, str]:
-    """Names that nobody asked for and that are nearly a setting's, and the setting's: of the file, which may hold
-    others' variables, too, and of those in the environment that are clearly meant for us."""
-    named = set(_names_in(env_file)) | {name for name in os.environ if name.startswith(OURS)}
-    near = {name: get_close_matches(name, Environment.known, n=1, cutoff=NEAR) for name in named}
-    return {name: found[0] for name, found in sorted(near.items()) if found and found[0] != name}
+    """Variables that are no setting but resemble one, each with that setting's name.
+
+    Looks at all names in `env_file`, and at those in the process environment that have one of our prefixes.
+    """
+    named = set(_names_in(env_file)) | {name for name in os.environ if name.startswith(OUR_PREFIXES)}
+    similar = {name: get_close_matches(name, Environment.known, n=1, cutoff=SIMILARITY) for name in named}
+    return {name: found[0] for name, found in sorted(similar.items()) if found and found[0] != name}
 
 
 def _names_in(env_file: Path) -> list[str]:

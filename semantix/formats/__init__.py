@@ -1,1 +1,1 @@
-"""How dates are written in the admin: one way everywhere, that sorts."""
+"""The admin's date formats: one format everywhere, which sorts as text."""

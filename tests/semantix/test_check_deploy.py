@@ -1,4 +1,4 @@
-"""`manage.py check --deploy` with the settings of production, and what those change."""
+"""`manage.py check --deploy` with production settings, and the effect of those settings."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ OPEN = {"HTTPS": "false", "SECRET_KEY": "", "DEBUG": "true", "ALLOWED_HOSTS": ""
 
 
 @pytest.fixture(scope="module")
-def told_of_all_that_is_open(django_db_setup: None) -> str:
+def report(django_db_setup: None) -> str:
     code, told = check(**OPEN)
     assert code == 1
     return told
@@ -47,9 +47,9 @@ def told_of_all_that_is_open(django_db_setup: None) -> str:
         ("SEMANTIX_AUTH", "semantix.E001"),
     ],
 )
-def test_what_is_left_open_is_told(told_of_all_that_is_open: str, variable: str, id: str) -> None:
+def test_each_open_door_is_reported(report: str, variable: str, id: str) -> None:
     assert variable in OPEN
-    assert id in told_of_all_that_is_open
+    assert id in report
 
 
 @pytest.fixture
@@ -58,11 +58,11 @@ def https(settings: Any) -> None:
 
 
 @pytest.mark.usefixtures("https")
-def test_http_is_sent_to_https_but_for_the_machines_beside_it(client: Client) -> None:
+def test_http_is_redirected_to_https_except_for_health_and_metrics(client: Client) -> None:
     assert client.get("/memory-logs").headers["Location"] == "https://testserver/memory-logs"
     assert client.get("/health/live").status_code == 200
     assert client.get("/metrics").status_code == 200
 
 
-def test_http_stays_http_where_nothing_else_is_said(client: Client) -> None:
+def test_http_is_not_redirected_by_default(client: Client) -> None:
     assert client.get("/memory-logs").status_code == 200

@@ -1,4 +1,4 @@
-"""A database that goes without a word holds nobody for long."""
+"""A database server that vanishes blocks nobody for long."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def options(url: str) -> dict[str, Any]:
     return found
 
 
-def test_a_peer_that_went_away_without_a_word_is_noticed_within_half_a_minute() -> None:
+def test_a_vanished_server_is_noticed_within_half_a_minute() -> None:
     given = options("postgresql://ada@db/semantix")
 
     assert given["connect_timeout"] == 3
@@ -37,5 +37,5 @@ def test_a_peer_that_went_away_without_a_word_is_noticed_within_half_a_minute() 
 
 
 @pytest.mark.parametrize("name", ["connect_timeout", "tcp_user_timeout", "keepalives_idle"])
-def test_the_address_has_the_last_word(name: str) -> None:
+def test_options_in_the_url_override_the_defaults(name: str) -> None:
     assert int(options(f"postgresql://ada@db/semantix?{name}=7")[name]) == 7

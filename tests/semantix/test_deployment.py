@@ -1,4 +1,4 @@
-"""Dockerfile and docker-compose.yml, read against the project: no container engine is needed to see what is wrong."""
+"""Check Dockerfile and docker-compose.yml against the project, without a container engine."""
 
 import re
 from pathlib import Path
@@ -47,15 +47,15 @@ def instructions(name: str) -> list[str]:
 
 
 class TestCompose:
-    def test_it_has_every_part(self) -> None:
+    def test_it_has_every_service(self) -> None:
         assert set(SERVICES) == {"postgres", "chroma", "cache", "turns", "migrate", "web", "cluster"}
 
     @pytest.mark.parametrize("name", SERVICES)
-    def test_a_service_says_only_what_compose_understands(self, name: str) -> None:
+    def test_a_service_uses_only_keys_that_compose_knows(self, name: str) -> None:
         assert set(SERVICES[name]) <= KEYS
 
     @pytest.mark.parametrize("name", SERVICES)
-    def test_a_service_may_do_no_more_than_it_must(self, name: str) -> None:
+    def test_a_service_has_no_unnecessary_rights(self, name: str) -> None:
         service = SERVICES[name]
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
@@ -63,11 +63,11 @@ class TestCompose:
         assert name in OURS or service["user"] in ("postgres", "redis")
 
     @pytest.mark.parametrize("name", SERVICES)
-    def test_a_service_that_stays_is_watched(self, name: str) -> None:
+    def test_each_long_running_service_has_a_health_check(self, name: str) -> None:
         healthcheck = SERVICES[name].get("healthcheck", {"test": "the Dockerfile's"})
         assert ("test" in healthcheck) == (name != "migrate")
 
-    def test_what_depends_on_a_service_names_one(self) -> None:
+    def test_each_dependency_is_a_service(self) -> None:
         for service in SERVICES.values():
             for name, wanted in service.get("depends_on", {}).items():
                 assert wanted["condition"] != "service_healthy" or "test" in SERVICES[name]["healthcheck"]
@@ -88,12 +88,12 @@ class TestCompose:
             assert re.search(rf"{name}=\$\(openssl rand", GUIDE)
         assert not SECRETS & {name for name, rest in interpolated().items() if rest.startswith(":-")}
 
-    def test_only_the_web_server_is_reached_from_outside_and_from_this_machine_alone(self) -> None:
+    def test_only_the_web_server_is_published_and_only_on_loopback(self) -> None:
         published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
         assert list(published) == ["web"]
         assert all(port.startswith("127.0.0.1:") and port.endswith(":8000") for port in published["web"])
 
-    def test_ports_are_the_same_wherever_they_are_written(self) -> None:
+    def test_every_port_is_the_same_in_all_places(self) -> None:
         command = SERVICES["web"]["command"]
         assert command[command.index("--port") + 1] == OURS["web"]["environment"]["PORT"] == "8000"
         cluster = SERVICES["cluster"]
@@ -104,19 +104,19 @@ class TestCompose:
         assert OURS["web"]["environment"]["CHROMA_URL"] == f"http://chroma:{chroma['port']}"
         assert f":{chroma['port']}/" in " ".join(SERVICES["chroma"]["healthcheck"]["test"])
 
-    def test_what_is_written_goes_where_it_may(self) -> None:
+    def test_writable_folders_are_tmpfs(self) -> None:
         for name in ("web", "cluster", "migrate"):
             environment, tmpfs = OURS[name]["environment"], OURS[name]["tmpfs"]
             assert {environment["DATA_DIR"], environment["PROMETHEUS_MULTIPROC_DIR"]} <= set(tmpfs)
 
-    def test_chroma_is_set_up_as_the_embedded_one(self) -> None:
+    def test_chroma_has_the_configuration_of_the_embedded_server(self) -> None:
         chroma = yaml.safe_load((ROOT / "chroma.yaml").read_text())
         embedded = server_config(Path(chroma["persist_path"]), chroma["port"], OPEN_COLLECTIONS)
         assert chroma == embedded | {"listen_address": "0.0.0.0"}
         assert SERVICES["chroma"]["volumes"] == ["chroma:/data"]
         assert chroma["persist_path"].startswith("/data/")
 
-    def test_the_two_redis_differ_in_what_they_may_forget(self) -> None:
+    def test_only_the_cache_redis_may_evict(self) -> None:
         assert "allkeys-lru" in SERVICES["cache"]["command"]
         assert {"noeviction", "--appendonly"} <= set(SERVICES["turns"]["command"])
         assert OURS["web"]["environment"]["REDIS_URL"].startswith("redis://cache:")
@@ -134,7 +134,7 @@ class TestDockerfile:
         assert "useradd" in DOCKERFILE
         assert DOCKERFILE.index("\nUSER ") > DOCKERFILE.rindex("\nCOPY ")
 
-    def test_what_it_copies_is_there_and_not_ignored(self) -> None:
+    def test_copied_files_exist_and_are_not_ignored(self) -> None:
         allowed = re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
         for line in instructions("COPY"):
             if line.startswith("--from"):
@@ -143,11 +143,11 @@ class TestDockerfile:
                 assert (ROOT / source).exists(), source
                 assert source in allowed, source
 
-    def test_everything_is_ignored_but_what_is_copied(self) -> None:
+    def test_everything_else_is_ignored(self) -> None:
         lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] not in "#!"]
         assert lines == ["*", "**/__pycache__"]
 
-    def test_every_import_of_ours_is_copied(self) -> None:
+    def test_every_package_of_the_project_is_copied(self) -> None:
         copied = {source for line in instructions("COPY") for source in line.split()[:-1]}
         assert {"manage.py", "semantix", "memories", "outbox"} <= copied
 
@@ -157,5 +157,5 @@ class TestDockerfile:
         of_pip = {name for name in names if name.startswith("PIP_")}
         assert names - of_python - of_pip <= set(listed_in_example())
 
-    def test_no_secret_is_baked_in(self) -> None:
+    def test_it_contains_no_secret(self) -> None:
         assert not re.search(r"SECRET|PASSWORD|TOKEN|API_KEY", DOCKERFILE)

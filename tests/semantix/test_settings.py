@@ -32,7 +32,7 @@ def listed_in_example() -> list[str]:
 
 @contextmanager
 def settings_in(given: Mapping[str, str]) -> Iterator[SimpleNamespace]:
-    """The settings, read anew with only this in the environment, which stays so in the `with`."""
+    """The settings, read again with only these variables in the environment, which stay set inside the `with`."""
     with patch.dict(os.environ, {"PATH": os.environ["PATH"], "ENV_FILE": os.devnull, **given}, clear=True):
         yield SimpleNamespace(**runpy.run_path(str(ROOT / "semantix/settings.py")))
 
@@ -90,7 +90,7 @@ def test_commands_reach_the_services_of_a_running_up(tmp_path: Path) -> None:
         assert not settings.GIVEN
 
 
-def test_a_relative_data_folder_is_meant_from_the_project() -> None:
+def test_a_relative_data_folder_starts_at_the_projects_folder() -> None:
     assert setting("DATA_DIR", {"DATA_DIR": "somewhere/else"}) == ROOT / "somewhere/else"
 
 
@@ -99,21 +99,19 @@ def test_a_relative_data_folder_is_meant_from_the_project() -> None:
     [
         ("PORT", "abc", "invalid literal"),
         ("PORT", "99999", "1 to 65535"),
-        ("SEMANTIX_AUTH", "maybe", "none of required, open"),
-        ("LOG_LEVEL", "LOUD", "none of DEBUG, INFO, WARNING, ERROR"),
+        ("SEMANTIX_AUTH", "maybe", "not one of required, open"),
+        ("LOG_LEVEL", "LOUD", "not one of DEBUG, INFO, WARNING, ERROR"),
         ("API_KEY_CACHE_SECONDS", "soon", "could not convert"),
         ("HTTPS", "yess", "neither true nor false"),
-        ("OUTBOX_WAKEUP", "wait", "none of listen, poll"),
-        ("CHROMA_URL", "nonsense", "no address like http://host:8000"),
-        ("REDIS_URL", "localhost:6379", "no address like redis://host:6379/0"),
-        ("SECRET_KEY", "$ecret", "stands for another variable"),
+        ("OUTBOX_WAKEUP", "wait", "not one of listen, poll"),
+        ("CHROMA_URL", "nonsense", "not an address like http://host:8000"),
+        ("REDIS_URL", "localhost:6379", "not an address like redis://host:6379/0"),
+        ("SECRET_KEY", "$ecret", "names another variable"),
         ("DATABASE_URL", "nonsense", "postgresql://user:password@host:5432/name"),
         ("DATABASE_URL", "mysql://root@db/semantix", "postgresql://user:password@host:5432/name"),
     ],
 )
-def test_a_value_that_cannot_be_is_refused_under_the_name_of_its_setting(
-    name: str, value: str, why: str
-) -> None:
+def test_an_impossible_value_is_refused_with_the_name_of_its_setting(name: str, value: str, why: str) -> None:
     with (
         pytest.raises(ImproperlyConfigured, match=rf"^{name}: .*{re.escape(why)}"),
         settings_in({"DATA_DIR": os.devnull, name: value}),
@@ -121,11 +119,11 @@ def test_a_value_that_cannot_be_is_refused_under_the_name_of_its_setting(
         pass
 
 
-def test_of_a_wrong_value_a_command_says_one_line() -> None:
+def test_a_command_reports_a_wrong_value_in_one_line() -> None:
     run = manage("up", DATA_DIR=os.devnull, PORT="99999")
 
     assert run.returncode == 1
-    assert run.stderr.startswith("Wrong setting: PORT: 99999 is no port")
+    assert run.stderr.startswith("Wrong setting: PORT: 99999 is not a port")
     assert len(run.stderr.splitlines()) == 1
 
 
@@ -134,7 +132,7 @@ def test_a_yes_may_be_written_in_many_ways(value: str, meaning: bool) -> None:
     assert setting("HTTPS", {"HTTPS": value}) is meaning
 
 
-def test_a_name_that_is_nearly_a_settings_is_warned_of_and_others_variables_are_not(tmp_path: Path) -> None:
+def test_a_misspelt_setting_causes_a_warning_and_other_variables_do_not(tmp_path: Path) -> None:
     env_file = tmp_path / ".env"
     env_file.write_text(
         "SEMANTIX_AUHT=open\nexport EMBEDDING_MODLE=m\nPOSTGRES_PASSWORD=p\nHF_HOME=/h\nPORT=8001\n"
@@ -159,10 +157,10 @@ def test_the_warning_names_both(tmp_path: Path) -> None:
     run = manage("check", ENV_FILE=str(tmp_path / ".env"))
     assert run.returncode == 0
     assert "There is no setting SEMANTIX_AUHT." in run.stderr
-    assert "Is SEMANTIX_AUTH meant?" in run.stderr
+    assert "Did you mean SEMANTIX_AUTH?" in run.stderr
 
 
-def test_commands_know_whether_a_database_was_named(tmp_path: Path) -> None:
+def test_the_hint_of_commands_depends_on_database_url(tmp_path: Path) -> None:
     hint = "OUTBOX_DATABASE_HINT"
     nothing_runs = {"DATA_DIR": str(tmp_path)}
     named = nothing_runs | {"DATABASE_URL": "postgresql://db/semantix"}
@@ -171,7 +169,7 @@ def test_commands_know_whether_a_database_was_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [["outbox_status"], ["create_api_key", "--user-id", "ada"]])
-def test_any_command_says_in_plain_words_that_the_database_is_away(command: list[str]) -> None:
+def test_every_command_reports_an_unreachable_database_in_plain_words(command: list[str]) -> None:
     run = manage(*command, DATABASE_URL="postgresql://nobody@127.0.0.1:1/x")
     assert run.returncode == 1
     assert "The database failed: " in run.stderr

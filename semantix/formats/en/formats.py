@@ -1,4 +1,4 @@
-"""Django reads these by their names, in place of its own for English."""
+"""Django imports these names in place of its own English formats."""
 
 DATE_FORMAT = SHORT_DATE_FORMAT = "Y-m-d"
 TIME_FORMAT = "H:i:s"
