@@ -105,7 +105,12 @@ def is_equal(up: Up) -> bool:
 
 
 def test_the_announcement_names_the_admin_the_embedder_and_the_access_mode(first_words: str) -> None:
-    for text in ("/admin/ (user admin, password ", "lexical", "GOOGLE_API_KEY", "open: everybody on this machine"):
+    for text in (
+        "/admin/ (user admin, password ",
+        "lexical",
+        "GOOGLE_API_KEY",
+        "open: everybody on this machine",
+    ):
         assert text in first_words
 
 
