@@ -13,6 +13,8 @@ WAIT_SECONDS = 30
 
 # --- All JSON ---
 
+# Values of one body, at every level. Walking through so many takes about half a second.
+VALUES = 1_000_000
 # Levels of objects and lists. The body is the first level.
 DEPTH = 64
 # Characters of one string.

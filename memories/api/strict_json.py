@@ -29,34 +29,46 @@ def loads(text: str) -> Any:
 
 
 def refusals(body: Any) -> Iterator[Refusal]:
-    """Yield everything in `body` that cannot be stored. It uses no recursion, so depth costs no stack."""
-    waiting: list[tuple[str, Any, int]] = [("", body, 1)]
-    while waiting:
-        pointer, container, depth = waiting.pop()
-        if isinstance(container, dict):
-            if detail := _wrong_object(container):
-                yield Refusal(pointer, detail)
-            items = container.items()
-        elif isinstance(container, list):
-            if len(container) > limits.ITEMS:
-                yield Refusal(
-                    pointer, f"A list may have {limits.ITEMS:,} items; this has {len(container):,}."
-                )
-            items = enumerate(container)  # type: ignore[assignment]
-        else:
-            items = ()  # type: ignore[assignment]
-            if detail := _wrong_value(container):
-                yield Refusal(pointer, detail)
-        if depth > limits.DEPTH:
-            yield Refusal(pointer, f"Nested deeper than {limits.DEPTH} levels.")
-            continue
-        for key, value in items:
+    """Yield everything in `body` that cannot be stored, depth first.
+
+    It keeps one iterator for each level. So deep nesting costs no stack, and a pointer is built only for an error.
+    """
+    path: list[object] = []
+    levels = [iter([("", body)])]
+    values = 0
+    while levels:
+        for key, value in levels[-1]:
             if isinstance(value, str) and len(value) <= limits.STRING_LENGTH and value.isprintable():
                 continue  # nearly all strings
             if isinstance(value, dict | list):
-                waiting.append((f"{pointer}/{escaped(key)}", value, depth + 1))
+                path.append(key)
+                values += len(value)
+                if values > limits.VALUES:
+                    yield Refusal(
+                        "", f"A body may have {limits.VALUES:,} values. Send it in several requests."
+                    )
+                    return
+                if detail := _wrong_container(value, len(path)):
+                    yield Refusal(_pointer(path), detail)
+                if len(path) <= limits.DEPTH:
+                    levels.append(_items(value))
+                    break
+                path.pop()
             elif value is not None and (detail := _wrong_value(value)):
-                yield Refusal(f"{pointer}/{escaped(key)}", detail)
+                yield Refusal(_pointer([*path, key]), detail)
+        else:
+            levels.pop()
+            if path:
+                path.pop()
+
+
+def _items(container: dict[str, Any] | list[Any]) -> Iterator[tuple[Any, Any]]:
+    return iter(container.items() if isinstance(container, dict) else enumerate(container))
+
+
+def _pointer(path: list[object]) -> str:
+    # The first step is the body itself.
+    return "".join(f"/{escaped(key)}" for key in path[1:])
 
 
 def escaped(key: object) -> str:
@@ -77,37 +89,51 @@ def wrong_text(text: str) -> str | None:
     return None
 
 
-class _Repeated(dict[str, Any]):
-    """An object with a repeated key."""
+class _RefusedObject(dict[str, Any]):
+    """An empty object in the place of one that is refused, and the reason."""
 
-    key: str
+    def __init__(self, detail: str) -> None:
+        super().__init__()
+        self.detail = detail
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > limits.KEYS:  # refused at once: such an object is not built
+        return _RefusedObject(f"An object may have {limits.KEYS:,} keys. This one has {len(pairs):,}.")
     found = dict(pairs)
-    if len(found) == len(pairs):
-        return found
-    names = [name for name, _ in pairs]
-    twice = _Repeated(found)
-    twice.key = next(name for name in found if names.count(name) > 1)
-    return twice
+    return found if len(found) == len(pairs) else _RefusedObject(_repeated(pairs))
+
+
+def _repeated(pairs: list[tuple[str, Any]]) -> str:
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            return f"The key {_quoted(key)} is repeated."
+        seen.add(key)
+    raise AssertionError("no key is repeated")
 
 
 def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) <= limits.DIGITS else float("inf")
 
 
-def _wrong_object(found: dict[str, Any]) -> str | None:
-    if isinstance(found, _Repeated):
-        return f"The key {_quoted(found.key)} is repeated."
-    if len(found) > limits.KEYS:
-        return f"An object may have {limits.KEYS:,} keys; this has {len(found):,}."
+def _wrong_container(found: dict[str, Any] | list[Any], depth: int) -> str | None:
+    if depth > limits.DEPTH:
+        return f"This is nested deeper than {limits.DEPTH} levels."
+    if isinstance(found, list):
+        if len(found) > limits.ITEMS:
+            return f"A list may have {limits.ITEMS:,} items. This one has {len(found):,}."
+        return None
+    return found.detail if isinstance(found, _RefusedObject) else _wrong_keys(found)
+
+
+def _wrong_keys(found: dict[str, Any]) -> str | None:
     together = "".join(found)
     if len(together) <= limits.KEY_LENGTH and together.isprintable():
         return None  # nearly always: then each key is short and printable
     for key in found:
         if len(key) > limits.KEY_LENGTH:
-            return f"A key may have {limits.KEY_LENGTH} characters; {_quoted(key)} has {len(key):,}."
+            return f"A key may have {limits.KEY_LENGTH} characters. {_quoted(key)} has {len(key):,}."
         if detail := wrong_text(key):
             return f"In the key {_quoted(key)}: {detail}"
     return None
@@ -116,7 +142,7 @@ def _wrong_object(found: dict[str, Any]) -> str | None:
 def _wrong_value(value: Any) -> str | None:
     if isinstance(value, str):
         if len(value) > limits.STRING_LENGTH:
-            return f"A string may have {limits.STRING_LENGTH:,} characters; this has {len(value):,}."
+            return f"A string may have {limits.STRING_LENGTH:,} characters. This one has {len(value):,}."
         return wrong_text(value)
     if isinstance(value, float):
         return (

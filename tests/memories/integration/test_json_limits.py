@@ -125,6 +125,15 @@ def test_a_field_out_of_its_range_is_refused_by_name(client: Client, field: str,
     assert [error["pointer"] for error in answer.json()["errors"]] == [f"/{field}"]
 
 
+def test_a_body_with_too_many_values_is_refused_as_a_whole(client: Client) -> None:
+    lists = [[0] * limits.ITEMS] * (limits.VALUES // limits.ITEMS + 1)
+
+    answer = create(client, json.dumps({"a": lists}, separators=(",", ":")))
+
+    assert [error["pointer"] for error in answer.json()["errors"]] == [""]
+    assert "1,000,000 values" in answer.json()["detail"]
+
+
 def test_however_much_is_wrong_the_answer_stays_short(client: Client) -> None:
     answer = create(client, json.dumps({"a": ["\x00"] * 5_000}))
 
