@@ -12,7 +12,6 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from memories.conversations import flush, transcript
-from memories.conversations.buffers.redis_client import RedisAway
 from memories.models.conversation import BufferFailover, Conversation, ConversationChunk, ConversationGap
 from outbox.admin.confirmed_actions import buttons, page_of_the_only_row
 from outbox.admin.generic import ModelAdmin, TabularInline
@@ -56,8 +55,13 @@ class ConversationAdmin(ReadOnly, ModelAdmin[Conversation]):
         "buffer",
         "last_turn_at",
         "closed_at",
+        "save_retry_at",
     )
-    list_filter = ("in_redis", ("closed_at", admin.EmptyFieldListFilter))
+    list_filter = (
+        "in_redis",
+        ("closed_at", admin.EmptyFieldListFilter),
+        ("save_retry_at", admin.EmptyFieldListFilter),
+    )
     search_fields = ("conversation_id", "user_id", "project_id")
     show_full_result_count = False
     paginator = BoundedPaginator
@@ -69,6 +73,9 @@ class ConversationAdmin(ReadOnly, ModelAdmin[Conversation]):
         "decide",
         "waiting_turns",
         "buffer",
+        "save_error",
+        "save_failures",
+        "save_retry_at",
         "saved_turns",
         "closed_at",
         "created_at",
@@ -123,8 +130,8 @@ class ConversationAdmin(ReadOnly, ModelAdmin[Conversation]):
         """Save the waiting turns of one conversation, and note it in the admin's log; returns how many."""
         try:
             turns = flush.close(row).turns
-        except RedisAway as away:
-            messages.error(request, f"Conversation {row.conversation_id} was not saved: {away}")
+        except Exception as error:  # the others are saved, and the page of this one shows the error
+            messages.error(request, f"Conversation {row.conversation_id} was not saved: {error}")
             return 0
         self.log_change(request, row, f"{turns} {'turn' if turns == 1 else 'turns'} saved")
         return turns

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from django.conf import settings
 
 from memories.conversations.turns import Turn
+from memories.models.conversation import ConversationChunk
 from memories.text import MAX_CHARACTERS, spoken_line
 
 AGENT = "conversation"
@@ -44,11 +45,12 @@ def task_of(conversation_id: str, number: int) -> str:
     return f"Conversation {conversation_id}" + (f", part {number}" if number > 1 else "")
 
 
-def raw_data_of(conversation_id: str, number: int, turns: Sequence[Turn]) -> dict[str, Any]:
+def raw_data_of(chunk: ConversationChunk, conversation_id: str, turns: Sequence[Any]) -> dict[str, Any]:
+    """The body of a chunk's memory. The owner may have edited `turns` that were saved earlier: they can be anything."""
     return {
         "conversation_id": conversation_id,
-        "part": number,
-        "first_turn": turns[0]["seq"],
-        "last_turn": turns[-1]["seq"],
+        "part": chunk.number,
+        "first_turn": chunk.first_turn,
+        "last_turn": chunk.last_turn,
         "turns": list(turns),
     }

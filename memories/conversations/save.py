@@ -76,28 +76,28 @@ def _locked(memory_ids: Iterable[int]) -> dict[int, MemoryLog]:
 
 
 def _grow(row: Conversation, chunk: ConversationChunk, memory: MemoryLog, more: Chunk) -> _Grown:
-    saved = memory.raw_data.get("turns")  # its owner may have changed it
-    turns = [*(saved if isinstance(saved, list) else []), *more.turns]
     chunk.last_turn, chunk.characters = more.turns[-1]["seq"], more.characters
-    raw_data = raw_data_of(row.conversation_id, chunk.number, turns) | {"first_turn": chunk.first_turn}
-    return _Grown(chunk, memory, {**memory.raw_data, **raw_data})
+    # The owner of the memory may have changed its body to anything.
+    body = memory.raw_data if isinstance(memory.raw_data, dict) else {}
+    saved = body.get("turns")
+    turns = [*(saved if isinstance(saved, list) else []), *more.turns]
+    return _Grown(chunk, memory, body | raw_data_of(chunk, row.conversation_id, turns))
 
 
 def _new(row: Conversation, number: int, chunk: Chunk) -> _New:
-    raw_data = raw_data_of(row.conversation_id, number, chunk.turns)
+    stored = ConversationChunk(
+        conversation=row,
+        number=number,
+        first_turn=chunk.turns[0]["seq"],
+        last_turn=chunk.turns[-1]["seq"],
+        characters=chunk.characters,
+    )
     memory = services.NewMemory(
         **row.tenant._asdict(),
         task=task_of(row.conversation_id, number),
         agent=AGENT,
         date=_at(chunk.turns[0]).date(),
-        raw_data=raw_data,
-    )
-    stored = ConversationChunk(
-        conversation=row,
-        number=number,
-        first_turn=raw_data["first_turn"],
-        last_turn=raw_data["last_turn"],
-        characters=chunk.characters,
+        raw_data=raw_data_of(stored, row.conversation_id, chunk.turns),
     )
     return _New(stored, memory)
 

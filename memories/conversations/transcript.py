@@ -7,7 +7,7 @@ from memories.conversations.buffers import redis_client
 from memories.conversations.buffers.postgres import PostgresBuffer
 from memories.conversations.buffers.protocol import Buffer
 from memories.conversations.buffers.redis import RedisBuffer
-from memories.conversations.buffers.redis_client import RedisAway
+from memories.conversations.buffers.redis_client import RedisAway, Unreadable
 from memories.conversations.turns import Turn
 from memories.models import MemoryLog
 from memories.models.conversation import Conversation, ConversationChunk, ConversationGap
@@ -15,7 +15,7 @@ from memories.models.conversation import Conversation, ConversationChunk, Conver
 
 @dataclass(frozen=True, kw_only=True)
 class Transcript:
-    """All turns in order. `complete` is False if Redis may hold more turns and does not answer."""
+    """All turns in order. `complete` is False if Redis may hold more turns and cannot be read."""
 
     row: Conversation
     turns: Sequence[Turn]
@@ -80,7 +80,7 @@ def waiting(row: Conversation) -> tuple[list[Turn], bool]:
         if not redis_client.is_configured():
             raise RedisAway("not configured")
         in_redis = _read(RedisBuffer(), row)
-    except RedisAway:
+    except (RedisAway, Unreadable):
         return _read(in_postgres, row), False
     return [*in_redis, *_read(in_postgres, row)], True
 

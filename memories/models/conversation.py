@@ -35,6 +35,12 @@ class Conversation(models.Model):
     )
     # Posts that Redis did not answer and PostgreSQL then took. If Redis has them after all, they do not count.
     uncertain_posts = ArrayField(models.TextField(), default=list, blank=True)
+    # A conversation that cannot be saved is set aside; see `memories.conversations.set_aside`.
+    save_failures = models.PositiveIntegerField(
+        db_default=0, help_text="failed saves since the last good one"
+    )
+    save_error = models.TextField(db_default="", blank=True)
+    save_retry_at = models.DateTimeField(null=True, blank=True, help_text="time of the next try to save it")
 
     class Meta:
         db_table = "conversations"
@@ -47,6 +53,11 @@ class Conversation(models.Model):
         indexes = (
             models.Index(fields=("user_id", "project_id", "-id"), name="conversations_tenant"),
             models.Index(fields=("id",), condition=models.Q(in_redis=True), name="conversations_in_redis"),
+            models.Index(
+                fields=("save_retry_at",),
+                condition=models.Q(save_retry_at__isnull=False),
+                name="conversations_set_aside",
+            ),
         )
 
     def __str__(self) -> str:

@@ -1,8 +1,12 @@
 """Conversations for tests: posts, transcripts, and the memories that hold saved turns."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from itertools import count
 from typing import Any
+
+from django.db import connection
 
 from memories.conversations import append, flush
 from memories.conversations import transcript as reading
@@ -13,6 +17,14 @@ from memories.tenants import Tenant
 from tests.support.tenants import new_tenant
 
 _names = count(1)
+
+REFUSE = """
+CREATE FUNCTION refuse_memory() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'no room for memory logs of %', NEW.task; END $$;
+CREATE TRIGGER refuse_memory BEFORE INSERT ON memory_logs FOR EACH ROW
+WHEN (NEW.task = 'Conversation {name}') EXECUTE FUNCTION refuse_memory();
+"""
+ALLOW = "DROP TRIGGER IF EXISTS refuse_memory ON memory_logs; DROP FUNCTION IF EXISTS refuse_memory()"
 
 
 class Chat:
@@ -58,3 +70,14 @@ def turns_of(memory: MemoryLog) -> list[dict[str, Any]]:
 
 def flush_all() -> flush.Outcome:
     return flush.flush(idle=timedelta())
+
+
+@contextmanager
+def refused_by_postgres(chat: Chat) -> Iterator[None]:
+    """PostgreSQL refuses the memory of this conversation."""
+    with connection.cursor() as cursor:
+        cursor.execute(REFUSE.format(name=chat.name))
+        try:
+            yield
+        finally:
+            cursor.execute(ALLOW)

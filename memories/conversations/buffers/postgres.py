@@ -97,6 +97,9 @@ class PostgresBuffer:
             turns[buffered.conversation_id].append({"seq": buffered.seq, **cast(Turn, buffered.turn)})
         return {id: Contents(turns=waiting) for id, waiting in turns.items()}
 
+    def keep(self, rows: Iterable[Conversation]) -> None:
+        """PostgreSQL drops nothing."""
+
     def mark_saved(self, contents: Mapping[Conversation, Contents]) -> None:
         with connection.cursor() as cursor:
             cursor.execute(

@@ -48,7 +48,11 @@ class Buffer(Protocol):
     def note_waiting(self, activity: Mapping[Conversation, Activity]) -> None:
         """Record how many turns wait in the conversations that this flush does not save."""
 
-    def read(self, rows: Iterable[Conversation]) -> Mapping[int, Contents]: ...
+    def read(self, rows: Iterable[Conversation]) -> Mapping[int, Contents]:
+        """Raises Unreadable if the buffer holds something else than turns for one of the conversations."""
+
+    def keep(self, rows: Iterable[Conversation]) -> None:
+        """Do not drop the turns of these conversations while they are set aside."""
 
     def mark_saved(self, contents: Mapping[Conversation, Contents]) -> None:
         """Runs in the transaction of the save. The caller holds the rows' locks and writes the rows afterwards."""

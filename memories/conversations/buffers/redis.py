@@ -69,7 +69,8 @@ class RedisBuffer:
             for row in rows:
                 pipeline.hmget(key_of(row.tenant, row.conversation_id), "waiting", "at")
                 pipeline.pttl(key_of(row.tenant, row.conversation_id))
-            answers = pipeline.execute()
+            answers = pipeline.execute(raise_on_error=False)
+            redis_client.raise_unless_about_a_key(answers)
         return {
             row.id: _activity(fields, remaining_ms)
             for row, fields, remaining_ms in zip(rows, answers[::2], answers[1::2], strict=True)
@@ -83,7 +84,7 @@ class RedisBuffer:
                 cursor.execute(NOTE_SEEN, [list(column) for column in zip(*seen, strict=True)])
 
     def read(self, rows: Iterable[Conversation]) -> Mapping[int, Contents]:
-        """Raises RedisAway."""
+        """Raises RedisAway, Unreadable."""
         rows = [row for row in rows if row.in_redis]
         with redis_client.translated_errors():
             pipeline = redis_client.get_client().pipeline(transaction=False)
@@ -91,6 +92,14 @@ class RedisBuffer:
                 pipeline.hgetall(key_of(row.tenant, row.conversation_id))
             answers = pipeline.execute()
         return {row.id: _contents(row, fields) for row, fields in zip(rows, answers, strict=True)}
+
+    def keep(self, rows: Iterable[Conversation]) -> None:
+        """Raises RedisAway."""
+        with redis_client.translated_errors():
+            pipeline = redis_client.get_client().pipeline(transaction=False)
+            for row in rows:
+                pipeline.pexpire(key_of(row.tenant, row.conversation_id), redis_client.keep_ms())
+            pipeline.execute()
 
     def mark_saved(self, contents: Mapping[Conversation, Contents]) -> None:
         """Note on the rows which turns are saved: after a crash before `remove_saved` no turn is saved twice."""
@@ -139,26 +148,33 @@ def _trim(rows: Sequence[Conversation]) -> list[Any]:
         return list(pipeline.execute())
 
 
-def _activity(fields: Sequence[str | None], remaining_ms: int) -> Activity:
-    waiting, at = fields
-    last = datetime.fromtimestamp(int(at) / 1000, UTC) if at else None
-    return Activity(int(waiting or 0), last, datetime.now(UTC) + timedelta(milliseconds=remaining_ms))
+def _activity(fields: Sequence[str | None] | Exception, remaining_ms: int) -> Activity:
+    """A conversation that cannot be read counts as due: the save then sets it aside."""
+    try:
+        waiting, at = fields  # type: ignore[misc]  # an exception has no fields
+        last = datetime.fromtimestamp(int(at) / 1000, UTC) if at else None
+        return Activity(int(waiting or 0), last, datetime.now(UTC) + timedelta(milliseconds=remaining_ms))
+    except (TypeError, ValueError):
+        return Activity(0, None)
 
 
 def _contents(row: Conversation, fields: Mapping[str, str]) -> Contents:
     """Leaves out the turns that are saved and not removed yet, and those that PostgreSQL took in Redis' place."""
-    posted = {int(name): json.loads(value) for name, value in fields.items() if name.isdecimal()}
-    unsaved = {number: posted[number] for number in sorted(posted) if number > row.redis_saved_through}
-    return Contents(
-        turns=[
-            {"seq": seq, **turn}
-            for seq, (post_id, turn) in unsaved.items()
-            if post_id not in row.uncertain_posts
-        ],
-        keys=[_saved_key(name[4:], value) for name, value in fields.items() if name.startswith("key:")],
-        forgotten=not fields,
-        missing=max(0, row.seen_in_redis - len(unsaved)),
-    )
+    try:
+        posted = {int(name): json.loads(value) for name, value in fields.items() if name.isdecimal()}
+        unsaved = {number: posted[number] for number in sorted(posted) if number > row.redis_saved_through}
+        return Contents(
+            turns=[
+                {"seq": seq, **turn}
+                for seq, (post_id, turn) in unsaved.items()
+                if post_id not in row.uncertain_posts
+            ],
+            keys=[_saved_key(name[4:], value) for name, value in fields.items() if name.startswith("key:")],
+            forgotten=not fields,
+            missing=max(0, row.seen_in_redis - len(unsaved)),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise redis_client.Unreadable(f"{key_of(row.tenant, row.conversation_id)}: {error!r}") from error
 
 
 def _saved_key(key: str, value: str) -> SavedKey:

@@ -62,14 +62,30 @@ def keep_ms() -> int:
     return int(settings.CONVERSATION_TTL_MINUTES) * 60_000
 
 
+class Unreadable(Exception):
+    """Redis holds something else than a conversation under a conversation's key."""
+
+
 @contextmanager
 def translated_errors() -> Iterator[None]:
+    """Raises RedisAway for an error of Redis, and Unreadable for one that concerns a single key."""
     import redis
 
     try:
         yield
+    except redis.ResponseError as error:
+        if "WRONGTYPE" in str(error):
+            raise Unreadable(str(error)) from error
+        raise RedisAway(f"{type(error).__name__}: {error}") from error
     except redis.RedisError as error:
         raise RedisAway(f"{type(error).__name__}: {error}") from error
+
+
+def raise_unless_about_a_key(answers: Sequence[Any]) -> None:
+    """Raise the first error among a pipeline's answers that says more than that one key holds something else."""
+    for answer in answers:
+        if isinstance(answer, Exception) and "WRONGTYPE" not in str(answer):
+            raise answer
 
 
 def run(script: str, keys: Sequence[str], args: Sequence[Any]) -> Any:

@@ -15,7 +15,7 @@ class Command(BaseCommand):
     help = (
         "Save as memories the conversations without a turn for CONVERSATION_IDLE_MINUTES, and those that expire in "
         "Redis before the next two runs. A schedule of the cluster does the same every CONVERSATION_FLUSH_MINUTES. "
-        "Exit code 1: Redis lost turns, or does not answer."
+        "Exit code 1: Redis lost turns or does not answer, or a conversation cannot be saved."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -74,5 +74,10 @@ def problems(outcome: Outcome) -> str:
         found.append(
             f"{_count(outcome.unreachable, 'conversation')} with turns in Redis not saved: Redis does not answer or "
             "CONVERSATION_REDIS_URL is not set. They are saved when Redis is back; --without-redis gives them up."
+        )
+    if outcome.failed:
+        found.append(
+            f"{_count(outcome.failed, 'conversation')} could not be saved; the admin shows the error and the time of "
+            "the next try (Conversations, filter by save retry)."
         )
     return " ".join(found)

@@ -98,7 +98,7 @@ def test_nothing_is_saved_twice(buffer: str) -> None:
     flush_all()
 
     assert command("--idle-minutes", "0", "--json")[0].strip() == json.dumps(
-        {"conversations": 0, "turns": 0, "memories": 0, "lost": 0, "active": 0, "unreachable": 0}
+        {"conversations": 0, "turns": 0, "memories": 0, "lost": 0, "active": 0, "unreachable": 0, "failed": 0}
     )
     assert chat.saved == ["hello"]
 
