@@ -9,8 +9,10 @@ import orjson
 
 Scalar = str | int | float | bool
 
-# Conditions on a row `m` of memory_logs. Their parameters are those of a Tenant and of Filters.parameters().
-IS_TENANTS = "m.user_id = %(user_id)s AND m.project_id = %(project_id)s"
+# Conditions on a row `m` of memory_logs. No tenant has a memory that has expired.
+# Their parameters are those of a Tenant and of Filters.parameters().
+IS_TENANTS = """m.user_id = %(user_id)s AND m.project_id = %(project_id)s
+    AND (m.expires_at IS NULL OR m.expires_at > statement_timestamp())"""
 CONDITION = """
     (%(task)s::text IS NULL OR m.task = %(task)s) AND (%(agent)s::text IS NULL OR m.agent = %(agent)s)
     AND (%(date_from)s::date IS NULL OR m.date >= %(date_from)s)

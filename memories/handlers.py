@@ -15,14 +15,14 @@ from memories.index.collections import CollectionLost
 from memories.indexing import migrate, repair, sync
 from memories.indexing.fill import continue_fill, refill
 from memories.models import Generation, MemoryLog
-from memories.records import bulk_deletion
+from memories.records import bulk_deletion, expiry
 from memories.tenants import Tenant
 from outbox import ClaimedEvent, NewEvent
 
 # Google accepts this many texts in a call.
 EMBED_BATCH = 100
 
-outbox.declare("vector.stored", "vector.deleted", "vector.searched")
+outbox.declare("vector.stored", "vector.deleted", "vector.searched", expiry.EXPIRED)
 outbox.progress("index")(migrate.progress)
 
 

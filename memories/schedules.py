@@ -6,7 +6,7 @@ from typing import Any
 from django.db import connection
 
 from memories.indexing import migrate, verify
-from memories.records import history, idempotency
+from memories.records import expiry, history, idempotency
 from outbox import Unavailable
 
 logger = logging.getLogger(__name__)
@@ -17,6 +17,7 @@ INTERVALS = {
     "memories.schedules.verify_index": 10,
     "memories.schedules.forget_answers": 60,
     "memories.schedules.prune_versions": 60,
+    "memories.schedules.purge_expired": 1,
 }
 
 
@@ -49,6 +50,11 @@ def migrate_models() -> int:
 def forget_answers() -> int:
     """Delete expired answers to requests with an Idempotency-Key; returns how many."""
     return idempotency.forget_expired()
+
+
+def purge_expired() -> int:
+    """Delete the memories that have expired."""
+    return expiry.purge(seconds=30)
 
 
 def prune_versions() -> int:

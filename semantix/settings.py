@@ -72,6 +72,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("MAX_BODY_BYTES", default=10 * 1024 * 1024
 BATCH_MAX_ITEMS = env.int("BATCH_MAX_ITEMS", default=1000)
 # Hours for which a request repeated with its Idempotency-Key gets the first answer.
 IDEMPOTENCY_HOURS = env.float("IDEMPOTENCY_HOURS", default=24.0)
+# Days after which a memory expires that names no expires_at itself; 0: never.
+MEMORY_TTL_DAYS = env.float("MEMORY_TTL_DAYS", default=0.0)
 # Days for which the versions of a deleted memory are kept. 0: they go with the memory. forever: they stay.
 HISTORY_RETENTION_DAYS = env.days("HISTORY_RETENTION_DAYS", default=30)
 

@@ -6,6 +6,7 @@ strict_json checks once for the whole body what PostgreSQL can store; JSON text 
 from typing import Any
 
 from django.http import QueryDict
+from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ParseError
@@ -79,6 +80,16 @@ class JSONObject(serializers.JSONField):
         if not isinstance(data, dict):
             raise serializers.ValidationError("Must be a JSON object.")
         return data
+
+
+class FutureMoment(serializers.DateTimeField):
+    """A time in ISO 8601 that lies ahead; without an offset it is UTC. null: never."""
+
+    def to_internal_value(self, value: Any) -> Any:
+        moment = super().to_internal_value(value)
+        if moment <= timezone.now():
+            raise serializers.ValidationError("Is in the past. DELETE the memory instead.")
+        return moment
 
 
 def _from_form(field: serializers.Field[Any, Any, Any, Any]) -> bool:

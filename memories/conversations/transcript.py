@@ -91,7 +91,7 @@ def _read(buffer: Buffer, row: Conversation) -> list[Turn]:
 
 def _saved(chunks: Iterable[ConversationChunk]) -> dict[int, Turn]:
     """The turns in the memories, by number. The owner of a memory may have changed or deleted it."""
-    memories = MemoryLog.objects.in_bulk([chunk.memory_id for chunk in chunks])
+    memories = MemoryLog.objects.unexpired().in_bulk([chunk.memory_id for chunk in chunks])
     turns = (turn for row in memories.values() for turn in _turns(row.raw_data.get("turns")))
     return {turn["seq"]: turn for turn in turns}
 

@@ -19,7 +19,7 @@ from outbox.queue.stream import HORIZON, READ, Position, horizon, read_parameter
 
 logger = logging.getLogger(__name__)
 
-TYPES = ("vector.stored", "vector.deleted")
+TYPES = ("vector.stored", "vector.deleted", "memory_log.expired")
 PAGE = 500
 RING = 10_000
 # Between two looks at the table when nobody says anything.

@@ -10,6 +10,14 @@ from memories.models.vector_field import EmbeddingField
 from memories.tenants import Tenant
 
 
+class MemoryLogs(models.QuerySet["MemoryLog", "MemoryLog"]):
+    """Sets of memories."""
+
+    def unexpired(self) -> "MemoryLogs":
+        """Those that reads and searches may show. An expired memory is deleted soon after by a schedule."""
+        return self.exclude(expires_at__lte=StatementTime())
+
+
 class MemoryLog(models.Model):
     """What an agent wrote down: a task, who did it, when, and a free-form JSON body."""
 
@@ -36,8 +44,13 @@ class MemoryLog(models.Model):
     indexed_at = models.DateTimeField(null=True, blank=True)
     # NULL, not "": rows without a key must not collide in the unique constraint.
     idempotency_key = models.TextField(null=True, blank=True)  # noqa: DJ001
+    expires_at = models.DateTimeField(
+        null=True, blank=True, help_text="from then on no read and no search finds it"
+    )
     created_at = models.DateTimeField(db_default=StatementTime())
     updated_at = models.DateTimeField(db_default=StatementTime())
+
+    objects = MemoryLogs.as_manager()
 
     # An Idempotency-Key stores one memory, even after its stored answer was pruned.
     ONE_A_KEY = "memory_logs_idempotency_key"
@@ -54,6 +67,12 @@ class MemoryLog(models.Model):
             # A tenant's memories, newest first. Agent and date are columns of the index, so a rare agent is found
             # without reading the rows that do not match.
             models.Index(fields=("user_id", "project_id", "-id", "agent", "date"), name="memory_logs_tenant"),
+            # For the schedule that deletes expired memories.
+            models.Index(
+                fields=("expires_at",),
+                condition=models.Q(expires_at__isnull=False),
+                name="memory_logs_expiring",
+            ),
             GinIndex(OpClass(models.F("raw_data__tags"), name="jsonb_path_ops"), name="memory_logs_tags"),
             # Memories that are not yet indexed: few rows, whatever the size of the table.
             models.Index(

@@ -34,7 +34,7 @@ def request(owner: Mapping[str, str], filters: Mapping[str, Any], *, confirm: in
     memories than `confirm`.
     """
     with transaction.atomic():
-        rows = MemoryLog.objects.filter(**owner, **filters)
+        rows = MemoryLog.objects.unexpired().filter(**owner, **filters)
         found = rows.count()
         if found != confirm:
             raise CountDiffers(found)

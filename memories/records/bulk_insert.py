@@ -18,11 +18,11 @@ from memories.models import MemoryLog
 # The ids grow in the order of the rows.
 INSERT = """
 INSERT INTO memory_logs (user_id, project_id, task, agent, date, raw_data, content_hash, idempotency_key,
-                         version, embedding_model, embedded_hash)
-SELECT user_id, project_id, task, agent, date, raw_data, content_hash, idempotency_key, 1, '', ''
+                         expires_at, version, embedding_model, embedded_hash)
+SELECT user_id, project_id, task, agent, date, raw_data, content_hash, idempotency_key, expires_at, 1, '', ''
 FROM ROWS FROM (jsonb_to_recordset(%s::jsonb) AS (
     user_id text, project_id text, task text, agent text, date date, raw_data jsonb, content_hash text,
-    idempotency_key text
+    idempotency_key text, expires_at timestamptz
 )) WITH ORDINALITY
 ORDER BY ordinality
 RETURNING id, created_at
@@ -32,7 +32,15 @@ RETURNING id, created_at
 # The fields that are known after the insert. from_db needs them in the order of the model's fields.
 LOADED_FIELDS = (
     *("id", "user_id", "project_id", "task", "agent", "date", "raw_data", "version", "content_hash"),
-    *("embedded_at", "indexed_version", "indexed_at", "idempotency_key", "created_at", "updated_at"),
+    *(
+        "embedded_at",
+        "indexed_version",
+        "indexed_at",
+        "idempotency_key",
+        "expires_at",
+        "created_at",
+        "updated_at",
+    ),
 )
 
 

@@ -17,7 +17,7 @@ Versions = QuerySet[MemoryVersion, Any]
 
 def memories(*, embedding: bool = False) -> Memories:
     """All memories with their sync status. A vector is a hundred times the rest, so it is read only on request."""
-    rows = with_sync_status(MemoryLog.objects.all())
+    rows = with_sync_status(MemoryLog.objects.unexpired())
     return rows if embedding else rows.defer("embedding")
 
 
@@ -61,8 +61,10 @@ def similar_to(row: MemoryLog, *, limit: int = 5) -> "QuerySet[MemoryLog, Any]":
     """
     if row.embedding is None:
         return MemoryLog.objects.none()
-    near = MemoryLog.objects.filter(
-        user_id=row.user_id, project_id=row.project_id, embedding_model=row.embedding_model
-    ).exclude(pk=row.pk)
+    near = (
+        MemoryLog.objects.unexpired()
+        .filter(user_id=row.user_id, project_id=row.project_id, embedding_model=row.embedding_model)
+        .exclude(pk=row.pk)
+    )
     distance = CosineDistance("embedding", row.embedding)
     return near.annotate(similarity=1 - distance / 2.0).defer("embedding").order_by(distance)[:limit]

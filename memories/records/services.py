@@ -5,12 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import date as Date
+from datetime import datetime, timedelta
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.utils import timezone
 
 import outbox
 from memories.event_types import AGGREGATE
@@ -32,10 +34,12 @@ class NewMemory:
     date: Date = field(default_factory=Date.today)
     raw_data: dict[str, Any] = field(default_factory=dict)
     idempotency_key: str | None = None
+    # None: after MEMORY_TTL_DAYS, or never without that setting.
+    expires_at: datetime | None = None
 
 
 # What a client may change. The tenant stays: the index entry and the history belong to it.
-CHANGEABLE = frozenset({"task", "agent", "date", "raw_data"})
+CHANGEABLE = frozenset({"task", "agent", "date", "raw_data", "expires_at"})
 
 
 class VersionConflict(Exception):
@@ -176,7 +180,13 @@ def _is_equal(one: object, other: object) -> bool:
 
 def _fields(new: NewMemory) -> dict[str, Any]:
     text = searchable_text(task=new.task, agent=new.agent, raw_data=new.raw_data)
-    return {**vars(new), "content_hash": text_hash(text)}
+    return {**vars(new), "expires_at": _expiry(new), "content_hash": text_hash(text)}
+
+
+def _expiry(new: NewMemory) -> datetime | None:
+    if new.expires_at or not settings.MEMORY_TTL_DAYS:
+        return new.expires_at
+    return timezone.now() + timedelta(days=settings.MEMORY_TTL_DAYS)
 
 
 def _change_event(type: str, row: MemoryLog, priority: int) -> outbox.NewEvent:

@@ -5,7 +5,7 @@ from typing import Any
 from django.http import QueryDict
 from rest_framework import serializers
 
-from memories.api.fields import Identifier, JSONObject, Text
+from memories.api.fields import FutureMoment, Identifier, JSONObject, Text
 from memories.api.limits import ID_LENGTH, TEXT_LENGTH
 from memories.models import MemoryLog
 from memories.records.services import NewMemory
@@ -20,6 +20,7 @@ class MemoryLogInput(serializers.Serializer[NewMemory]):
     agent = Text(max_length=ID_LENGTH)
     date = serializers.DateField(required=False)
     raw_data = JSONObject(required=False)
+    expires_at = FutureMoment(required=False, allow_null=True)
 
 
 class MemoryLogChange(serializers.Serializer[MemoryLog]):
@@ -31,6 +32,7 @@ class MemoryLogChange(serializers.Serializer[MemoryLog]):
     agent = Text(max_length=ID_LENGTH)
     date = serializers.DateField(required=False)
     raw_data = JSONObject(required=False)
+    expires_at = FutureMoment(required=False, allow_null=True)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Return the fields to change. The tenant may be repeated, not changed."""

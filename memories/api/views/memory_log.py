@@ -76,7 +76,9 @@ class MemoryLogDetail(GenericAPIView[Any]):
         return _answer(serialize(self._visible(pk)))
 
     def _visible(self, pk: int, *, embedding: bool = False) -> MemoryLog:
-        rows = MemoryLog.objects.all() if embedding else MemoryLog.objects.defer("embedding")
+        rows = (
+            MemoryLog.objects.unexpired() if embedding else MemoryLog.objects.unexpired().defer("embedding")
+        )
         return queries.memory(access_of(self.request).visible(rows), pk)
 
 
