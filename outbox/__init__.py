@@ -13,7 +13,7 @@ def send_receipt(event): ...
 
 from typing import TYPE_CHECKING, Any
 
-from outbox.events import BULK, INTERACTIVE, ClaimedEvent, NewEvent
+from outbox.events import BULK, INTERACTIVE, ClaimedEvent, NewEvent, RowEvent
 from outbox.exceptions import BacklogTooDeep, NotInTransaction, Reject, Unavailable, UnknownEventType
 from outbox.operations.progress import Progress, progress
 from outbox.registry import declare, handler
@@ -31,6 +31,7 @@ __all__ = [
     "NotInTransaction",
     "Progress",
     "Reject",
+    "RowEvent",
     "Unavailable",
     "UnknownEventType",
     "declare",
@@ -44,7 +45,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # These need the models and the database, which cannot be imported before the apps are loaded.
+    # These import the models, which Django allows only after it has loaded the apps.
     if name in ("publish", "publish_many", "publish_with"):
         from outbox.publishing import publish as module
 

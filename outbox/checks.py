@@ -1,4 +1,4 @@
-"""System checks: settings that cannot work, said before anything runs."""
+"""System checks: they refuse settings that cannot work before anything runs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,15 +11,15 @@ from django_q.conf import Conf as Cluster
 from outbox.conf import conf
 
 TAG = "outbox"
-# A task carries all of its events, and one timeout covers them all.
+# One task carries the whole batch, and one timeout covers it.
 LARGEST_BATCH = 10_000
 
 
 def longest_wait() -> float:
-    """Seconds from a claim to the end of its last task, when that and all before it run into the timeout.
+    """Seconds from a claim to the end of its last task, if this task and all tasks before it run into the timeout.
 
-    Before it are the tasks that the workers have in hand, those in the cluster's queue, and the claim's others:
-    a share for each worker, and the events that are tried again, each alone.
+    The tasks before it are the running ones (one a worker), those in the cluster's queue, and the other tasks of
+    the claim: one a worker, and one for each retried event.
     """
     tasks_of_a_claim = Cluster.WORKERS + conf.RETRY_BATCH_SIZE
     before_the_last = Cluster.WORKERS + (Cluster.QUEUE_LIMIT or 0) + tasks_of_a_claim - 1
@@ -32,9 +32,10 @@ def the_queue_has_a_limit(**_: Any) -> Sequence[CheckMessage]:
         return []
     return [
         Error(
-            f"Q_CLUSTER's queue_limit is {Cluster.QUEUE_LIMIT!r}: the relay would claim all that waits, and no lease "
-            "is long enough for that.",
-            hint="Leave queue_limit out (the square of workers), or set it to how many tasks may wait for a worker.",
+            f"Q_CLUSTER's queue_limit is {Cluster.QUEUE_LIMIT!r}: the relay would claim every waiting event, and no "
+            "lease is long enough for that.",
+            hint="Leave queue_limit out (its default is the square of workers), or set it to the number of tasks that "
+            "may wait for a worker.",
             id="outbox.E008",
         )
     ]
@@ -45,8 +46,8 @@ def lease_outlasts_the_task(**_: Any) -> Sequence[CheckMessage]:
     if not Cluster.TIMEOUT:
         return [
             Warning(
-                "Q_CLUSTER has no timeout: a handler that hangs holds its worker for ever.",
-                hint="Set Q_CLUSTER['timeout'], in seconds, above what the slowest handler takes for a batch.",
+                "Q_CLUSTER has no timeout: a handler that hangs occupies its worker for ever.",
+                hint="Set Q_CLUSTER['timeout'] (seconds) above the time that the slowest handler needs for a batch.",
                 id="outbox.W002",
             )
         ]
@@ -54,8 +55,8 @@ def lease_outlasts_the_task(**_: Any) -> Sequence[CheckMessage]:
         return [
             Error(
                 f"OUTBOX_LEASE_SECONDS ({conf.LEASE_SECONDS:g}) is not longer than the timeout of a task "
-                f"({Cluster.TIMEOUT:g} s): events would be handed out again while they are handled.",
-                hint=f"Set it above {longest_wait():g}: the wait in the cluster's queue, and the timeout.",
+                f"({Cluster.TIMEOUT:g} s): events would be claimed again while a worker handles them.",
+                hint=f"Set it above {longest_wait():g}: the wait in the cluster's queue plus the timeout.",
                 id="outbox.E001",
             )
         ]
@@ -63,7 +64,7 @@ def lease_outlasts_the_task(**_: Any) -> Sequence[CheckMessage]:
         return [
             Warning(
                 f"OUTBOX_LEASE_SECONDS ({conf.LEASE_SECONDS:g}) is shorter than a claim can take under load "
-                f"({longest_wait():g} s: the wait in the cluster's queue, and the timeout): some events would be "
+                f"({longest_wait():g} s: the wait in the cluster's queue plus the timeout): some events would be "
                 "handled twice.",
                 hint=f"Set it above {longest_wait():g}, or lower Q_CLUSTER's queue_limit or timeout, or "
                 "OUTBOX_RETRY_BATCH_SIZE.",
@@ -79,7 +80,7 @@ def retry_outlasts_the_timeout(**_: Any) -> Sequence[CheckMessage]:
         return [
             Error(
                 f"Q_CLUSTER's retry ({Cluster.RETRY:g} s) is not longer than its timeout ({Cluster.TIMEOUT:g} s): "
-                "django-q2 would run ordinary tasks again while they run.",
+                "django-q2 would start ordinary tasks again while they still run.",
                 hint="Set Q_CLUSTER['retry'] well above Q_CLUSTER['timeout'].",
                 id="outbox.E002",
             )
@@ -97,7 +98,7 @@ def database_is_postgresql(**_: Any) -> Sequence[CheckMessage]:
         return []
     return [
         Error(
-            f"The outbox is in the database {alias!r}, which is {vendor}: claiming and waking need PostgreSQL.",
+            f"The outbox's database {alias!r} is {vendor}: claims and wakeups need PostgreSQL.",
             hint="Use the engine django.db.backends.postgresql in DATABASES.",
             id="outbox.E004",
         )
@@ -116,7 +117,7 @@ def the_cluster_relays(**_: Any) -> Sequence[CheckMessage]:
         return []
     return [
         Error(
-            f"Q_CLUSTER's broker_class is {Cluster.BROKER_CLASS!r}: no cluster would deliver the outbox's events.",
+            f"Q_CLUSTER's broker_class is {Cluster.BROKER_CLASS!r}: no cluster would deliver the events of the outbox.",
             hint="Set Q_CLUSTER['broker_class'] = 'outbox.relay.broker.OutboxBroker'.",
             id="outbox.E005",
         )
@@ -129,8 +130,8 @@ def wakeup_is_known(**_: Any) -> Sequence[CheckMessage]:
         return []
     return [
         Error(
-            f"OUTBOX_WAKEUP is {conf.WAKEUP!r}.",
-            hint="It is 'listen' (PostgreSQL wakes the cluster) or 'poll' (the cluster looks from time to time).",
+            f"OUTBOX_WAKEUP is {conf.WAKEUP!r}, which is not a known value.",
+            hint="Set it to 'listen' (PostgreSQL wakes the cluster) or 'poll' (the cluster reads the table regularly).",
             id="outbox.E006",
         )
     ]
@@ -140,8 +141,8 @@ def wakeup_is_known(**_: Any) -> Sequence[CheckMessage]:
 def batches_are_bounded(**_: Any) -> Sequence[CheckMessage]:
     return [
         Error(
-            f"OUTBOX_{name} is {getattr(conf, name)}: it is from 1 to {LARGEST_BATCH}.",
-            hint="A task carries the whole batch, and one timeout covers it.",
+            f"OUTBOX_{name} is {getattr(conf, name)}: it must be from 1 to {LARGEST_BATCH}.",
+            hint="One task carries the whole batch, and one timeout covers it.",
             id="outbox.E003",
         )
         for name in ("BATCH_SIZE", "RETRY_BATCH_SIZE")
@@ -149,8 +150,8 @@ def batches_are_bounded(**_: Any) -> Sequence[CheckMessage]:
     ]
 
 
-# Setting, what it must at least be: a number or another setting.
-LEAST: Sequence[tuple[str, float | str]] = (
+# A setting, and its smallest value: a number, or the value of another setting.
+MINIMA: Sequence[tuple[str, float | str]] = (
     ("MAX_ATTEMPTS", 1),
     ("POLL_SECONDS", 0.01),
     ("BACKOFF_BASE_SECONDS", 0),
@@ -165,11 +166,13 @@ LEAST: Sequence[tuple[str, float | str]] = (
 def numbers_make_sense(**_: Any) -> Sequence[CheckMessage]:
     return [
         Error(
-            f"OUTBOX_{name} is {getattr(conf, name)}: it is at least "
-            + (f"OUTBOX_{least} ({getattr(conf, least)})." if isinstance(least, str) else f"{least}."),
+            f"OUTBOX_{name} is {getattr(conf, name)}: it must be at least "
+            + (
+                f"OUTBOX_{minimum} ({getattr(conf, minimum)})." if isinstance(minimum, str) else f"{minimum}."
+            ),
             hint="See the table of settings in docs/reference/outbox.md.",
             id="outbox.E007",
         )
-        for name, least in LEAST
-        if getattr(conf, name) < (getattr(conf, least) if isinstance(least, str) else least)
+        for name, minimum in MINIMA
+        if getattr(conf, name) < (getattr(conf, minimum) if isinstance(minimum, str) else minimum)
     ]

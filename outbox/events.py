@@ -1,5 +1,6 @@
-"""The event as those who publish and those who handle it see it."""
+"""The event as a publisher and as a handler see it."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,20 +11,30 @@ BULK = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class NewEvent:
-    """An event to publish. `payload` must be what JSON can carry. Not delivered before `available_at`, if given."""
+class RowEvent:
+    """An event of a row that `publish_with` inserts. Its aggregate is that row, whose id is not known yet.
+
+    `payload` must be valid JSON. `priority`: INTERACTIVE events are delivered before BULK events.
+    `available_at`: the event is not delivered before this time.
+    """
 
     type: str
     aggregatetype: str
-    aggregateid: str | int
     payload: Mapping[str, Any]
     headers: Mapping[str, str] = field(default_factory=dict)
     priority: int = INTERACTIVE
     available_at: datetime | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewEvent(RowEvent):
+    """An event to publish. `aggregateid`: the id of the changed object."""
+
+    aggregateid: str | int
+
+
 class ClaimedEvent(NamedTuple):
-    """An event in the hands of a worker. `attempts` counts this one."""
+    """A claimed event, as a handler gets it. `attempts` includes the current attempt."""
 
     id: int
     aggregatetype: str
@@ -34,3 +45,23 @@ class ClaimedEvent(NamedTuple):
     priority: int
     attempts: int
     created_at: datetime
+
+
+class ClaimedRow(NamedTuple):
+    """A claimed event as it travels to the worker: payload and headers are JSON text, which only the worker reads."""
+
+    id: int
+    aggregatetype: str
+    aggregateid: str
+    type: str
+    payload: str
+    headers: str
+    priority: int
+    attempts: int
+    created_at: datetime
+
+    def event(self) -> ClaimedEvent:
+        """The event as its handler gets it."""
+        return ClaimedEvent(
+            **{**self._asdict(), "payload": json.loads(self.payload), "headers": json.loads(self.headers)}
+        )

@@ -1,14 +1,14 @@
-"""What a handler raises to say how it failed, and what publishing raises when it is used wrongly.
+"""The exceptions that a handler raises to report a kind of failure, and the exceptions of publishing.
 
-Any other exception out of a handler is an *error*: it counts, backs off and is retried.
+Any other exception from a handler is an *error*: the attempt counts, and the event is retried after a backoff.
 """
 
 
 class Unavailable(Exception):
-    """A dependency does not answer now (refused, timeout, 429, 503): no fault of the event.
+    """A dependency does not answer now (connection refused, timeout, 429, 503). The event is not at fault.
 
-    Counts no attempt and opens the dependency's circuit, so that no event needing it is claimed until it is
-    tried again. `retry_after` is in seconds, where the dependency said how long to wait.
+    The attempt does not count. The dependency's circuit opens: no event that needs the dependency is claimed
+    until a probe tries it again. `retry_after`: seconds to wait, if the dependency named them.
     """
 
     def __init__(self, dependency: str, reason: object = "", *, retry_after: float | None = None) -> None:
@@ -19,7 +19,7 @@ class Unavailable(Exception):
 
 
 class Reject(Exception):
-    """The event can never succeed: dead at once, with this reason."""
+    """The event can never succeed. It is dead at once, with this reason."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -27,20 +27,20 @@ class Reject(Exception):
 
 
 class WorkerLost(Exception):
-    """Never raised: stands for an attempt whose worker was killed, and so could not say what happened."""
+    """Never raised. It names the error of an attempt whose worker was killed and could raise nothing."""
 
 
 class BacklogTooDeep(Exception):
-    """More events wait than are to; there is room again in about `retry_after` seconds."""
+    """More events wait than OUTBOX_MAX_BACKLOG allows. There is room again in about `retry_after` seconds."""
 
-    def __init__(self, depth: int, most: int, *, retry_after: int) -> None:
+    def __init__(self, depth: int, limit: int, *, retry_after: int) -> None:
         self.retry_after = retry_after
-        super().__init__(f"{depth:,} events wait to be delivered, more than {most:,}.")
+        super().__init__(f"{depth:,} events wait to be delivered, more than {limit:,}.")
 
 
 class NotInTransaction(RuntimeError):
-    """`publish()` was called outside a transaction, so the event could outlive or miss its change."""
+    """`publish()` was called outside a transaction: the change and its event could be stored one without the other."""
 
 
 class UnknownEventType(LookupError):
-    """The event type has neither a handler nor a declaration: a typing error, most likely."""
+    """The event type has neither a handler nor a declaration. Most likely its name is misspelt."""

@@ -16,9 +16,9 @@ class Status(models.TextChoices):
 
 
 class Event(models.Model):
-    """A change that committed, and how far its delivery has come.
+    """A committed change and the state of its delivery.
 
-    The database has the defaults too: another program publishes with an INSERT of aggregatetype, aggregateid,
+    The database has the defaults too: another program can publish with an INSERT of aggregatetype, aggregateid,
     type and payload in the transaction of its change.
     """
 
@@ -38,13 +38,13 @@ class Event(models.Model):
     available_at = models.DateTimeField(db_default=Now())
     claim_token = models.UUIDField(null=True, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
-    # Waits behind many others of its aggregate, out of the claim's way; looked at again then, at the latest.
+    # Set while the event waits behind many events of its aggregate. The claim's index leaves such an event out.
     parked_until = models.DateTimeField(null=True, blank=True, editable=False)
     last_error = models.TextField(blank=True, default="", db_default="")
     created_at = models.DateTimeField(db_default=Now())
     delivered_at = models.DateTimeField(null=True, blank=True)
-    # Ids commit out of order; with the transaction's id a reader can tell below which nothing new can appear
-    # (pg_snapshot_xmin), and so read the table as a stream without losing a late commit.
+    # Ids do not commit in order. No new row can appear below pg_snapshot_xmin, so a reader that compares this
+    # transaction id with it can read the table as a stream and loses no late commit.
     xact_id = models.BigIntegerField(
         db_default=Cast(
             Cast(
@@ -61,7 +61,7 @@ class Event(models.Model):
         ordering = ("-id",)
         constraints = (
             models.CheckConstraint(condition=models.Q(status__in=Status.values), name="outbox_event_status"),
-            # One at a time per aggregate, whoever claims.
+            # At most one claimed event per aggregate, also among concurrent claims.
             models.UniqueConstraint(
                 fields=("aggregatetype", "aggregateid"),
                 condition=models.Q(status="claimed"),
@@ -69,7 +69,7 @@ class Event(models.Model):
             ),
         )
         indexes = (
-            # The claim takes each type in this order. Delivered rows are in none of these.
+            # The claim reads each type in this order. Delivered rows are in neither of these two indexes.
             models.Index(
                 fields=("type", "priority", "available_at", "id"),
                 condition=models.Q(status="pending", attempts=0, parked_until=None),
@@ -80,7 +80,7 @@ class Event(models.Model):
                 condition=models.Q(status="pending", attempts__gt=0),
                 name="outbox_event_retry",
             ),
-            # "Is an earlier event of this aggregate still open?"
+            # Answers "is an earlier event of this aggregate still open?".
             models.Index(
                 fields=("aggregatetype", "aggregateid", "id"),
                 condition=models.Q(status__in=("pending", "claimed")),
@@ -94,19 +94,19 @@ class Event(models.Model):
                 condition=models.Q(status="delivered"),
                 name="outbox_event_delivered",
             ),
-            # What waits for a person, or was decided by one: few rows, counted and listed by type.
+            # Events that wait for a person, or that a person discarded: few rows, counted and listed by type.
             models.Index(
                 fields=("status", "type", "id"),
                 condition=models.Q(status__in=("dead", "discarded")),
                 name="outbox_event_stopped",
             ),
-            # "Did an event of this aggregate die?"
+            # Answers "did an event of this aggregate die?".
             models.Index(
                 fields=("aggregatetype", "aggregateid", "id"),
                 condition=models.Q(status="dead"),
                 name="outbox_event_dead_of",
             ),
-            # The stream of events that are only recorded; see outbox.queue.stream.
+            # The stream of recorded events: see outbox.queue.stream.
             models.Index(
                 fields=("xact_id", "id"),
                 condition=models.Q(status="delivered", attempts=0),
@@ -124,7 +124,7 @@ class Event(models.Model):
 
 
 class Failure(models.Model):
-    """One failed attempt. History: never overwritten."""
+    """One failed attempt. A row is history and is never changed."""
 
     event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="failures")
     attempt = models.PositiveIntegerField()
@@ -143,7 +143,7 @@ class Failure(models.Model):
 
 
 class Intervention(models.Model):
-    """What a person did to an event that does not go on by itself. History: never overwritten."""
+    """What a person did to an event that is not delivered by itself. A row is history and is never changed."""
 
     class Action(models.TextChoices):
         RETRIED = "retried"
@@ -151,7 +151,7 @@ class Intervention(models.Model):
 
     event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="interventions")
     action = models.TextField(choices=Action)
-    by = models.TextField(help_text="who: a user of the admin, or the account that ran the command")
+    by = models.TextField(help_text="a user of the admin, or the account that ran the command")
     reason = models.TextField(blank=True, default="")
     at = models.DateTimeField(db_default=Now())
 
@@ -164,13 +164,16 @@ class Intervention(models.Model):
 
 
 class Circuit(models.Model):
-    """A dependency that events wait for. Open while `opened_at` is set; tried again after `open_until`."""
+    """The circuit of a dependency. It is open while `opened_at` is set; a probe runs after `open_until`."""
 
     dependency = models.TextField(primary_key=True)
     types = ArrayField(
-        models.TextField(), default=list, blank=True, help_text="event types that are not claimed meanwhile"
+        models.TextField(),
+        default=list,
+        blank=True,
+        help_text="event types that are not claimed while it is open",
     )
-    failures = models.PositiveIntegerField(default=0, help_text="tries in a row that found it away")
+    failures = models.PositiveIntegerField(default=0, help_text="failed tries in a row")
     reason = models.TextField(blank=True, default="")
     opened_at = models.DateTimeField(null=True, blank=True)
     open_until = models.DateTimeField(null=True, blank=True)
@@ -183,12 +186,12 @@ class Circuit(models.Model):
 
 
 class Outage(models.Model):
-    """A time in which a circuit was open, written when it closed; one that is open now stands in its circuit."""
+    """A past outage, written when its circuit closed. A present outage is in the circuit's own row."""
 
     dependency = models.TextField()
     opened_at = models.DateTimeField()
     closed_at = models.DateTimeField()
-    failures = models.PositiveIntegerField(help_text="tries that found it away; 0: a person had opened it")
+    failures = models.PositiveIntegerField(help_text="failed tries; 0: a person opened the circuit")
     reason = models.TextField()
 
     class Meta:
@@ -197,16 +200,16 @@ class Outage(models.Model):
         indexes = (models.Index(fields=("closed_at",), name="outbox_outage_closed_at"),)
 
     def __str__(self) -> str:
-        return f"{self.dependency} away from {self.opened_at:%H:%M:%S} to {self.closed_at:%H:%M:%S}"
+        return f"{self.dependency} unavailable from {self.opened_at:%H:%M:%S} to {self.closed_at:%H:%M:%S}"
 
 
 class Relay(models.Model):
-    """A running cluster's pusher, seen every few seconds: how doctor and health know that one is alive."""
+    """The heartbeat of a cluster's relay. The doctor and the health check read it."""
 
     id = models.UUIDField(primary_key=True)
     host = models.TextField()
     pid = models.PositiveIntegerField()
-    wakeup = models.TextField(help_text="listen, or poll where LISTEN is off or does not arrive")
+    wakeup = models.TextField(help_text="listen, or poll where LISTEN is off or no NOTIFY arrives")
     started_at = models.DateTimeField(db_default=Now())
     seen_at = models.DateTimeField(db_default=Now())
 
@@ -218,5 +221,5 @@ class Relay(models.Model):
 
 
 def open_events() -> "models.QuerySet[Event, Any]":
-    """Events that are still on their way."""
+    """The events that are pending or claimed."""
     return Event.objects.filter(status__in=(Status.PENDING, Status.CLAIMED))

@@ -1,4 +1,4 @@
-"""Which event types there are, and the one function that handles each."""
+"""The known event types, and the handler of each."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +12,8 @@ HandlerFunction = TypeVar("HandlerFunction", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Handler:
+    """The function that handles an event type. It is called with all events of a unit."""
+
     type: str
     function: Callable[..., Any]
     # Dependencies whose open circuit pauses this type.
@@ -36,14 +38,17 @@ def handler(
 ) -> Callable[[HandlerFunction], HandlerFunction]:
     """Register the decorated function as the handler of these event types.
 
-    It is called with a `ClaimedEvent`, or with `batch=True` with a list of them (each of another aggregate).
-    It must converge: an event may arrive more than once. Raises ValueError when a type has a handler already.
+    `needs` names dependencies: while a dependency's circuit is open, these types are not claimed.
+    The function is called with a `ClaimedEvent`. With `batch=True` it is called with a list of them, each of
+    another aggregate. It must converge, since an event may arrive more than once.
+
+    Raises ValueError if a type already has another handler.
     """
 
     def register(function: HandlerFunction) -> HandlerFunction:
         for type in types:
             if type in _handlers and _handlers[type].function is not function:
-                raise ValueError(f"{type} has a handler already: {_handlers[type].function.__qualname__}")
+                raise ValueError(f"{type} already has a handler: {_handlers[type].function.__qualname__}")
             _handlers[type] = Handler(type, function, frozenset(needs), batch)
         return function
 
@@ -51,12 +56,12 @@ def handler(
 
 
 def declare(*types: str) -> None:
-    """Name event types that are recorded for others to read and handled by nobody here."""
+    """Declare event types that are recorded for readers of the stream and have no handler here."""
     _declared.update(types)
 
 
 def put(type: str, handler: Handler | None) -> Handler | None:
-    """Make this the type's handler (None: nobody's), whoever had it; returns who had. For `outbox.testing`."""
+    """Replace the type's handler (None: remove it) and return the former one. For `outbox.testing`."""
     before = _handlers.pop(type, None)
     if handler:
         _handlers[type] = handler
@@ -68,7 +73,7 @@ def handler_of(type: str) -> Handler | None:
 
 
 def known_types() -> list[str]:
-    """Handled or declared."""
+    """The types that have a handler or are declared."""
     return sorted({*_handlers, *_declared})
 
 
@@ -79,7 +84,7 @@ def handled_types() -> list[str]:
 def is_handled(type: str) -> bool:
     """Whether events of the type are delivered (True) or only recorded (False).
 
-    Raises UnknownEventType for a type nobody registered or declared.
+    Raises UnknownEventType if the type has neither a handler nor a declaration.
     """
     if type in _handlers:
         return True
@@ -87,13 +92,14 @@ def is_handled(type: str) -> bool:
         return False
     known = ", ".join(sorted({*_handlers, *_declared})) or "none"
     raise UnknownEventType(
-        f"Nobody handles or declared the event type {type!r}. Register a handler with @outbox.handler({type!r}) "
-        f"in the handlers.py of an installed app, or outbox.declare({type!r}). Known types: {known}."
+        f"The event type {type!r} has no handler and is not declared. Register a handler with "
+        f"@outbox.handler({type!r}) in the handlers.py of an installed app, or call outbox.declare({type!r}). "
+        f"Known types: {known}."
     )
 
 
 def dependencies() -> list[str]:
-    """What the handlers say that they need."""
+    """The dependencies that the handlers name in `needs`."""
     return sorted({dependency for handler in _handlers.values() for dependency in handler.needs})
 
 

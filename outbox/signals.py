@@ -1,15 +1,15 @@
-"""Signals: what a cluster tells of its work, for metrics and logs. Connect with `@receiver(outbox.signals.settled)`.
+"""Signals about a cluster's work, for metrics and logs. Connect with `@receiver(outbox.signals.settled)`.
 
-Sent for a batch, never for an event, in the process that did the work and after the fact: what a receiver raises
-is logged and changes nothing.
+A signal is sent once for a batch, in the process that did the work, after the outcome is recorded. An exception
+from a receiver is logged and changes nothing.
 """
 
 from django.dispatch import Signal
 
-# count: events claimed, at least one. seconds: what the claim took. Sent by the relay.
+# The relay sends it. count: claimed events, at least one. seconds: duration of the claim.
 claimed = Signal()
 
-# outcome: "delivered", "failed" (waits for its next attempt), "dead", or "unavailable" (a dependency was away; not
-# counted as an attempt). events: the ClaimedEvents, of one type, whose outcome this claim recorded.
-# seconds: how long each call of the handler took; one call may have had many events. Sent by a worker.
+# A worker sends it. outcome: "delivered", "failed" (the event waits for its next attempt), "dead", or "unavailable"
+# (a dependency did not answer, and the attempt does not count). events: the ClaimedEvents, all of one type, whose
+# outcome this claim recorded. seconds: duration of each call of the handler; one call may have had many events.
 settled = Signal()

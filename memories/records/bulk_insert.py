@@ -44,7 +44,7 @@ LOADED_FIELDS = (
 )
 
 
-def insert(new: Iterable[dict[str, Any]], events: Iterable[outbox.NewEvent]) -> list[MemoryLog]:
+def insert(new: Iterable[dict[str, Any]], events: Iterable[outbox.RowEvent]) -> list[MemoryLog]:
     """Insert rows and publish one event for each row.
 
     `new` has the fields of each row, `events` the event of each row in the same order. The payload of an event gets

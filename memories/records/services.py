@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import date as Date
 from datetime import datetime, timedelta
 from functools import partial
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -76,7 +75,7 @@ class Insert(NamedTuple):
 
 def _insert(inserts: Sequence[Insert], priority: int) -> list[MemoryLog]:
     rows = (_fields(new) for new, _ in inserts)
-    events = (_event("memory_log.stored", new, 0, 1, priority, carried) for new, carried in inserts)
+    events = (_stored_event(new, carried, priority) for new, carried in inserts)
     # A single statement needs no transaction. Inside one, a savepoint keeps an error from ending it.
     with transaction.atomic() if connection.in_atomic_block else nullcontext():
         return bulk_insert.insert(rows, events)
@@ -189,36 +188,35 @@ def _expiry(new: NewMemory) -> datetime | None:
     return timezone.now() + timedelta(days=settings.MEMORY_TTL_DAYS)
 
 
-def _change_event(type: str, row: MemoryLog, priority: int) -> outbox.NewEvent:
-    return _event(type, row, row.id, row.version, priority)
-
-
-def _event(
-    type: str,
-    memory: MemoryLog | NewMemory,
-    id: int,
-    version: int,
-    priority: int,
-    carried: Mapping[str, str] = MappingProxyType({}),
-) -> outbox.NewEvent:
-    payload = {
-        "memory_log_id": id,
-        "version": version,
-        "user_id": memory.user_id,
-        "project_id": memory.project_id,
-    }
-    if type != "memory_log.deleted":
-        payload |= {
-            "task": memory.task,
-            "agent": memory.agent,
-            "date": memory.date.isoformat(),
-            "raw_data": memory.raw_data,
-        }
-    return outbox.NewEvent(
-        type=type,
+def _stored_event(new: NewMemory, carried: Mapping[str, str], priority: int) -> outbox.RowEvent:
+    """The event of a new memory. `publish_with` adds the memory's id to it."""
+    payload = {"version": 1, **_tenant(new), **_content(new)}
+    return outbox.RowEvent(
+        type="memory_log.stored",
         aggregatetype=AGGREGATE,
-        aggregateid=id,
         payload=payload,
         headers=carried,
         priority=priority,
     )
+
+
+def _change_event(type: str, row: MemoryLog, priority: int) -> outbox.NewEvent:
+    payload = {"memory_log_id": row.id, "version": row.version, **_tenant(row)}
+    if type != "memory_log.deleted":
+        payload |= _content(row)
+    return outbox.NewEvent(
+        type=type, aggregatetype=AGGREGATE, aggregateid=row.id, payload=payload, priority=priority
+    )
+
+
+def _tenant(memory: MemoryLog | NewMemory) -> dict[str, Any]:
+    return {"user_id": memory.user_id, "project_id": memory.project_id}
+
+
+def _content(memory: MemoryLog | NewMemory) -> dict[str, Any]:
+    return {
+        "task": memory.task,
+        "agent": memory.agent,
+        "date": memory.date.isoformat(),
+        "raw_data": memory.raw_data,
+    }

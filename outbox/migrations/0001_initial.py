@@ -7,9 +7,9 @@ from django.db import migrations, models
 from outbox.database import autovacuum
 from outbox.database.triggers import TRIGGERS, drop_statements
 
-# The planner's statistics of `status` would be of another moment: taken while every event was delivered, they say
-# that no event waits, and the planner then reads any index, even before a hundred thousand waiting events. Without
-# statistics it assumes that few rows wait, and each query uses the index made for it.
+# Statistics of `status` mislead the planner. If they were taken while every event was delivered, they say that no
+# event waits, and the planner then reads any index, even when a hundred thousand events wait. Without statistics it
+# assumes that few rows wait, and each query uses the index made for it.
 NO_STATUS_STATISTICS = "ALTER TABLE outbox_event ALTER COLUMN status SET STATISTICS 0"
 DEFAULT_STATUS_STATISTICS = "ALTER TABLE outbox_event ALTER COLUMN status SET STATISTICS -1"
 
@@ -26,8 +26,8 @@ class Migration(migrations.Migration):
             name='Circuit',
             fields=[
                 ('dependency', models.TextField(primary_key=True, serialize=False)),
-                ('types', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), blank=True, default=list, help_text='event types that are not claimed meanwhile', size=None)),
-                ('failures', models.PositiveIntegerField(default=0, help_text='tries in a row that found it away')),
+                ('types', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), blank=True, default=list, help_text='event types that are not claimed while it is open', size=None)),
+                ('failures', models.PositiveIntegerField(default=0, help_text='failed tries in a row')),
                 ('reason', models.TextField(blank=True, default='')),
                 ('opened_at', models.DateTimeField(blank=True, null=True)),
                 ('open_until', models.DateTimeField(blank=True, null=True)),
@@ -42,7 +42,7 @@ class Migration(migrations.Migration):
                 ('id', models.UUIDField(primary_key=True, serialize=False)),
                 ('host', models.TextField()),
                 ('pid', models.PositiveIntegerField()),
-                ('wakeup', models.TextField(help_text='listen, or poll where LISTEN is off or does not arrive')),
+                ('wakeup', models.TextField(help_text='listen, or poll where LISTEN is off or no NOTIFY arrives')),
                 ('started_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('seen_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
@@ -83,7 +83,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('action', models.TextField(choices=[('retried', 'Retried'), ('discarded', 'Discarded')])),
-                ('by', models.TextField(help_text='who: a user of the admin, or the account that ran the command')),
+                ('by', models.TextField(help_text='a user of the admin, or the account that ran the command')),
                 ('reason', models.TextField(blank=True, default='')),
                 ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('event', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='interventions', to='outbox.event')),
@@ -100,7 +100,7 @@ class Migration(migrations.Migration):
                 ('dependency', models.TextField()),
                 ('opened_at', models.DateTimeField()),
                 ('closed_at', models.DateTimeField()),
-                ('failures', models.PositiveIntegerField(help_text='tries that found it away; 0: a person had opened it')),
+                ('failures', models.PositiveIntegerField(help_text='failed tries; 0: a person opened the circuit')),
                 ('reason', models.TextField()),
             ],
             options={
@@ -127,7 +127,7 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.RunSQL(NO_STATUS_STATISTICS, DEFAULT_STATUS_STATISTICS),
-        # The values and their reasons: outbox/database/autovacuum.py. `outbox_doctor` compares the tables with them.
+        # outbox/database/autovacuum.py gives the values and their reasons. `outbox_doctor` compares the tables with them.
         *(
             migrations.RunSQL(autovacuum.set_statement(table), autovacuum.reset_statement(table))
             for table in autovacuum.SETTINGS

@@ -1,1 +1,1 @@
-"""Publishing: an event joins the transaction of the change it tells of."""
+"""Publishing: an event is inserted in the transaction of its change."""

@@ -1,8 +1,8 @@
-"""Backpressure: how much waits to be delivered, and how long until there is room again.
+"""Backpressure: refuse new work while too many events wait, and say when there is room again.
 
-What is urgent waits only for what is as urgent: a replay or an import of a million events holds back further bulk
-work, and refuses no interactive write. Looked at now and then, not at each request: for SECONDS a process goes by what
-it saw last.
+An interactive event waits only behind other interactive events, so only they count against it. A replay or an import
+of a million bulk events refuses further bulk work, but no interactive write. A process counts the events at most once
+in SECONDS and uses that count for every request until then.
 """
 
 import math
@@ -20,99 +20,100 @@ from outbox.exceptions import BacklogTooDeep
 SECONDS = 2.0
 SHORTEST, LONGEST = 1, 300
 
-# Over the partial index of open events, and no further than has to be known.
+# The partial index of open events serves it. The count stops at the limit.
 DEPTH = """
 SELECT count(*) FROM (SELECT FROM outbox_event WHERE status IN ('pending', 'claimed') LIMIT %(limit)s) AS open
 """
-# Those that are claimed before anything less urgent; in the index of what is ready, whatever else is in there.
-URGENT = """
+# The events that are claimed before anything less urgent. The claim's own index serves it, so that other waiting
+# events cost nothing.
+INTERACTIVE_DEPTH = """
 SELECT count(*) FROM (
   SELECT FROM outbox_event WHERE status = 'pending' AND attempts = 0 AND parked_until IS NULL
     AND priority <= %(priority)s LIMIT %(limit)s) AS urgent
 """
-# Events a second. Those with no attempt are only recorded.
-DRAINED = """
+# Events a second. Recorded events have no attempt and do not count.
+DRAIN_RATE = """
 SELECT count(*) / 10.0 FROM outbox_event
 WHERE status = 'delivered' AND delivered_at > now() - interval '10 seconds' AND attempts > 0
 """
 
 
-class Wait(NamedTuple):
-    """How many events are ahead; `retry_after` in seconds, None while there is room."""
+class Backlog(NamedTuple):
+    """How many events are ahead. `retry_after`: seconds until there is room, None while there is room."""
 
     depth: int
     retry_after: int | None = None
 
 
 @dataclass(frozen=True)
-class Look:
-    """What was seen: of what is urgent, and of everything."""
+class Measurement:
+    """The backlog ahead of an interactive and of a bulk event, and when it was counted (time.monotonic())."""
 
     at: float
-    interactive: Wait
-    bulk: Wait
+    interactive: Backlog
+    bulk: Backlog
 
 
-NOT_YET = Look(-math.inf, Wait(0), Wait(0))
+NEVER = Measurement(-math.inf, Backlog(0), Backlog(0))
 
-_last = NOT_YET
-_looking = Lock()
+_last = NEVER
+_measuring = Lock()
 
 
 def refuse_if_too_deep(priority: int = INTERACTIVE) -> None:
-    """Raises BacklogTooDeep when more than OUTBOX_MAX_BACKLOG events go before one of this priority.
+    """Raise BacklogTooDeep if more than OUTBOX_MAX_BACKLOG events are ahead of an event of this priority.
 
-    Costs a look at the clock, mostly.
+    Most calls only read the clock: see SECONDS.
     """
     if not conf.MAX_BACKLOG:
         return
-    look = _recent()
-    ahead = look.interactive if priority <= INTERACTIVE else look.bulk
+    measurement = _recent()
+    ahead = measurement.interactive if priority <= INTERACTIVE else measurement.bulk
     if ahead.retry_after is not None:
         raise BacklogTooDeep(ahead.depth, conf.MAX_BACKLOG, retry_after=ahead.retry_after)
 
 
 def forget() -> None:
-    """Look again at the next request."""
+    """Count again at the next request."""
     global _last
-    _last = NOT_YET
+    _last = NEVER
 
 
-def _recent() -> Look:
+def _recent() -> Measurement:
     global _last
-    if time.monotonic() - _last.at > SECONDS and _looking.acquire(blocking=False):
+    if time.monotonic() - _last.at > SECONDS and _measuring.acquire(blocking=False):
         try:
-            _last = _look(conf.MAX_BACKLOG)
+            _last = _measure(conf.MAX_BACKLOG)
         finally:
-            _looking.release()
+            _measuring.release()
     return _last
 
 
-def _look(most: int) -> Look:
+def _measure(limit: int) -> Measurement:
     now = time.monotonic()
     with connection.cursor() as cursor:
-        everything = _count(cursor, DEPTH, most)
-        if everything <= most:
-            return Look(now, Wait(everything), Wait(everything))
-        urgent = _count(cursor, URGENT, most)
-        cursor.execute(DRAINED)
+        all_open = _count(cursor, DEPTH, limit)
+        if all_open <= limit:
+            return Measurement(now, Backlog(all_open), Backlog(all_open))
+        interactive = _count(cursor, INTERACTIVE_DEPTH, limit)
+        cursor.execute(DRAIN_RATE)
         drained = float(cursor.fetchone()[0])
-    return Look(now, _wait(urgent, most, drained), _wait(everything, most, drained))
+    return Measurement(now, _backlog(interactive, limit, drained), _backlog(all_open, limit, drained))
 
 
-def _count(cursor: Any, query: str, most: int) -> int:
-    cursor.execute(query, {"limit": 2 * most + 1, "priority": INTERACTIVE})
+def _count(cursor: Any, query: str, limit: int) -> int:
+    cursor.execute(query, {"limit": 2 * limit + 1, "priority": INTERACTIVE})
     return int(cursor.fetchone()[0])
 
 
-def _wait(depth: int, most: int, drained_per_second: float) -> Wait:
-    if depth <= most:
-        return Wait(depth)
-    return Wait(depth, _retry_after(depth - most, most, drained_per_second))
+def _backlog(depth: int, limit: int, drained_per_second: float) -> Backlog:
+    if depth <= limit:
+        return Backlog(depth)
+    return Backlog(depth, _retry_after(depth - limit, limit, drained_per_second))
 
 
-def _retry_after(excess: int, most: int, drained_per_second: float) -> int:
-    """Until a twentieth of the room is free, so that not everybody is let in at once for one place."""
+def _retry_after(excess: int, limit: int, drained_per_second: float) -> int:
+    """Seconds until a twentieth of the limit is free, so that not every client returns for a single free place."""
     if not drained_per_second:
         return LONGEST
-    return min(LONGEST, max(SHORTEST, math.ceil((excess + most / 20) / drained_per_second)))
+    return min(LONGEST, max(SHORTEST, math.ceil((excess + limit / 20) / drained_per_second)))

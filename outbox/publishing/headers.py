@@ -1,4 +1,4 @@
-"""Headers that travel with an event: bound around a request, bound again around its delivery."""
+"""Headers that travel with an event. A request binds them, and the delivery of its events binds them again."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,21 +8,22 @@ _current: ContextVar[Mapping[str, str]] = ContextVar("outbox_headers", default={
 
 
 def current() -> Mapping[str, str]:
+    """The headers that are bound now."""
     return _current.get()
 
 
-# Said of one event: what its handler publishes is no replay.
-OWN = frozenset({"replay_of"})
+# These describe one event only: what the handler of a replayed event publishes is no replay.
+NOT_INHERITED = frozenset({"replay_of"})
 
 
-def joined(*headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers of a new event: of those given, later ones win; what was said of another event stays behind."""
-    return {name: value for given in headers for name, value in given.items() if name not in OWN}
+def merge(*headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers of a new event. Later mappings override earlier ones; NOT_INHERITED headers are left out."""
+    return {name: value for each in headers for name, value in each.items() if name not in NOT_INHERITED}
 
 
 @contextmanager
 def bound(headers: Mapping[str, str]) -> Iterator[None]:
-    """Events published inside carry these headers (e.g. traceparent, request_id)."""
+    """Add these headers (for example traceparent, request_id) to every event published inside the block."""
     token = _current.set({**_current.get(), **headers})
     try:
         yield

@@ -1,4 +1,4 @@
-"""Publishing: the event joins the transaction of the change it tells of, or neither happens."""
+"""Publishing: the change and its event are stored in one transaction, or neither is stored."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,14 +8,14 @@ from typing import Any
 import orjson
 from django.db import DEFAULT_DB_ALIAS, connection
 
-from outbox.events import INTERACTIVE, NewEvent
+from outbox.events import INTERACTIVE, NewEvent, RowEvent
 from outbox.exceptions import NotInTransaction
 from outbox.models import Event, Status
 from outbox.publishing import headers as bound_headers
 from outbox.registry import is_handled
 
-# Ten times as fast as bulk_create, which resolves the expressions of the database's defaults for each row and
-# quotes each value by itself; here the rows are one parameter. Ids are given in the order of the rows.
+# The rows are one parameter. This is ten times as fast as bulk_create, which resolves the expressions of the
+# database's defaults and quotes each value for every row. The ids follow the order of the rows.
 INSERT = """
 INSERT INTO outbox_event
     (aggregatetype, aggregateid, type, payload, headers, status, priority, available_at, delivered_at)
@@ -28,7 +28,7 @@ FROM ROWS FROM (jsonb_to_recordset(%s::jsonb) AS (
 ORDER BY ordinality
 """
 PUBLISH = INSERT.format(aggregateid="aggregateid", payload="payload", joined="") + "RETURNING id"
-# FULL, so that a row without an event fails it all, as does an event without a row: neither may be null.
+# With the FULL JOIN, a row without an event and an event without a row both violate NOT NULL and fail the statement.
 PUBLISH_WITH = (
     """
 WITH made AS ({made}), placed AS (
@@ -44,7 +44,7 @@ SELECT * FROM made ORDER BY id
 """
 )
 
-# What an event is known by once it is published, in the order of the model's fields, which from_db goes by.
+# The fields of a published event that are known without reading it back. from_db needs the order of the model.
 KNOWN = ("id", "aggregatetype", "aggregateid", "type", "payload", "headers", "status", "priority")
 
 
@@ -57,12 +57,16 @@ def publish(
     priority: int = INTERACTIVE,
     available_at: datetime | None = None,
 ) -> Event:
-    """Record an event in the current transaction; it is delivered once that has committed.
+    """Insert an event in the current transaction. The cluster delivers it after the commit.
 
-    `aggregate` is (type, id) of what changed: its events are delivered one at a time, in order. A type that is
-    only declared is recorded and delivered to nobody. `available_at` holds it back until then, and with it the
-    later events of its aggregate.
-    Raises NotInTransaction outside `transaction.atomic()`, UnknownEventType for a type nobody knows.
+    `aggregate`: (type, id) of the changed object; its events are delivered one at a time, in order.
+    `headers`: added to the bound headers, which they override.
+    `priority`: INTERACTIVE events are delivered before BULK events.
+    `available_at`: the event, and with it the later events of its aggregate, are not delivered before this time.
+    An event of a type that is only declared is recorded and not delivered.
+
+    Raises NotInTransaction outside `transaction.atomic()`, UnknownEventType if the type has neither a handler nor
+    a declaration, TypeError if the payload is no JSON.
     """
     aggregatetype, aggregateid = aggregate
     event = NewEvent(
@@ -78,14 +82,14 @@ def publish(
 
 
 def publish_many(events: Iterable[NewEvent]) -> list[Event]:
-    """Record many events with one statement. Raises as `publish` does."""
+    """Insert many events with one statement. Raises the errors of `publish`."""
     if not _in_transaction():
         raise NotInTransaction(
-            "publish() outside a transaction: wrap the change and its event in transaction.atomic(), "
+            "publish() was called outside a transaction. Wrap the change and its event in transaction.atomic(), "
             "so that both are stored or neither."
         )
-    travelling = bound_headers.current()
-    rows = [_row(event, travelling) for event in events]
+    bound = bound_headers.current()
+    rows = [{**_row(event, bound), "aggregateid": str(event.aggregateid)} for event in events]
     if not rows:
         return []
     with connection.cursor() as cursor:
@@ -95,34 +99,37 @@ def publish_many(events: Iterable[NewEvent]) -> list[Event]:
 
 
 def publish_with(
-    insert: str, parameters: Sequence[Any], events: Iterable[NewEvent], *, key: str
+    insert: str, parameters: Sequence[Any], events: Iterable[RowEvent], *, key: str
 ) -> list[tuple[Any, ...]]:
-    """Make rows and record an event of each in one statement, which happens as a whole, or not at all, by itself.
+    """Insert rows and one event for each of them in one statement. It needs no transaction.
 
-    `insert` is an INSERT that returns, first, the `id`s of its rows, which grow as the events come. Each event's
-    aggregate is its row; the id, not known before, is put into its payload as `key`. Returns what `insert` does.
-    Raises UnknownEventType.
+    `insert`: an INSERT that returns the `id`s of its rows in its first column, ascending in the order of `events`.
+    `parameters`: the parameters of `insert`.
+    `events`: one event for each row. The row's id becomes the event's aggregateid.
+    `key`: the name under which the row's id is added to the event's payload.
+
+    Returns the rows that `insert` returns. Raises UnknownEventType and TypeError as `publish` does, IntegrityError
+    if there are more or fewer events than rows.
     """
-    travelling = bound_headers.current()
-    rows = [_row(event, travelling) for event in events]
+    bound = bound_headers.current()
+    rows = [_row(event, bound) for event in events]
     with connection.cursor() as cursor:
         cursor.execute(PUBLISH_WITH.replace("{made}", insert), [*parameters, key, as_json(rows)])
         return list(cursor.fetchall())
 
 
 def _in_transaction() -> bool:
-    """The transaction that Django wraps around a TestCase does not count: in production it is not there."""
+    """Whether the caller opened a transaction. The one that Django wraps around a TestCase does not count."""
     blocks = connection.atomic_blocks
     return bool(blocks) and not getattr(blocks[-1], "_from_testcase", False)
 
 
-def _row(event: NewEvent, travelling: Mapping[str, str]) -> dict[str, Any]:
+def _row(event: RowEvent, bound: Mapping[str, str]) -> dict[str, Any]:
     return {
         "aggregatetype": event.aggregatetype,
-        "aggregateid": str(event.aggregateid),
         "type": event.type,
         "payload": event.payload,
-        "headers": bound_headers.joined(travelling, event.headers),
+        "headers": bound_headers.merge(bound, event.headers),
         "status": str(Status.PENDING if is_handled(event.type) else Status.DELIVERED),
         "priority": event.priority,
         "available_at": event.available_at and event.available_at.isoformat(),
@@ -139,5 +146,5 @@ def as_json(value: Any) -> str:
 
 
 def _event(row: Mapping[str, Any]) -> Event:
-    """What the database filled in is read when it is asked for."""
+    """The event as a model instance. Fields that the database filled in are deferred."""
     return Event.from_db(DEFAULT_DB_ALIAS, KNOWN, [row[name] for name in KNOWN])

@@ -1,4 +1,4 @@
-"""Recording: an event that tells of no change, for others to read."""
+"""Recording: an event without a change, for readers of the stream."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,20 +18,22 @@ SELECT %s, %s, %s, %s::jsonb, %s::jsonb, 'delivered', now() WHERE {ASYNC_COMMIT}
 
 
 def record(type: str, *, aggregate: tuple[str, str | int], payload: Mapping[str, Any]) -> None:
-    """Record an event of something that was done and changed nothing: there is no transaction to join.
+    """Record an event of an action that changed nothing, so that there is no transaction to join.
 
-    It does not wait for the disk: a crash of Postgres can take the last ones with it. Raises ValueError for a type
-    that has a handler, which must lose none, and UnknownEventType for one that nobody declared.
+    The statement does not wait for the disk, so a crash of PostgreSQL can lose the last recorded events.
+
+    Raises ValueError if the type has a handler, because no event of such a type may be lost, UnknownEventType if
+    the type is not declared, TypeError if the payload is no JSON.
     """
     if is_handled(type):
-        raise ValueError(f"{type} has a handler: publish() it in the transaction of the change it tells of.")
+        raise ValueError(f"{type} has a handler: publish() it in the transaction of its change.")
     aggregatetype, aggregateid = aggregate
     row = (
         aggregatetype,
         str(aggregateid),
         type,
         as_json(payload),
-        as_json(headers.joined(headers.current())),
+        as_json(headers.merge(headers.current())),
     )
     with connection.cursor() as cursor:
         cursor.execute(INSERT, row)

@@ -1,6 +1,6 @@
-"""The header `traceparent` of W3C Trace Context (https://www.w3.org/TR/trace-context/): which trace this is part of.
+"""The header `traceparent` of W3C Trace Context (https://www.w3.org/TR/trace-context/).
 
-It travels in an event's headers, so that one trace covers a request and all that was delivered because of it.
+It travels in an event's headers, so that one trace covers a request and every delivery that the request caused.
 """
 
 import re
@@ -12,7 +12,7 @@ SAMPLED = 0x01
 
 
 class TraceParent(NamedTuple):
-    """`trace_id` is 32 hex digits for the whole trace, `parent_id` 16 for the step that calls."""
+    """`trace_id`: 32 hex digits that name the trace. `parent_id`: 16 hex digits that name the calling step."""
 
     trace_id: str
     parent_id: str
@@ -27,17 +27,17 @@ class TraceParent(NamedTuple):
 
 
 def parse(header: str | None) -> TraceParent | None:
-    """What a caller sent; None where it is missing or not as the specification has it."""
+    """Read the header; None if it is missing or does not follow the specification."""
     found = _SHAPE.fullmatch((header or "").strip())
     if not found:
         return None
     version, trace_id, parent_id, flags, more = found.groups()
-    # Later versions may append fields, this one may not; ff is no version, and zeros are no ids.
+    # A later version may append fields, version 00 may not. Version ff and ids of zeros are invalid.
     if version == "ff" or (version == "00" and more) or not int(trace_id, 16) or not int(parent_id, 16):
         return None
     return TraceParent(trace_id, parent_id, bool(int(flags, 16) & SAMPLED))
 
 
 def begin() -> TraceParent:
-    """A trace of our own. Sampled: the events that carry it are on record."""
+    """Start a new trace. It is sampled, because the outbox keeps the events that carry it."""
     return TraceParent(secrets.token_hex(16), secrets.token_hex(8), sampled=True)

@@ -134,7 +134,7 @@ def test_only_postgresql_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
     message = only()
 
     assert message.id == "outbox.E004"
-    assert "'default', which is sqlite" in message.msg
+    assert "database 'default' is sqlite" in message.msg
 
 
 @pytest.mark.parametrize(
@@ -166,16 +166,16 @@ def test_wakeup_is_one_of_two() -> None:
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        ({"OUTBOX_MAX_ATTEMPTS": 0}, "OUTBOX_MAX_ATTEMPTS is 0: it is at least 1."),
-        ({"OUTBOX_POLL_SECONDS": 0}, "OUTBOX_POLL_SECONDS is 0: it is at least 0.01."),
-        ({"OUTBOX_BACKOFF_BASE_SECONDS": -1}, "OUTBOX_BACKOFF_BASE_SECONDS is -1: it is at least 0."),
+        ({"OUTBOX_MAX_ATTEMPTS": 0}, "OUTBOX_MAX_ATTEMPTS is 0: it must be at least 1."),
+        ({"OUTBOX_POLL_SECONDS": 0}, "OUTBOX_POLL_SECONDS is 0: it must be at least 0.01."),
+        ({"OUTBOX_BACKOFF_BASE_SECONDS": -1}, "OUTBOX_BACKOFF_BASE_SECONDS is -1: it must be at least 0."),
         (
             {"OUTBOX_BACKOFF_CAP_SECONDS": 0.5},
-            "OUTBOX_BACKOFF_CAP_SECONDS is 0.5: it is at least OUTBOX_BACKOFF_BASE_SECONDS (1.0).",
+            "OUTBOX_BACKOFF_CAP_SECONDS is 0.5: it must be at least OUTBOX_BACKOFF_BASE_SECONDS (1.0).",
         ),
-        ({"OUTBOX_CIRCUIT_BASE_SECONDS": 0}, "OUTBOX_CIRCUIT_BASE_SECONDS is 0: it is at least 0.01."),
+        ({"OUTBOX_CIRCUIT_BASE_SECONDS": 0}, "OUTBOX_CIRCUIT_BASE_SECONDS is 0: it must be at least 0.01."),
         ({"OUTBOX_CIRCUIT_CAP_SECONDS": 0}, "at least OUTBOX_CIRCUIT_BASE_SECONDS (1.0)."),
-        ({"OUTBOX_RETENTION_DAYS": 0}, "OUTBOX_RETENTION_DAYS is 0: it is at least 1."),
+        ({"OUTBOX_RETENTION_DAYS": 0}, "OUTBOX_RETENTION_DAYS is 0: it must be at least 1."),
     ],
 )
 def test_numbers_that_cannot_be(settings: dict[str, float], text: str) -> None:

@@ -19,7 +19,7 @@ ORDER = ("order", 7)
 
 @pytest.mark.django_db(transaction=True)
 def test_outside_a_transaction_it_is_an_error_that_says_what_to_do() -> None:
-    with pytest.raises(outbox.NotInTransaction, match=r"wrap the change and its event in transaction.atomic"):
+    with pytest.raises(outbox.NotInTransaction, match=r"Wrap the change and its event in transaction.atomic"):
         outbox.publish(NOTED, aggregate=ORDER, payload={})
 
 
@@ -80,7 +80,7 @@ SELECT n, '', 0, 0, now() FROM generate_series(1, %s) AS n RETURNING id, event
 def make(count: int, *, events: int | None = None, **payload: Any) -> list[Any]:
     """Rows with an event each."""
     told = (
-        outbox.NewEvent(type=NOTED, aggregatetype="effect", aggregateid=0, payload={"n": n, **payload})
+        outbox.RowEvent(type=NOTED, aggregatetype="effect", payload={"n": n, **payload})
         for n in range(1, (count if events is None else events) + 1)
     )
     return outbox.publish_with(MAKE, [count], told, key="effect_id")
@@ -183,7 +183,7 @@ def test_a_type_nobody_knows_is_refused_with_those_that_are_known() -> None:
 def test_a_second_handler_for_a_type_is_refused() -> None:
     with (
         handled("order.placed", by=print),
-        pytest.raises(ValueError, match=r"order.placed has a handler already"),
+        pytest.raises(ValueError, match=r"order.placed already has a handler"),
     ):
         outbox.handler("order.placed")(publish)
 

@@ -65,7 +65,7 @@ class Draining:
     def test_a_handler_that_feeds_itself_is_found_out(self) -> None:
         with handled("order.placed", by=lambda event: publish()):
             publish()
-            with pytest.raises(AssertionError, match="Events still come after 3 rounds"):
+            with pytest.raises(AssertionError, match="There are still events after 3 rounds"):
                 drain(rounds=3)
 
 
