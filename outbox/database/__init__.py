@@ -1,1 +1,1 @@
-"""What the outbox adds to PostgreSQL's defaults: triggers, channels, autovacuum, asynchronous commit."""
+"""PostgreSQL features that the outbox uses: triggers, NOTIFY channels, autovacuum settings, asynchronous commit."""

@@ -1,9 +1,9 @@
-"""Which of the outbox's own writes need not wait for the disk."""
+"""Asynchronous commit, for the outbox's writes that need not wait for the disk."""
 
-# A condition that is always true; the transaction it is asked in commits without waiting for the disk.
+# A condition that is always true. Its side effect: the transaction commits without waiting for the disk.
 #
-# For a claim and for a success. What a crash of Postgres can take with it is its last fraction of a second, in the
-# order it was written: a success that is kept, and what its handler wrote before it is kept too. A lost success,
-# or a claim that nobody remembers, is an event delivered once more, which every handler bears; its old token settles
-# nothing. A failed attempt is history, and waits.
+# Claims and successes use it. A crash of PostgreSQL can lose only the last fraction of a second, in the order in
+# which it was written: if a success is kept, then everything that its handler wrote before is kept too. A lost
+# success or a lost claim means that the event is delivered once more, which every handler must tolerate. The old
+# token then settles nothing. A failed attempt is history, so its statement waits for the disk.
 ASYNC_COMMIT = "(SELECT set_config('synchronous_commit', 'off', true)) IS NOT NULL"

@@ -4,9 +4,9 @@ from django.db import connection
 
 from outbox.conf import conf
 
-# Relays listen here: events became available, or a django-q2 task was queued.
+# Relays listen to it. It says that events became available, or that a django-q2 task was queued.
 EVENTS = "outbox_event"
-# Readers of the stream listen here: events were recorded that nobody handles.
+# Readers of the stream listen to it. It says that events without a handler were recorded.
 RECORDED = "outbox_recorded"
 
 
@@ -16,9 +16,9 @@ def notifies() -> bool:
 
 
 def wake(payload: str = "") -> None:
-    """Wake the relays when the current transaction commits, or at once without one.
+    """Wake the relays when the current transaction commits, or at once if there is no transaction.
 
-    `payload`: empty for "events became available", or what `outbox.relay.listener` reads.
+    `payload`: empty if events became available, else a message that `outbox.relay.listener` knows.
     """
     if notifies():
         with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""Connections that are opened outside of Django: for LISTEN, and for reading the stream."""
+"""Parameters of connections outside of Django's pool: for LISTEN, and for reading the stream."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ from django.db import connection
 
 
 def own_connection() -> dict[str, Any]:
-    """The parameters of a connection of one's own to the database: Django's, and the role that it takes on."""
-    given: dict[str, Any] = connection.get_connection_params()
+    """psycopg's parameters for a separate connection: those of Django's connection, with its `assume_role`."""
+    parameters: dict[str, Any] = connection.get_connection_params()
     for name in ("cursor_factory", "context"):
-        given.pop(name, None)
+        parameters.pop(name, None)
     if role := connection.settings_dict["OPTIONS"].get("assume_role"):
         escaped = role.replace("\\", "\\\\").replace(" ", "\\ ")
-        given["options"] = f"{given.get('options', '')} -c role={escaped}".strip()
-    return given
+        parameters["options"] = f"{parameters.get('options', '')} -c role={escaped}".strip()
+    return parameters

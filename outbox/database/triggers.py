@@ -57,8 +57,8 @@ def sync_triggers(**_: Any) -> None:
             cursor.execute(f"ALTER TABLE outbox_event {verb} TRIGGER {name}")
 
 
-def make_triggers() -> None:
-    """Create all triggers again, then enable or disable them as OUTBOX_WAKEUP says."""
+def create_triggers() -> None:
+    """Create or replace all triggers, then enable or disable them as OUTBOX_WAKEUP says."""
     with connection.cursor() as cursor:
         for create in TRIGGERS.values():
             cursor.execute(create)

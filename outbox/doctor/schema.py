@@ -1,4 +1,4 @@
-"""Whether the database has what the migrations made, as they made it."""
+"""Examinations of the database: migrations, triggers, indexes, autovacuum."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from django.db.models import UniqueConstraint
 
 from outbox.conf import conf
 from outbox.database import autovacuum
-from outbox.database.triggers import TRIGGERS, differing_triggers, enabled_triggers, make_triggers
+from outbox.database.triggers import TRIGGERS, create_triggers, differing_triggers, enabled_triggers
 from outbox.doctor.finding import Finding
 
 
@@ -35,31 +35,33 @@ def triggers() -> Finding:
     found = enabled_triggers()
     actual = {name: words[found.get(name)] for name in TRIGGERS}
     wrong = [f"{name} is {state}" for name, state in actual.items() if state != wanted]
-    wrong += [f"{name} does something else" for name in differing_triggers()]
+    wrong += [f"{name} has another function" for name in differing_triggers()]
     return Finding(
         name="wakeup triggers",
         ok=not wrong,
         expected=f"{wanted} (OUTBOX_WAKEUP={conf.WAKEUP})",
         actual="; ".join(wrong) or wanted,
-        repair="python manage.py outbox_doctor --fix makes them anew and sets them as OUTBOX_WAKEUP says",
-        fix=make_triggers,
+        repair="python manage.py outbox_doctor --fix creates them again and sets them as OUTBOX_WAKEUP says",
+        fix=create_triggers,
     )
 
 
 def indexes() -> Finding:
-    """Also the one that keeps an aggregate's events one at a time, which is a constraint."""
+    """The indexes and the unique constraint, which keeps an aggregate's events one at a time."""
     broken = list(_broken_indexes())
     return Finding(
         name="indexes",
         ok=not broken,
         expected="all are there and valid",
         actual="; ".join(f"{index.name} is {state}" for index, state in broken) or "all are there and valid",
-        repair="python manage.py outbox_doctor --fix builds them, without blocking anybody",
+        repair="python manage.py outbox_doctor --fix builds them without blocking writes",
         fix=lambda: _build(broken),
     )
 
 
 class Expected(NamedTuple):
+    """An index of the models, and the statement that creates it."""
+
     name: str
     create: str
 
@@ -85,7 +87,7 @@ def _expected_indexes() -> Iterator[Expected]:
 
 
 def _build(broken: Iterable[tuple[Expected, str]]) -> None:
-    """CONCURRENTLY: nobody waits for it. A build that was interrupted leaves an invalid index, made anew here."""
+    """Build them CONCURRENTLY, which blocks no write. An invalid index of an interrupted build is built again."""
     with connection.cursor() as cursor:
         for index, state in broken:
             if state == "invalid":
@@ -106,7 +108,7 @@ def vacuum() -> Finding:
         name="autovacuum",
         ok=not differing and not off,
         expected="on, with the settings in outbox/database/autovacuum.py",
-        actual="; ".join([*off, *differing]) or "on, with the settings it needs",
+        actual="; ".join([*off, *differing]) or "on, with these settings",
         repair="python manage.py outbox_doctor --fix sets them",
         fix=_set_autovacuum,
     )

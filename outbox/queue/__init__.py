@@ -1,1 +1,1 @@
-"""The table as a queue: claims, order within an aggregate, circuits, and the stream of recorded events."""
+"""The event table as a queue: claims, order within an aggregate, circuits, and the stream of recorded events."""

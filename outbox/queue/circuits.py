@@ -1,4 +1,4 @@
-"""Circuits: a dependency that is away is left alone for a growing, capped pause, then tried with one event."""
+"""Circuits: while a dependency is unavailable, its events wait for a growing, capped pause. One probe ends it."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,8 +11,8 @@ from outbox.database.channels import wake
 from outbox.exceptions import Unavailable
 from outbox.registry import dependencies, handled_types, types_needing
 
-# Workers that fail together open the circuit once: only a probe that found the dependency still away lets the
-# pause grow. What the dependency itself asked for (Retry-After) is honoured, above the cap too.
+# Workers that fail at the same time open the circuit once. Only a failed probe makes the pause longer. The
+# dependency's own Retry-After counts, even above the cap.
 OPEN = """
 INSERT INTO outbox_circuit AS c (dependency, types, failures, reason, opened_at, open_until)
 VALUES (%(dependency)s, %(types)s, 1, %(reason)s, statement_timestamp(),
@@ -30,7 +30,7 @@ ON CONFLICT (dependency) DO UPDATE SET
         ELSE greatest(c.open_until, statement_timestamp() + make_interval(secs => %(retry_after)s)) END
 """
 
-# By a person, before a maintenance: not a failure, and tried again only when the time is over.
+# A person opens the circuit before a maintenance. It is no failure, and no probe runs before the time is over.
 HOLD = """
 INSERT INTO outbox_circuit AS c (dependency, types, failures, reason, opened_at, open_until)
 VALUES (%(dependency)s, %(types)s, 0, %(reason)s, statement_timestamp(), statement_timestamp() + %(pause)s)
@@ -46,7 +46,7 @@ INSERT INTO outbox_circuit (dependency, types, failures, reason)
 SELECT unnest(%s::text[]), '{}', 0, '' ON CONFLICT DO NOTHING
 """
 
-# What it was open for goes on record. The lock lets one of two that close it together find it open.
+# The outage goes on record. With the lock, only one of two concurrent callers finds the circuit open.
 CLOSE = """
 WITH away AS (
     SELECT * FROM outbox_circuit WHERE dependency = %(dependency)s AND opened_at IS NOT NULL FOR UPDATE
@@ -58,8 +58,8 @@ INSERT INTO outbox_outage (dependency, opened_at, closed_at, failures, reason)
 SELECT dependency, opened_at, statement_timestamp(), failures, reason FROM away
 """
 
-# One prober among all clusters: moving the deadline is what wins. One that handles what waits, as long as there is any:
-# another cluster can try nothing, and would take it for well.
+# The UPDATE of the deadline elects one prober among all clusters. A cluster that handles a waiting type comes first:
+# another cluster has no event to try, and would close the circuit untested.
 PROBE = """
 UPDATE outbox_circuit SET open_until = statement_timestamp() + make_interval(secs => %(seconds)s)
 WHERE opened_at IS NOT NULL AND open_until <= statement_timestamp() - CASE
@@ -72,13 +72,13 @@ UPDATE outbox_circuit SET open_until = statement_timestamp()
 WHERE dependency = %(dependency)s AND opened_at IS NOT NULL
 """
 
-# How long a probe may take before another is made; its outcome ends it sooner.
+# Seconds until another probe may start. The outcome of the first one ends this time sooner.
 PROBE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Dependencies that are left alone, and those whose pause is over and that get one careful try."""
+    """The dependencies with an open circuit: those in a pause, and those whose pause is over (half-open)."""
 
     paused: frozenset[str]
     half_open: frozenset[str]
@@ -97,10 +97,12 @@ def snapshot() -> Snapshot:
 
 
 def open_circuit(unavailable: Unavailable, *types: str, probing: bool = False) -> list[str]:
-    """Leave the dependency alone for a while. Returns the types of event that are not claimed meanwhile: those
-    that say they need it, and `types`, which were found to.
+    """Open the dependency's circuit for a pause.
 
-    `probing`: this was the one careful try after a pause.
+    `types`: event types that turned out to need the dependency, besides those whose handlers name it in `needs`.
+    `probing`: the failed try was the probe after a pause.
+
+    Returns the event types that are not claimed while the circuit is open.
     """
     waiting = sorted({*types, *types_needing(unavailable.dependency)})
     parameters: dict[str, Any] = {
@@ -118,7 +120,7 @@ def open_circuit(unavailable: Unavailable, *types: str, probing: bool = False) -
 
 
 def open_manually(dependency: str, *, pause: timedelta, reason: str) -> None:
-    """Leave the dependency alone for so long, whether it answers or not."""
+    """Open the circuit for `pause`, whether the dependency answers or not."""
     parameters: dict[str, Any] = {
         "dependency": dependency,
         "types": types_needing(dependency),
@@ -130,7 +132,7 @@ def open_manually(dependency: str, *, pause: timedelta, reason: str) -> None:
 
 
 def list_dependencies() -> None:
-    """A row for each dependency that handlers name, also for those that were never away."""
+    """Insert a row for each dependency that a handler names, so that the admin lists all of them."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT dependency FROM outbox_circuit")
         if missing := sorted(set(dependencies()) - {name for (name,) in cursor.fetchall()}):
@@ -138,7 +140,7 @@ def list_dependencies() -> None:
 
 
 def close_circuit(dependency: str) -> bool:
-    """Let events that need it be claimed again; returns whether it was open."""
+    """Close the circuit, so that its events are claimed again. Returns whether it was open."""
     with connection.cursor() as cursor:
         cursor.execute(CLOSE, {"dependency": dependency})
         was_open = bool(cursor.rowcount)
@@ -148,10 +150,11 @@ def close_circuit(dependency: str) -> bool:
 
 
 def acquire_probes() -> list[tuple[str, list[str]]]:
-    """The dependencies that this caller may try once, with the types that need them and are handled here.
+    """Elect this caller as the prober of the circuits whose pause is over.
 
-    Holds the other clusters off for PROBE_SECONDS. A circuit none of whose types is handled here is left to those
-    that handle some; if nobody does for as long, there are none, and any cluster may have it.
+    Returns (dependency, the waiting types that are handled here) for each. No other cluster probes them for
+    PROBE_SECONDS. A circuit without a type that is handled here is left to the other clusters for PROBE_SECONDS;
+    after that time no cluster handles its types, and any caller may close it.
     """
     with connection.cursor() as cursor:
         cursor.execute(PROBE, {"seconds": PROBE_SECONDS, "handled": handled_types()})
@@ -159,13 +162,13 @@ def acquire_probes() -> list[tuple[str, list[str]]]:
 
 
 def release_probe(dependency: str) -> None:
-    """The try was not made: whoever looks next may make it."""
+    """Give the probe back without a try, so that the next caller can make it."""
     with connection.cursor() as cursor:
         cursor.execute(END_PAUSE, {"dependency": dependency})
 
 
 def is_open(dependency: str) -> bool:
-    """Whether the dependency was found away and not back since."""
+    """Whether the dependency's circuit is open."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT FROM outbox_circuit WHERE dependency = %s AND opened_at IS NOT NULL", [dependency]

@@ -1,10 +1,9 @@
-"""Claims: taking events for a worker, and taking back those whose worker was lost."""
+"""Claims: take events for a worker, and take back the events of lost workers."""
 
-import json
 import math
 import time
-from collections.abc import Collection, Iterable
-from operator import itemgetter
+from collections.abc import Collection
+from operator import attrgetter
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
@@ -16,18 +15,18 @@ from outbox import signals
 from outbox.conf import conf
 from outbox.database import backoff
 from outbox.database.async_commit import ASYNC_COMMIT
-from outbox.events import BULK, ClaimedEvent
+from outbox.events import BULK, ClaimedEvent, ClaimedRow
 from outbox.models import Event, Status
 from outbox.queue.ordering import unblock_next
 
-# The waiting events of one type that may run now, in their order, over the partial index that holds nothing else.
+# The waiting events of one type that may run now, in their order. A partial index holds exactly these events.
 #
-# The two NOT EXISTS keep an aggregate's events one at a time and in order; among concurrent claims the unique
-# index outbox_event_in_flight has the last word. OFFSET 0 keeps the planner from turning these probes of an
-# index into a join over all events, which it does when its statistics are of another day.
+# The two NOT EXISTS keep an aggregate's events in order and one at a time. Among concurrent claims, the unique index
+# outbox_event_in_flight decides. OFFSET 0 stops the planner from turning these index lookups into a join over all
+# events, which it does when its statistics are old.
 WAITING = """
     SELECT e.id, e.priority, e.available_at FROM outbox_event e
-    WHERE e.type = asked.type AND e.status = 'pending' AND e.available_at <= statement_timestamp()
+    WHERE e.type = claimable.type AND e.status = 'pending' AND e.available_at <= statement_timestamp()
       AND {which}
       AND NOT EXISTS (
           SELECT FROM outbox_event earlier
@@ -40,40 +39,40 @@ WAITING = """
     ORDER BY e.priority, e.available_at, e.id
     LIMIT {limit} FOR UPDATE SKIP LOCKED
 """
-# parked_until is asked for so that the partial index serves. From a time on, where it is known which are new:
-# at the front of the index stands what was delivered since the last vacuum.
+# The condition on parked_until makes the partial index usable. `since` skips the front of the index, which holds the
+# dead entries of events that were delivered since the last vacuum.
 FRESH = WAITING.format(
     which="e.attempts = 0 AND e.parked_until IS NULL AND e.available_at >= to_timestamp(%(since)s)",
     limit="%(batch)s",
 )
-AGAIN = WAITING.format(which="e.attempts > 0", limit="%(retries)s")
+RETRIES = WAITING.format(which="e.attempts > 0", limit="%(retries)s")
 
-# Takes the events that may run now, marks them and hands them out, in one statement.
+# Selects the events that may run now, marks them as claimed and returns them, in one statement.
 #
-# - A scan a type: delivered rows cost nothing, and neither do the thousands that wait behind an open circuit
-#   (their type is just not asked for).
-# - SKIP LOCKED keeps concurrent claims out of each other's way; the CTE makes LIMIT hold (an IN (SELECT … LIMIT)
-#   may be run again and again by the planner). An array, since rows are only ever fetched by it: of a join, a plan
-#   made while the table was empty reads all of it.
-# - What is urgent goes by its age. Of bulk each type gets its share: steps that follow one another run side by side,
-#   one on the processor while the other waits for its store, and not each when the one before it has done them all.
-# - Attempts are counted here, so that an event that kills its worker runs out of them too.
-# - The clock is the database's. Not now(), which stands still inside a transaction (a test case).
+# - It scans an index once for each type. Delivered rows cost nothing, and neither do the events that wait behind an
+#   open circuit, because their types are left out.
+# - SKIP LOCKED keeps concurrent claims from waiting for each other. The CTE makes LIMIT hold: the planner may run an
+#   IN (SELECT … LIMIT) several times. The array makes the planner fetch rows by id: a join that was planned while the
+#   table was empty reads the whole table.
+# - Interactive events are ordered by age. Bulk events are taken in turn from each type, so that successive steps of
+#   one job overlap: one step uses the processor while another waits for its store.
+# - The claim counts the attempt, so that an event that kills its worker runs out of attempts too.
+# - All times are the database's. statement_timestamp() moves on inside a transaction (a test case), now() does not.
 CLAIM = f"""
-WITH asked AS (
+WITH claimable AS (
     SELECT handled.type FROM unnest(%(types)s::text[]) AS handled (type)
     WHERE {ASYNC_COMMIT} AND NOT EXISTS (
         SELECT FROM outbox_circuit c
         WHERE c.opened_at IS NOT NULL AND c.dependency <> %(probing)s AND handled.type = ANY (c.types))
 ), candidate AS (
     SELECT waiting.*, row_number() OVER (
-        PARTITION BY asked.type, waiting.priority ORDER BY waiting.available_at, waiting.id) AS place
-    FROM asked CROSS JOIN LATERAL ({FRESH}) AS waiting
+        PARTITION BY claimable.type, waiting.priority ORDER BY waiting.available_at, waiting.id) AS place
+    FROM claimable CROSS JOIN LATERAL ({FRESH}) AS waiting
 ), fresh AS (
     SELECT id FROM candidate
     ORDER BY priority, CASE WHEN priority >= {BULK} THEN place END, available_at, id LIMIT %(batch)s
 ), again AS (
-    SELECT waiting.* FROM asked CROSS JOIN LATERAL ({AGAIN}) AS waiting
+    SELECT waiting.* FROM claimable CROSS JOIN LATERAL ({RETRIES}) AS waiting
     ORDER BY waiting.priority, waiting.available_at, waiting.id LIMIT %(retries)s
 )
 UPDATE outbox_event e
@@ -84,7 +83,7 @@ RETURNING e.id, e.aggregatetype, e.aggregateid, e.type, e.payload::text, e.heade
     e.priority, e.attempts, e.created_at
 """
 
-# A lease ran out: the worker was killed, or never got to it. Out of attempts it is dead, else it waits again.
+# Frees the events whose lease expired. An event without attempts left is dead, any other waits again.
 RECLAIM_EXPIRED = f"""
 WITH lost AS (
     SELECT id FROM outbox_event WHERE status = 'claimed' AND lease_expires_at < statement_timestamp()
@@ -103,39 +102,35 @@ SELECT id, attempts >= %(max_attempts)s FROM freed
 """
 
 LEASE_EXPIRED = (
-    "The lease ran out: the worker was killed (out of memory?), hung, or its machine went away before it could "
-    "record an outcome."
+    "The lease expired: the worker was killed (out of memory?), hung, or lost its machine before it could record an "
+    "outcome."
 )
 
 
-# What the claim returns of an event: the fields of ClaimedEvent, but payload and headers as text. The relay hands
-# them on as they are; a worker reads them.
-Row = tuple[Any, ...]
-ID, TYPE, PRIORITY, ATTEMPTS = map(ClaimedEvent._fields.index, ("id", "type", "priority", "attempts"))
-
-# How often a claim is tried that crosses those of other clusters.
+# Tries of a claim that conflicts with claims of other clusters.
 TRIES = 3
 
 
 class Claim(NamedTuple):
-    """Events taken together; the token is what settling them must name."""
+    """Events that were claimed together. To settle them, one must name the token."""
 
     token: UUID
-    rows: list[Row]
+    rows: list[ClaimedRow]
 
     @property
-    def fresh(self) -> list[Row]:
-        """Those not tried before."""
-        return [row for row in self.rows if row[ATTEMPTS] == 1]
+    def fresh(self) -> list[ClaimedRow]:
+        """The events of which this is the first attempt."""
+        return [row for row in self.rows if row.attempts == 1]
 
     @property
-    def again(self) -> list[Row]:
-        """Those that failed before, or were lost with their worker. Each is to be delivered alone."""
-        return [row for row in self.rows if row[ATTEMPTS] > 1]
+    def retries(self) -> list[ClaimedRow]:
+        """The events that failed before, or whose worker was lost. Each is delivered alone."""
+        return [row for row in self.rows if row.attempts > 1]
 
     @property
     def events(self) -> list[ClaimedEvent]:
-        return events_of(self.rows)
+        """All events of the claim, as handlers get them."""
+        return [row.event() for row in self.rows]
 
 
 def claim(
@@ -147,12 +142,13 @@ def claim(
     since: float = -math.inf,
     session: psycopg.Connection[Any] | None = None,
 ) -> Claim:
-    """Claim up to `batch` events not tried before and up to `retries` that were, of these types.
+    """Claim events of these types, ordered by priority and id.
 
-    Types that need a dependency whose circuit is open are left alone, but for the one being `probed`. Of those not
-    tried before only what became available `since` then, in seconds since 1970.
-    `session`: a connection that autocommits and keeps the statement prepared. Of one event it takes Postgres longer
-    to plan the claim than to run it, and of many Django's connection longer to read their times than all else.
+    `batch`: the most fresh events. `retries`: the most events that were tried before.
+    `probing`: the dependency of a probe. The types behind any other open circuit are not claimed.
+    `since`: claim only fresh events that became available at this time or later (seconds since 1970).
+    `session`: an autocommit connection that keeps the statement prepared. Without it, PostgreSQL plans the claim of
+    one event for longer than it runs it, and Django's connection spends most of its time on reading timestamps.
     """
     token = uuid4()
     if not types:
@@ -167,24 +163,24 @@ def claim(
         "since": since,
     }
     started = time.perf_counter()
-    rows = _run_again_if_crossed(parameters, session)
+    rows = list(map(ClaimedRow._make, _run_until_unique(parameters, session)))
     if rows:
         seconds = time.perf_counter() - started
         signals.claimed.send_robust(sender=None, count=len(rows), seconds=seconds)
-    # RETURNING promises no order.
-    return Claim(token, sorted(rows, key=itemgetter(PRIORITY, ID)))
+    # RETURNING has no defined order.
+    return Claim(token, sorted(rows, key=attrgetter("priority", "id")))
 
 
-def _run_again_if_crossed(
+def _run_until_unique(
     parameters: dict[str, Any], session: psycopg.Connection[Any] | None
 ) -> list[tuple[Any, ...]]:
     for _ in range(TRIES):
         try:
             return _run(parameters, session)
         except IntegrityError:
-            # Another cluster took another event of one of these aggregates in this very moment (an event published
-            # earlier committed later, or a dead letter came back). Now it is seen as claimed, and the many others of
-            # this claim need not wait for the next poll.
+            # Another cluster has just claimed another event of one of these aggregates: an event with a lower id
+            # committed later, or a dead letter came back. The next try sees that event as claimed. Without it, the
+            # other events of this claim would wait for the next poll.
             continue
     return []
 
@@ -198,29 +194,21 @@ def _run(parameters: dict[str, Any], session: psycopg.Connection[Any] | None) ->
         return list(cursor.fetchall())
 
 
-def events_of(rows: Iterable[Row]) -> list[ClaimedEvent]:
-    return [_event(*row) for row in rows]
-
-
-def _event(
-    id: int, aggregatetype: str, aggregateid: str, type: str, payload: str, headers: str, *rest: Any
-) -> ClaimedEvent:
-    return ClaimedEvent(id, aggregatetype, aggregateid, type, json.loads(payload), json.loads(headers), *rest)
-
-
 def expire_all_leases() -> int:
-    """Let every lease run out now: for who knows that no worker lives, as before the only cluster starts.
-    Returns how many there were; the next rescue frees their events."""
+    """Expire every lease now. Only for a caller that knows that no worker lives, as before the only cluster starts.
+
+    Returns how many there were. The next `reclaim_expired` frees their events.
+    """
     return Event.objects.filter(status=Status.CLAIMED).update(lease_expires_at=Now())
 
 
 def expire_lease(token: UUID, ids: Collection[int]) -> int:
-    """The same of some events of a claim, whose worker is known to be gone."""
+    """Expire the lease of these events of a claim, because their worker is dead. Returns how many there were."""
     return Event.objects.filter(id__in=ids, claim_token=token).update(lease_expires_at=Now())
 
 
 def reclaim_expired() -> int:
-    """Free the events whose lease ran out; returns how many there were."""
+    """Free the events whose lease expired. Returns how many there were, at most 1,000."""
     with connection.cursor() as cursor:
         parameters = {"max_attempts": conf.MAX_ATTEMPTS, "reason": LEASE_EXPIRED, **backoff.parameters()}
         cursor.execute(RECLAIM_EXPIRED, parameters)

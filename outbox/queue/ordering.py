@@ -1,4 +1,4 @@
-"""Keeping an aggregate's events in order costs little, however many of them wait."""
+"""Parking: events that wait behind many others of their aggregate leave the claim's index until their turn comes."""
 
 from collections.abc import Collection
 from typing import Any
@@ -7,7 +7,7 @@ from django.db import connection
 
 from outbox.database.channels import EVENTS, notifies
 
-# What comes after these events in their aggregates may be claimed now, if nothing else is in its way.
+# Lets the next event of each of these events' aggregates be claimed, and wakes the relays for it.
 UNBLOCK_NEXT = """
 WITH head AS (
     SELECT first.* FROM outbox_event gone CROSS JOIN LATERAL (
@@ -16,18 +16,18 @@ WITH head AS (
           AND e.status IN ('pending', 'claimed')
         ORDER BY e.id LIMIT 1) AS first
     WHERE gone.id = ANY(%(ids)s)
-), aside AS (
+), parked AS (
     SELECT e.id FROM outbox_event e JOIN head USING (id)
     WHERE e.status = 'pending' AND e.parked_until IS NOT NULL FOR UPDATE OF e SKIP LOCKED
-), back AS (
-    UPDATE outbox_event e SET parked_until = NULL FROM aside WHERE e.id = aside.id
+), unparked AS (
+    UPDATE outbox_event e SET parked_until = NULL FROM parked WHERE e.id = parked.id
 )
 SELECT pg_notify(%(channel)s, extract(epoch FROM min(available_at))::text) FROM head
 WHERE status = 'pending' AND %(notify)s HAVING count(*) > 0
 """
 
-# Thousands of events of one aggregate, of which one may run, would be looked at by every claim. Where most of
-# those at the front of a type cannot run, they are taken out of the claim's index until their turn comes.
+# If one aggregate has thousands of events, every claim would read all of them, although only one may run. If most
+# events at the front of a type cannot run, this statement takes them out of the claim's index.
 PARK = """
 WITH front AS (
     SELECT waiting.* FROM unnest(%(types)s::text[]) AS handled (type) CROSS JOIN LATERAL (
@@ -52,7 +52,8 @@ FROM taken WHERE e.id = taken.id
 RETURNING e.id
 """
 
-# The event before one of these was settled while they were set aside, and did not see it: its turn is now.
+# An earlier event may have been settled while PARK ran, and its UNBLOCK_NEXT did not see the parked event. This
+# statement unparks every event whose turn has come.
 UNBLOCK = """
 WITH free AS (
     SELECT e.id FROM outbox_event e
@@ -65,22 +66,23 @@ WITH free AS (
 UPDATE outbox_event e SET parked_until = NULL FROM free WHERE e.id = free.id
 """
 
-# Only where a worker was killed between settling an event and following it up.
+# Needed only if a worker was killed after it settled an event and before it ran UNBLOCK_NEXT.
 UNPARK_EXPIRED = """
-WITH forgotten AS (
+WITH expired AS (
     SELECT id FROM outbox_event WHERE parked_until < statement_timestamp() AND status = 'pending'
     LIMIT 10000 FOR UPDATE SKIP LOCKED
 )
-UPDATE outbox_event e SET parked_until = NULL FROM forgotten WHERE e.id = forgotten.id
+UPDATE outbox_event e SET parked_until = NULL FROM expired WHERE e.id = expired.id
 """
 
 PARKED_SECONDS = 300.0
-# How many of a type are looked at, how many of them must be blocked to bother, how many are then moved at once.
+# FRONT: events of a type that are checked. WORTHWHILE: how many of them must be blocked before any is parked.
+# STRIDE: events that each further statement checks.
 FRONT, WORTHWHILE, STRIDE = 1_000, 800, 10_000
 
 
 def unblock_next(ids: Collection[int]) -> None:
-    """Let the next events of these events' aggregates be claimed: to be called when events are done with."""
+    """Let the next event of each of these events' aggregates be claimed. Call it when these events are settled."""
     if not ids:
         return
     with connection.cursor() as cursor:
@@ -88,11 +90,11 @@ def unblock_next(ids: Collection[int]) -> None:
 
 
 def park(types: Collection[str]) -> int:
-    """Take events that wait for others of their aggregate out of the claim's way, where they are many."""
-    count = moved = _park(types, FRONT)
-    while moved:
-        moved = _park(types, STRIDE)
-        count += moved
+    """Park events that wait for others of their aggregate, if they are many. Returns how many were parked."""
+    count = parked = _park(types, FRONT)
+    while parked:
+        parked = _park(types, STRIDE)
+        count += parked
     return count
 
 
@@ -112,7 +114,7 @@ def _park(types: Collection[str], limit: int) -> int:
 
 
 def unpark_expired() -> int:
-    """Put what was set aside for too long back in the claim's way; returns how many."""
+    """Unpark the events whose `parked_until` has passed. Returns how many, at most 10,000."""
     with connection.cursor() as cursor:
         cursor.execute(UNPARK_EXPIRED)
         return int(cursor.rowcount)

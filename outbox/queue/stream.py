@@ -1,17 +1,17 @@
-"""The outbox read as a stream: every recorded event once, in an order that never changes behind the reader.
+"""The outbox as a stream: a reader sees every recorded event once, in an order that does not change later.
 
-Ids are given out before transactions commit, so a reader who remembers the last id it saw loses those that
-commit late. The position here is (transaction, id), and only transactions below the snapshot's horizon are read:
-each of them has ended, so nothing can appear before a position that was passed. The price: while any writing
-transaction stays open, events that began after it wait for it.
+PostgreSQL assigns ids before transactions commit. A reader that remembers only the last id loses events that commit
+late. Here a position is (transaction id, event id), and only transactions below the snapshot's horizon are read. All
+of them have ended, so no event can appear before a position that a reader has passed. The cost: while a writing
+transaction stays open, the reader does not see events of transactions that began after it.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-# What nobody here handles (`outbox.declare`d types) is recorded as delivered with no attempt.
-# A partial index (outbox_event_recorded) holds these in this order.
+# An event without a handler (its type is `outbox.declare`d) is recorded as delivered with no attempt. The partial
+# index outbox_event_recorded holds these events in this order.
 READ = """
 SELECT xact_id, id, type, aggregateid, payload::text, created_at FROM outbox_event
 WHERE status = 'delivered' AND attempts = 0 AND type = ANY(%(types)s)
@@ -20,14 +20,14 @@ WHERE status = 'delivered' AND attempts = 0 AND type = ANY(%(types)s)
 ORDER BY xact_id, id LIMIT %(limit)s
 """
 
-# Everything below the horizon is past; who starts here sees what commits from now on.
+# All transactions below the horizon have ended. A reader that starts here sees what commits from now on.
 HORIZON = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1"
 
 LARGEST_ID = 2**63 - 1
 
 
 class Position(NamedTuple):
-    """A place in the stream, ordered; as text it is what a client sends back to go on from there."""
+    """A place in the stream. Positions have an order. A client sends the text form back to continue from there."""
 
     xact_id: int
     id: int
@@ -37,15 +37,17 @@ class Position(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Position":
-        """Raises ValueError for what no position ever looked like."""
+        """Read the text form. Raises ValueError if the text has another form."""
         xact_id, separator, id = text.partition("-")
         if not (separator and xact_id.isascii() and xact_id.isdigit() and id.isascii() and id.isdigit()):
-            raise ValueError(f"{text!r} is no position in the stream")
+            raise ValueError(
+                f"{text!r} is no position in the stream: the form is TRANSACTION-ID, two whole numbers."
+            )
         return cls(min(int(xact_id), LARGEST_ID), min(int(id), LARGEST_ID))
 
 
 class Recorded(NamedTuple):
-    """An event as the stream gives it; `payload` is its JSON as text."""
+    """An event of the stream. `payload`: its JSON as text."""
 
     position: Position
     type: str
@@ -55,14 +57,15 @@ class Recorded(NamedTuple):
 
 
 def read_parameters(types: Sequence[str], after: Position, limit: int) -> dict[str, Any]:
+    """The parameters of READ: up to `limit` events of these types after a position."""
     return {"types": list(types), "xact_id": after.xact_id, "id": after.id, "limit": limit}
 
 
 def recorded(row: Sequence[Any]) -> Recorded:
-    """A row of READ."""
+    """A row of READ as an event."""
     return Recorded(Position(row[0], row[1]), *row[2:])
 
 
 def horizon(row: Sequence[Any]) -> Position:
-    """The row of HORIZON."""
+    """The row of HORIZON as a position."""
     return Position(int(row[0]), LARGEST_ID)

@@ -1,4 +1,4 @@
--- Wakes the readers of the stream (outbox.queue.stream): events were recorded that nobody handles.
+-- Wakes the readers of the stream (outbox.queue.stream) when events without a handler are recorded.
 CREATE OR REPLACE FUNCTION outbox_recorded() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (SELECT FROM inserted WHERE status = 'delivered') THEN
