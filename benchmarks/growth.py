@@ -83,7 +83,7 @@ def _measure(claims: int) -> list[float]:
 def _claim_and_settle(session: psycopg.Connection[Any] | None) -> float:
     """Milliseconds of the claim."""
     from outbox.delivery import outcomes
-    from outbox.queue.claim import ID, claim
+    from outbox.queue.claim import claim
     from outbox.registry import handled_types
 
     _insert("pending", BATCH)
@@ -91,7 +91,7 @@ def _claim_and_settle(session: psycopg.Connection[Any] | None) -> float:
     claimed = claim(handled_types(), batch=BATCH, retries=2, session=session)
     spent = (time.perf_counter() - started) * 1000
     assert len(claimed.rows) == BATCH
-    outcomes.delivered(claimed.token, [row[ID] for row in claimed.rows])
+    outcomes.delivered(claimed.token, [row.id for row in claimed.rows])
     return spent
 
 

@@ -22,11 +22,11 @@ def work() -> None:
     from benchmarks.relays.handlers import TYPE, handle
     from outbox.conf import conf
     from outbox.delivery.outcomes import delivered
-    from outbox.queue.claim import claim, events_of
+    from outbox.queue.claim import claim
 
     while True:
         claimed = claim([TYPE], batch=conf.BATCH_SIZE, retries=0)
-        events = events_of(claimed.rows)
+        events = claimed.events
         for event in events:
             handle(event)
         if events:

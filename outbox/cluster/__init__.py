@@ -1,1 +1,1 @@
-"""What replaces or extends parts of django-q2, so that the death of one process holds up no other."""
+"""Replacements and extensions of django-q2's cluster, so that a dead process blocks no other process."""

@@ -1,4 +1,4 @@
-"""Signs of life of the clusters: a row each, refreshed every few seconds, for doctor and health checks."""
+"""Heartbeats: one row a relay, renewed every few seconds. The doctor and the health check read it."""
 
 from uuid import UUID
 
@@ -11,7 +11,7 @@ ON CONFLICT (id) DO UPDATE SET seen_at = now(), host = excluded.host, pid = excl
 
 
 def beat(id: UUID, host: str, pid: int, wakeup: str) -> None:
-    """Say that this relay is alive; forget those not heard of for a day."""
+    """Renew this relay's row, and delete the rows that are older than a day."""
     with connection.cursor() as cursor:
         cursor.execute(BEAT, {"id": id, "host": host, "pid": pid, "wakeup": wakeup})
         cursor.execute("DELETE FROM outbox_relay WHERE seen_at < now() - interval '1 day'")

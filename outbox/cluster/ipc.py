@@ -1,8 +1,8 @@
-"""What the cluster's processes share, made so that the death of one holds up no other.
+"""Communication between the cluster's processes. The death of one process blocks no other.
 
-django-q2 takes multiprocessing's queues and values, whose locks outlive who holds them. A worker that waits for a task
-holds one all the while: killed then (out of memory, `kill -9`), it takes it along, and no other worker is ever given a
-task again (django-q2's issues 23 and 339). Here the kernel does what those locks were for, and it knows who is dead.
+django-q2 uses multiprocessing's queues and values, and a killed process never releases their locks. A worker holds
+such a lock while it waits for a task. If it is killed then (out of memory, `kill -9`), no other worker ever gets a task
+again (django-q2's issues 23 and 339). Here the kernel does the locking, and it releases the locks of a dead process.
 """
 
 import fcntl
@@ -22,52 +22,54 @@ from django_q.signing import SignedPackage
 
 logger = logging.getLogger(__name__)
 
-# Bytes that travel in a message. More go into a file, and the message carries its descriptor. (macOS' messages are
-# short, and its queues of them, too, unless told otherwise.)
+# The largest message in bytes. A larger object goes into a file, and the message carries the file's descriptor. On
+# macOS messages are short.
 INLINE = 16_384 if sys.platform == "linux" else 2_000
-ROOM = 262_144
-# Seconds that a worker waits to get rid of a result. It holds its timer's lock meanwhile, for which the sentinel may be
-# waiting, and that is who replaces a monitor that died.
-PATIENCE = 5.0
+# Bytes that a socket buffers. The default of macOS is too small.
+BUFFER = 262_144
+# Seconds that a worker waits until the monitor takes its result. Meanwhile the worker holds its timer's lock, and the
+# sentinel, which replaces a dead monitor, may be waiting for that lock.
+PUT_SECONDS = 5.0
 
 
 class Queue:
-    """Of messages, an object each: the kernel gives each, whole, to one of those who wait.
+    """A queue of objects. Each object is one message of a socket, which the kernel gives to one waiting process.
 
-    Sent by who puts it, not by a thread that has to be woken for it first, and waited for at the end.
+    `put` sends the message itself. multiprocessing's queue wakes a thread for it, and must join that thread at the end.
     """
 
     def __init__(self, maxsize: int = 0) -> None:
         self._out, self._in = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._out.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, ROOM)
-        self._in.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ROOM)
-        self._in.settimeout(None if maxsize else PATIENCE)
-        # Made by who is about to wait, not by who was given something: one that dies on the way leaves room for
-        # one more, and not a queue that is full for ever.
+        self._out.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+        self._in.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+        self._in.settimeout(None if maxsize else PUT_SECONDS)
+        # A consumer releases it before it waits. If it dies while it waits, the queue has one place too many. If it
+        # released it afterwards, a queue could stay full for ever.
         self._room = Semaphore(maxsize) if maxsize else None
 
     def put(self, obj: Any) -> None:
-        """Send an object, as soon as there is room. Where there is no limit, and nobody takes any, it is dropped, as
-        is what cannot be sent: a worker outlives a task that returns such a thing."""
+        """Send an object as soon as there is room.
+
+        Drops an object that cannot be pickled, so that the worker survives a task that returns one. A queue without a
+        limit also drops an object that no process takes within PUT_SECONDS.
+        """
         try:
             data = pickle.dumps(obj, pickle.HIGHEST_PROTOCOL)
         except Exception:
-            logger.exception(
-                "A task's result is dropped, it cannot be pickled; if it was queued, it runs again"
-            )
+            logger.exception("The result of a task is lost: it cannot be pickled. A queued task runs again.")
             return
         if self._room:
             self._room.acquire()
         try:
             self._send(data)
         except TimeoutError:
-            # Of the outbox' own there is nothing to record.
+            # The result of an outbox task holds nothing to record.
             logger.error(
-                "A task's result is dropped, the monitor does not take it; if it was queued, it runs again"
+                "The result of a task is lost: the monitor did not take it. A queued task runs again."
             )
 
     def get(self) -> Any:
-        """Wait for an object."""
+        """Wait for an object and return it."""
         if self._room:
             self._room.release()
         data, descriptors, _, _ = socket.recv_fds(self._out, INLINE, 1)
@@ -89,11 +91,11 @@ class Queue:
         return not select.select([self._out], [], [], 0)[0]
 
     def qsize(self) -> int:
-        """One, when there are any: nobody counts them. django-q2 shows it."""
+        """1 if there are any objects: the kernel does not count them. django-q2 displays this number."""
         return int(not self.empty())
 
     def close(self) -> None:
-        """Nothing to do: what was put is on its way."""
+        """Nothing to do: every object has been sent."""
 
     join_thread = close
 
@@ -103,11 +105,11 @@ class Queue:
 
 
 class SharedTimer:
-    """A number that a worker and the sentinel share, and a lock that is free again when its holder dies."""
+    """A number that a worker and the sentinel share, with a lock that the kernel releases when its holder dies."""
 
     def __init__(self, typecode: str, value: float) -> None:
         self._value = RawValue(typecode, value)
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the timer is there
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - stays open as long as the timer exists
 
     @property
     def value(self) -> float:
@@ -130,7 +132,7 @@ class SharedTimer:
 
 
 class SharedFlag:
-    """Set once, and looked at, by nobody who waits. Who looks at an event of multiprocessing has its lock meanwhile."""
+    """A lock-free flag. `multiprocessing.Event.is_set()` takes a lock, and a killed process never releases it."""
 
     def __init__(self) -> None:
         self._value = RawValue("b", 0)
@@ -143,16 +145,19 @@ class SharedFlag:
 
 
 class Packages:
-    """What the pusher opens a task with. One that comes from its own process is signed by nobody, nor need it be."""
+    """Opens the packages of tasks for the pusher. A package from the pusher's own process carries no signature."""
 
     @staticmethod
     def loads(package: str | dict[str, Any]) -> Any:
+        """The task. Raises BadSignature if a package from another process is not signed with the project's key."""
         return package if isinstance(package, dict) else SignedPackage.loads(package)
 
 
 def install() -> None:
-    """Make the cluster of this process use them: it has no setting for that. To be called in its sentinel before that
-    makes the queues, and so where it makes its broker."""
+    """Replace the names in django-q2, which has no setting for them.
+
+    Call it in the sentinel, before the sentinel creates its queues: that is where it creates its broker.
+    """
     from django_q import cluster, pusher
 
     cluster.Queue, cluster.Value, cluster.Event, pusher.SignedPackage = (

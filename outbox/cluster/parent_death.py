@@ -1,7 +1,8 @@
-"""None of the cluster's processes outlives the one that looks after it.
+"""No process of the cluster outlives the sentinel, which watches over the others.
 
-Where that one is killed, the others went on: delivering, but with nobody who ends what hangs or replaces what dies, and
-after the next start beside a second cluster. Linux tells a process that its parent died; elsewhere they do go on.
+Without this, the other processes go on after the sentinel was killed: they deliver, but nobody ends a task that hangs
+or replaces a dead process, and after the next start two clusters run. On Linux the kernel signals a process when its
+parent dies. On other systems the processes do go on.
 """
 
 import ctypes
@@ -15,19 +16,24 @@ _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def end_with_parent(by: signal.Signals) -> None:
-    """Have the kernel send this process a signal when its parent (to the kernel: the thread that forked it) ends."""
+    """Have the kernel send this process a signal when its parent ends.
+
+    To the kernel, the parent is the thread that forked this process.
+    """
     if _libc is not None:
         _libc.prctl(PR_SET_PDEATHSIG, by)
 
 
-def prevent() -> None:
-    """Here and in every process that this one forks. The sentinel's."""
+def end_all_with_sentinel() -> None:
+    """End this process with its parent, and every process that it forks with this one. The sentinel calls it."""
     end_with(os.getppid())
     os.register_at_fork(after_in_child=partial(end_with, os.getpid()))
 
 
 def end_with(parent: int) -> None:
-    """Be killed when that process ends, if it is the parent: not in what a worker forks for itself, which may come
-    from a thread that ends sooner."""
+    """Be killed when this parent ends.
+
+    Does nothing if the parent is another process: a worker may fork from a thread that ends before the worker does.
+    """
     if os.getppid() == parent:
         end_with_parent(signal.SIGKILL)

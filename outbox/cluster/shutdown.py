@@ -1,7 +1,7 @@
 """Whether this cluster is stopping.
 
-django-q2 lets its workers finish all that was prefetched before it stops. Knowing that it stops, they give back
-what they have not begun.
+django-q2's workers finish everything in the cluster's queue before the cluster stops. A worker that knows about the
+stop returns the events that it has not begun.
 """
 
 import multiprocessing
@@ -11,11 +11,11 @@ _stop: Event | None = None
 
 
 def watch() -> bool:
-    """Remember the cluster's stop event; to be called where django-q2 makes its broker.
+    """Remember the cluster's stop event. Call it where django-q2 creates its broker.
 
-    That is in the sentinel, before it forks the pusher and the workers, and the sentinel was started with the
-    event as an argument. django-q2 hands it to nobody else, so it is taken from there. Anywhere else (a web
-    process that enqueues, a worker whose handler does) nothing changes. Returns whether this is the sentinel.
+    In a cluster that is the sentinel, before it forks the pusher and the workers. django-q2 passes the event to the
+    sentinel alone, so this function takes it from the process's arguments. In any other process (a web process that
+    enqueues a task, a worker whose handler does) this function changes nothing. Returns whether this is the sentinel.
     """
     global _stop
     process = multiprocessing.current_process()
@@ -27,6 +27,7 @@ def watch() -> bool:
 
 
 def is_stopping() -> bool:
-    # Not by is_set(), which takes the event's lock: a worker that is killed in that very moment keeps it, and the
-    # sentinel, which waits for the event between two looks at its processes, would wait for ever.
+    """Whether the cluster of this process was told to stop. False outside of a cluster."""
+    # is_set() takes the event's lock. A worker that is killed at that moment never releases it, and the sentinel, which
+    # waits for the event in its loop, would wait for ever. The flag's semaphore can be read without the lock.
     return _stop is not None and not _stop._flag._semlock._is_zero()  # type: ignore[attr-defined]  # noqa: SLF001

@@ -1,7 +1,7 @@
-"""Which worker has which task in hand, so that what one was killed with need not wait for its lease to run out.
+"""Which worker runs which task, so that the events of a killed worker need not wait until their lease expires.
 
-The relay numbers the tasks it hands out; a worker writes its pid beside the number as long as it is at it. What nobody
-has in hand, or was in hand in another cluster, or while the relay itself died, is left to the lease.
+The relay numbers the tasks. A worker writes its pid into the task's slot while it runs the task. The lease covers
+everything else: a task that no worker has begun, a task of another cluster, and a task of a relay that died.
 """
 
 import os
@@ -14,64 +14,64 @@ from uuid import UUID
 
 import psutil
 
-# More than are handed out between two looks; a pid each.
+# More tasks than can be unfinished at once. A slot holds a worker's pid.
 SLOTS = 65_536
-NOBODY, DONE = 0, -1
+NOT_BEGUN, DONE = 0, -1
 
 
 class Assigned(NamedTuple):
-    """The events of a task, and the claim they were taken with."""
+    """The events of a task, and the token of their claim."""
 
     token: UUID
     ids: Collection[int]
 
 
-_holders: "Array[c_int64] | None" = None
+_owners: "Array[c_int64] | None" = None
 _assigned: dict[int, Assigned] = {}
-# The next task's number. Shared, so that a relay which takes over from one that was killed does not begin anew: tasks
-# that were handed out with its numbers are still on their way.
+# The number of the next task. It is shared, so that the successor of a killed relay does not reuse the numbers of
+# tasks that are still in the cluster's queue.
 _next: c_int64 | None = None
 
 
 def share() -> None:
-    """Make what relay and workers share: to be called in the process that both are forked from."""
-    global _holders, _next
-    _holders, _next = RawArray(c_int64, SLOTS), RawValue(c_int64, 0)
+    """Create the memory that the relay and the workers share. Call it in the process that forks both."""
+    global _owners, _next
+    _owners, _next = RawArray(c_int64, SLOTS), RawValue(c_int64, 0)
 
 
 def assign(token: UUID, ids: Collection[int]) -> int:
-    """Remember what is handed out; returns the task's number. The relay's."""
-    if _holders is None or _next is None:
+    """Remember the events of a new task and return the task's number. The relay calls it."""
+    if _owners is None or _next is None:
         return 0
     number = _next.value
     _next.value += 1
-    _holders[number % SLOTS] = NOBODY
+    _owners[number % SLOTS] = NOT_BEGUN
     _assigned[number] = Assigned(token, ids)
     return number
 
 
 @contextmanager
 def running(number: int) -> Iterator[None]:
-    """Have the task in hand as long as the block lasts. A worker's."""
-    if _holders is None:
+    """Own the task while the block runs. A worker calls it."""
+    if _owners is None:
         yield
         return
-    _holders[number % SLOTS] = os.getpid()
+    _owners[number % SLOTS] = os.getpid()
     try:
         yield
     finally:
-        _holders[number % SLOTS] = DONE
+        _owners[number % SLOTS] = DONE
 
 
 def abandoned() -> list[Assigned]:
-    """What workers had in hand that are no more, each once. The relay's."""
-    if _holders is None:
+    """The tasks whose worker died while it ran them. Returns each of them once. The relay calls it."""
+    if _owners is None:
         return []
     found = []
     for number in list(_assigned):
-        holder = _holders[number % SLOTS]
-        if holder == DONE:
+        owner = _owners[number % SLOTS]
+        if owner == DONE:
             del _assigned[number]
-        elif holder != NOBODY and not psutil.pid_exists(holder):
+        elif owner != NOT_BEGUN and not psutil.pid_exists(owner):
             found.append(_assigned.pop(number))
     return found

@@ -1,4 +1,4 @@
-"""A database that is away for a moment, seen from a worker that has something to record."""
+"""Retries for a worker that must record an outcome while the database does not answer."""
 
 import functools
 import logging
@@ -15,31 +15,32 @@ logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# A restart of Postgres takes a few seconds. What takes longer is left to the lease, and a cluster that is to stop
-# does not wait for it.
-PATIENCE_SECONDS = 20.0
-PATIENCE_WHEN_STOPPING_SECONDS = 2.0
+# A restart of PostgreSQL takes a few seconds. After a longer outage the lease expires and the event is delivered again.
+RETRY_SECONDS = 20.0
+# A cluster that is stopping does not wait for the database.
+RETRY_SECONDS_WHEN_STOPPING = 2.0
 PAUSE_SECONDS = 0.25
 
 
-def retry_while_away(record: Callable[P, R]) -> Callable[P, R]:
-    """Try again for a while when the database does not answer. `record` must bear running twice.
+def retry_while_unavailable(record: Callable[P, R]) -> Callable[P, R]:
+    """Call `record` again while the database does not answer, for up to RETRY_SECONDS. It may run twice.
 
-    Inside a transaction of somebody else it raises at once: that transaction is lost.
+    Raises OperationalError or InterfaceError after that time. Raises at once inside a transaction of the caller,
+    because that transaction is lost.
     """
 
     @functools.wraps(record)
-    def patient(*args: P.args, **kwargs: P.kwargs) -> R:
+    def retried(*args: P.args, **kwargs: P.kwargs) -> R:
         started = time.monotonic()
         while True:
             try:
                 return record(*args, **kwargs)
             except (OperationalError, InterfaceError) as error:
-                patience = PATIENCE_WHEN_STOPPING_SECONDS if is_stopping() else PATIENCE_SECONDS
-                if connection.in_atomic_block or time.monotonic() - started >= patience:
+                seconds = RETRY_SECONDS_WHEN_STOPPING if is_stopping() else RETRY_SECONDS
+                if connection.in_atomic_block or time.monotonic() - started >= seconds:
                     raise
-                logger.warning("The database does not answer (%s); trying to record again.", error)
+                logger.warning("The database does not answer (%s). The outcome is recorded again.", error)
                 connection.close()
                 time.sleep(PAUSE_SECONDS)
 
-    return patient
+    return retried

@@ -1,4 +1,4 @@
-"""Delivery: what a worker does with the events of a claim."""
+"""Delivery: a worker calls the handlers of a task's events and settles the events."""
 
 import logging
 import time
@@ -14,7 +14,7 @@ from django_q.conf import Conf as ClusterConf
 from outbox import signals
 from outbox.cluster.shutdown import is_stopping
 from outbox.delivery import outcomes
-from outbox.delivery.db_retry import retry_while_away
+from outbox.delivery.db_retry import retry_while_unavailable
 from outbox.events import ClaimedEvent
 from outbox.exceptions import Reject, Unavailable
 from outbox.models import Status
@@ -24,41 +24,41 @@ from outbox.registry import handler_of
 
 logger = logging.getLogger(__name__)
 
-# What a handler is given in one call: all events of its type where it takes batches, else one.
+# The events of one call of a handler: all events of its type if it takes batches, else one.
 Unit = list[ClaimedEvent]
 
-# How much of the worker's time limit may have passed when another unit is begun: an event that takes long is not
-# to run into the limit because of those before it.
+# No unit is begun after this share of the task's timeout, so that a slow event does not run into the timeout because of
+# the events before it.
 SHARE_OF_TIMEOUT = 1 / 3
-# Successes are recorded together, but not later than this after the first, or when the unit in hand has ended.
+# Successes are recorded together: at most this long after the first of them, or when the current unit ends.
 SETTLE_SECONDS = 0.2
 
 
 class Done(NamedTuple):
-    """Events of one type that were handled and are not recorded yet, and how long each call took, in seconds."""
+    """Handled events of one type whose success is not recorded yet, and the duration of each call in seconds."""
 
     events: list[ClaimedEvent]
     seconds: list[float]
 
 
-_open_circuit = retry_while_away(circuits.open_circuit)
-_close_circuit = retry_while_away(circuits.close_circuit)
-_hand_on_probe = retry_while_away(circuits.release_probe)
+_open_circuit = retry_while_unavailable(circuits.open_circuit)
+_close_circuit = retry_while_unavailable(circuits.close_circuit)
+_release_probe = retry_while_unavailable(circuits.release_probe)
 
 
 def deliver(
     token: UUID, events: Sequence[ClaimedEvent], *, begin_before: float = float("inf"), probing: str = ""
 ) -> None:
-    """Hand the events to their handlers and settle each. The task that django-q2 runs.
+    """Call the handlers of the events and settle each event.
 
-    `begin_before`, by time.monotonic(): from then on a handler might outlive the lease, so none is begun.
-    `probing` names the dependency whose circuit this is the careful try of.
+    `begin_before` (time.monotonic()): no handler is begun later, because it might outlive the lease.
+    `probing`: the dependency that this task probes.
     """
     Delivery(token, begin_before=begin_before, probing=probing).run(events)
 
 
 class Delivery:
-    """The way of one task's events through their handlers; settles under the claim's token."""
+    """The delivery of one task's events."""
 
     def __init__(self, token: UUID, *, begin_before: float = float("inf"), probing: str = "") -> None:
         self.token = token
@@ -80,9 +80,9 @@ class Delivery:
                 if time.monotonic() >= self._settle_at:
                     self._settle()
         finally:
-            # Also when this worker is told to end: django-q2's time limit is a SystemExit.
+            # Also if the worker must end: django-q2's timeout raises SystemExit.
             self._settle()
-            self._give_back()
+            self._return_rest()
 
     def _may_begin(self) -> bool:
         return not is_stopping() and time.monotonic() < self._begin_before
@@ -90,7 +90,9 @@ class Delivery:
     def _attempt(self, unit: Unit) -> None:
         handler = handler_of(unit[0].type)
         if handler is None:
-            logger.error("%s has no handler here; left to the clusters that have it", unit[0].type)
+            logger.error(
+                "%s has no handler in this cluster. Its events wait for another cluster.", unit[0].type
+            )
             self._return(unit)
             return
         self._begun = time.perf_counter()
@@ -102,8 +104,8 @@ class Delivery:
         except Exception as error:
             self._fail(unit, error)
         except BaseException as stop:
-            # Whose fault it was is not known; next time each goes alone. Nor is it known whether a dependency
-            # that is probed is back: the next probe is made when this one's time is over.
+            # It is not known which event is at fault, so each is retried alone. It is not known either whether the
+            # probed dependency answers: the next probe runs when this probe's time is over.
             self.probing = ""
             self._record_failure(unit, stop)
             raise
@@ -114,29 +116,31 @@ class Delivery:
             self._settle_at = min(self._settle_at, time.monotonic() + SETTLE_SECONDS)
 
     def _pause(self, unavailable: Unavailable, unit: Unit) -> None:
-        """No fault of the events. None that needs the dependency is tried until it answers."""
-        _tell("unavailable", unit, [time.perf_counter() - self._begun])
+        """Open the circuit and return every event of this task that needs the dependency."""
+        _send_settled("unavailable", unit, [time.perf_counter() - self._begun])
         probed = unavailable.dependency == self.probing
         types = _open_circuit(unavailable, unit[0].type, probing=probed)
         if probed:
             self.probing = ""
         waiting = [unit, *(other for other in self._units if other[0].type in types)]
         self._units = deque(other for other in self._units if other[0].type not in types)
-        logger.warning("%s; %d events wait for it", unavailable, sum(map(len, waiting)))
+        logger.warning("%s. %d events of this task wait for it.", unavailable, sum(map(len, waiting)))
         self._return(chain.from_iterable(waiting))
 
     def _fail(self, unit: Unit, error: Exception) -> None:
         if len(unit) == 1:
             self._record_failure(unit, error, final=isinstance(error, Reject))
             return
-        logger.warning("%s: a batch of %d failed (%r); one by one", unit[0].type, len(unit), error)
+        logger.warning(
+            "%s: a batch of %d failed (%r). Its events are tried one by one.", unit[0].type, len(unit), error
+        )
         self._units.extendleft([event] for event in reversed(unit))
 
     def _record_failure(self, unit: Unit, error: BaseException, *, final: bool = False) -> None:
         seconds = [time.perf_counter() - self._begun]
         statuses = outcomes.failed(self.token, _ids(unit), error, final=final)
         for outcome, status in (("failed", Status.PENDING), ("dead", Status.DEAD)):
-            _tell(outcome, [event for event in unit if statuses.get(event.id) == status], seconds)
+            _send_settled(outcome, [event for event in unit if statuses.get(event.id) == status], seconds)
         for event in unit:
             with headers.bound(event.headers):
                 logger.warning("%s #%d failed, attempt %d: %r", event.type, event.id, event.attempts, error)
@@ -146,23 +150,25 @@ class Delivery:
         if not done:
             return
         ids = _ids(chain.from_iterable(each.events for each in done.values()))
-        ours = outcomes.delivered(self.token, ids)
-        if late := len(ids) - len(ours):
-            logger.warning("%d of %d events were no longer ours: the lease ran out", late, len(ids))
+        settled = outcomes.delivered(self.token, ids)
+        if late := len(ids) - len(settled):
+            logger.warning(
+                "%d of %d events were not settled: the lease of their claim had expired.", late, len(ids)
+            )
         for events, seconds in done.values():
-            _tell("delivered", [event for event in events if event.id in ours], seconds)
+            _send_settled("delivered", [event for event in events if event.id in settled], seconds)
 
     def _end_probe(self) -> None:
-        """Whatever came of the event, the dependency was not found away."""
+        """Close the circuit: whatever the outcome of the event was, the dependency answered."""
         if self.probing and _close_circuit(self.probing):
-            logger.info("%s answers again; its events go on", self.probing)
+            logger.info("%s answers again. Its events are delivered.", self.probing)
         self.probing = ""
 
-    def _give_back(self) -> None:
-        """What was only prefetched: the cluster stops, or it waited too long for this worker."""
+    def _return_rest(self) -> None:
+        """Return the events that were not begun: the cluster stops, or the task waited too long for this worker."""
         self._return(chain.from_iterable(self._units))
         if self.probing:
-            _hand_on_probe(self.probing)
+            _release_probe(self.probing)
 
     def _return(self, events: Iterable[ClaimedEvent]) -> None:
         if ids := _ids(events):
@@ -170,10 +176,10 @@ class Delivery:
 
 
 def _units(events: Iterable[ClaimedEvent]) -> Iterator[Unit]:
-    of_type: dict[str, Unit] = {}
+    by_type: dict[str, Unit] = {}
     for event in events:
-        of_type.setdefault(event.type, []).append(event)
-    for type, unit in of_type.items():
+        by_type.setdefault(event.type, []).append(event)
+    for type, unit in by_type.items():
         handler = handler_of(type)
         if handler is not None and handler.batch:
             yield unit
@@ -181,7 +187,7 @@ def _units(events: Iterable[ClaimedEvent]) -> Iterator[Unit]:
             yield from ([event] for event in unit)
 
 
-def _tell(outcome: str, events: list[ClaimedEvent], seconds: list[float]) -> None:
+def _send_settled(outcome: str, events: list[ClaimedEvent], seconds: list[float]) -> None:
     if events:
         signals.settled.send_robust(sender=None, outcome=outcome, events=events, seconds=seconds)
 

@@ -1,5 +1,8 @@
-"""Settling: recording how a delivery ended. Every statement names the claim's token, so that a worker whose
-lease ran out, and whose event is in other hands by now, changes nothing; nor does saying it twice."""
+"""Settling: record the outcome of a delivery.
+
+Every statement names the claim's token. A worker whose lease expired, and whose event another worker may have
+claimed, therefore changes nothing. Recording an outcome twice changes nothing either.
+"""
 
 import os
 import socket
@@ -14,14 +17,14 @@ from outbox.conf import conf
 from outbox.database import backoff
 from outbox.database.async_commit import ASYNC_COMMIT
 from outbox.database.channels import wake
-from outbox.delivery.db_retry import retry_while_away
+from outbox.delivery.db_retry import retry_while_unavailable
 from outbox.models import Status
 from outbox.queue.ordering import unblock_next
 
-# Only a claimed row has a token. To ask for the status besides would offer the planner the indexes of what is open,
-# and it reads all of one rather than look up each id.
+# Only a claimed row has a token, so the statements have no condition on the status. With one, the planner may read a
+# whole index of open events instead of looking up each id.
 
-# Whether anything waits behind these events is asked along, to spare the second look where nothing does.
+# DELIVERED also returns whether anything waits behind these events. If nothing does, no second statement is needed.
 DELIVERED = f"""
 WITH settled AS (
     UPDATE outbox_event
@@ -61,33 +64,33 @@ WITH returned AS (
 SELECT count(*) FROM returned
 """
 
-# What of an error is kept, in characters: of a traceback the end, where the cause stands.
+# The most characters of an error and of a traceback that are kept. Of a traceback the end is kept: it names the cause.
 ERROR_LENGTH, TRACEBACK_LENGTH = 2_000, 20_000
 
 
 def delivered(token: UUID, ids: Collection[int]) -> set[int]:
-    """Record success; returns the ids of the events that were still this claim's."""
-    [(ours, followed)] = _record(DELIVERED, {"ids": list(ids), "token": token})
-    if followed:
+    """Record success. Returns the ids of the events that this claim still owned."""
+    [(settled, has_followers)] = _record(DELIVERED, {"ids": list(ids), "token": token})
+    if has_followers:
         _unblock_next(ids)
-    return set(ours)
+    return set(settled)
 
 
 def failed(
     token: UUID, ids: Collection[int], error: BaseException, *, final: bool = False
 ) -> dict[int, Status]:
-    """Record a failed attempt: back to waiting with backoff, or dead when `final` or out of attempts.
+    """Record a failed attempt. The event waits for its backoff; it is dead if `final` or if no attempt is left.
 
-    Returns the status that each event has now, if it was still this claim's.
+    Returns the new status of each event that this claim still owned, by id.
     """
-    told = traceback.TracebackException.from_exception(error)
+    described = traceback.TracebackException.from_exception(error)
     parameters = {
         "ids": list(ids),
         "token": token,
         "final": final,
         "max_attempts": conf.MAX_ATTEMPTS,
-        "error": _storable(f"{type(error).__name__}: {told}"[:ERROR_LENGTH]),
-        "traceback": _storable("".join(told.format())[-TRACEBACK_LENGTH:]),
+        "error": _storable(f"{type(error).__name__}: {described}"[:ERROR_LENGTH]),
+        "traceback": _storable("".join(described.format())[-TRACEBACK_LENGTH:]),
         "worker": f"{socket.gethostname()}:{os.getpid()}",
         **backoff.parameters(),
     }
@@ -97,22 +100,22 @@ def failed(
 
 
 def returned(token: UUID, ids: Collection[int]) -> None:
-    """Give events back untried: the attempt is not counted."""
+    """Return events to waiting without a try: the attempt does not count."""
     [(count,)] = _record(RETURNED, {"ids": list(ids), "token": token})
     if count:
         wake()
 
 
-@retry_while_away
+@retry_while_unavailable
 def _record(statement: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return list(cursor.fetchall())
 
 
-_unblock_next = retry_while_away(unblock_next)
+_unblock_next = retry_while_unavailable(unblock_next)
 
 
 def _storable(text: str) -> str:
-    """Postgres' text holds neither NUL nor lone surrogates; an error message may hold both."""
+    """PostgreSQL's text type allows neither NUL nor lone surrogates, which an error message may contain."""
     return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,1 +1,1 @@
-"""The relay: the django-q2 broker that claims events and hands them to workers."""
+"""The relay: the django-q2 broker that claims events and passes them to workers."""

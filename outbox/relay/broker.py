@@ -1,4 +1,4 @@
-"""The relay: a django-q2 broker that hands out claimed outbox events beside ordinary tasks."""
+"""The relay: a django-q2 broker that passes claimed outbox events and ordinary tasks to workers."""
 
 import gc
 import logging
@@ -27,29 +27,29 @@ from outbox.relay.timers import CoalescingDelay, Interval
 
 logger = logging.getLogger(__name__)
 
-# An id to acknowledge (none for the outbox' own) and a package, signed where it comes from elsewhere.
+# The id to acknowledge (None for a task of events), and a package: signed if another process made it.
 Task = tuple[Any, str | Package]
 
-# django-q2 waits for dequeue() to return before it stops.
+# Seconds. django-q2 waits for dequeue() to return before it stops.
 LONGEST_WAIT = 1.0
-# Until the next look, where the relay only polls and has just found something.
-SOONEST = 0.05
+# Seconds until the next poll after a claim that found events, if no NOTIFY wakes the relay.
+SHORTEST_POLL = 0.05
 
 
 class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
-    """Set as Q_CLUSTER's broker_class. Scale by running more clusters against the same Postgres."""
+    """The value of Q_CLUSTER's broker_class. To scale, run more clusters against the same PostgreSQL."""
 
     def __init__(self, list_key: str | None = None) -> None:
         super().__init__(list_key=list_key)
         self.id = uuid4()
         self.listener = Listener()
-        self._pace = CoalescingDelay()
-        # What is to be looked at without waiting: what the last look did not see the end of, or left for now.
+        self._delay = CoalescingDelay()
+        # Known work that needs no waiting: the last claim was full, or the last round left it out.
         self._more = EVERYTHING
         self._poll = Interval(conf.POLL_SECONDS)
-        self._soon = math.inf
+        self._next_poll = math.inf
         self._probe = Interval(0.25)
-        self._chores = {
+        self._jobs = {
             reclaim_expired: Interval(5.0),
             self._reclaim_from_lost_workers: Interval(1.0),
             unpark_expired: Interval(5.0),
@@ -59,9 +59,9 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
         if shutdown.watch():
             ipc.install()
             task_owners.share()
-            parent_death.prevent()
-            # What is loaded by now stays, in every process forked from here: the collector need not look at it again,
-            # nor write to the memory that they share.
+            parent_death.end_all_with_sentinel()
+            # The loaded modules stay in memory in every process that is forked from here. The garbage collector then
+            # does not scan them (0.4 s a full collection) and does not write to the shared memory (50 MB a process).
             gc.freeze()
 
     def __getstate__(self) -> tuple[Any, ...]:
@@ -77,16 +77,16 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
         return pk
 
     def dequeue(self) -> list[Task]:
-        """What may run now, after waiting for it for up to a second.
+        """The tasks that may run now. Waits for them for up to a second.
 
-        A database that is away is waited for here: an exception out of this method would cost the pusher
-        ten seconds and its life. What was claimed before it went away is handed out all the same.
+        This method waits for a database that does not answer: after an exception, django-q2's pusher sleeps for ten
+        seconds and ends. Events that were claimed before the error are returned all the same.
         """
         tasks: list[Task] = []
         try:
             self._fill(tasks)
         except (DatabaseError, InterfaceError) as error:
-            logger.warning("The database does not answer (%s); trying again.", error)
+            logger.warning("The database does not answer (%s). The relay tries again.", error)
             connection.close()
             self.listener.close()
             self._more = EVERYTHING
@@ -95,79 +95,81 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
         return tasks
 
     def _fill(self, tasks: list[Task]) -> None:
-        # All else before the wait, not after it: an event that wakes the relay is claimed and handed out at once.
-        for run, chore in self._chores.items():
-            if chore.is_due():
+        # Everything else comes before the wait, so that an event that ends the wait is claimed and returned at once.
+        for run, interval in self._jobs.items():
+            if interval.is_due():
                 run()
         if self._probe.is_due():
-            self._hand_out_probes(tasks)
+            self._add_probes(tasks)
         if self._more.tasks:
-            self._hand_out_queued(tasks)
-        # Also with such tasks in hand: thousands of them are not to hold back every event.
-        look = self._listen(patient=not tasks)
-        if look.since < math.inf:
-            self._hand_out_events(tasks, look.since)
-        if look.tasks:
+            self._add_queued_tasks(tasks)
+        # Events are claimed in every round, so that thousands of queued tasks do not delay them.
+        hint = self._wait_for_work(may_block=not tasks)
+        if hint.since < math.inf:
+            self._add_events(tasks, hint.since)
+        if hint.tasks:
             self._more |= TASKS
 
-    def _listen(self, *, patient: bool) -> WorkHint:
-        """Wait for something to look at, unless there is something already."""
+    def _wait_for_work(self, *, may_block: bool) -> WorkHint:
+        """Wait for a hint, unless there is known work already."""
         more, self._more = self._more, NOTHING
-        seconds = min(self._poll.left, LONGEST_WAIT) if patient and not more else 0.0
+        seconds = min(self._poll.left, LONGEST_WAIT) if may_block and not more else 0.0
         if notifies():
             woken = self.listener.wait(seconds)
             if woken and not more:
-                self._pace.gather()
+                self._delay.wait()
         else:
             time.sleep(seconds)
             woken = NOTHING
-        look = more | woken
+        hint = more | woken
         if self._poll.is_due():
-            if not math.isfinite(look.since):
+            if not math.isfinite(hint.since):
                 return EVERYTHING
-            # What is new goes first.
+            # New events go first.
             self._more = EVERYTHING
-        return look
+        return hint
 
-    def _hand_out_events(self, tasks: list[Task], since: float) -> None:
+    def _add_events(self, tasks: list[Task], since: float) -> None:
         batch = conf.BATCH_SIZE * ClusterConf.WORKERS
         session = self.listener.session
         claimed = claim(
             handled_types(), batch=batch, retries=conf.RETRY_BATCH_SIZE, since=since, session=session
         )
         tasks.extend(make_tasks(claimed))
-        self._pace.claimed(len(claimed.rows))
-        self._look_again(bool(claimed.rows))
-        if len(claimed.fresh) == batch or len(claimed.again) == conf.RETRY_BATCH_SIZE:
+        self._delay.claimed(len(claimed.rows))
+        self._schedule_poll(found=bool(claimed.rows))
+        if len(claimed.fresh) == batch or len(claimed.retries) == conf.RETRY_BATCH_SIZE:
             self._more |= EVENTS
 
-    def _look_again(self, found: bool) -> None:
-        """Where nothing wakes the relay: soon after something was found, for what follows it, and ever later while
-        there is nothing."""
-        self._soon = SOONEST if found else self._soon * 2
-        if not self.listener.hears:
-            self._poll.hasten(self._soon)
+    def _schedule_poll(self, *, found: bool) -> None:
+        """If no NOTIFY wakes the relay: poll soon after events were found, since others often follow them.
 
-    def _hand_out_probes(self, tasks: list[Task]) -> None:
-        """One event for each dependency whose pause is over; not two, for it may still be away."""
+        The time to the next poll doubles while there are no events.
+        """
+        self._next_poll = SHORTEST_POLL if found else self._next_poll * 2
+        if not self.listener.hears:
+            self._poll.hasten(self._next_poll)
+
+    def _add_probes(self, tasks: list[Task]) -> None:
+        """Add one event for each dependency whose pause is over. Only one, since it may still be unavailable."""
         for dependency, types in circuits.acquire_probes():
             claimed = claim(types, batch=1, retries=0, probing=dependency)
             if not claimed.rows:
                 claimed = claim(types, batch=0, retries=1, probing=dependency)
             tasks.extend(make_tasks(claimed, probing=dependency))
             if not claimed.rows:
-                # Nothing waits for it: the next event that does will find out.
+                # No event waits for it. The next event that needs it finds out whether it answers.
                 circuits.close_circuit(dependency)
 
-    def _hand_out_queued(self, tasks: list[Task]) -> None:
+    def _add_queued_tasks(self, tasks: list[Task]) -> None:
         self._more = self._more._replace(tasks=False)
-        # The parent's dequeue() sleeps when there is nothing.
+        # The parent's dequeue() sleeps if the queue is empty.
         if self.get_connection().filter(key=self.list_key, lock__lt=timezone.now()).exists():
             tasks.extend(super().dequeue() or [])
             self._more |= TASKS
 
     def _reclaim_from_lost_workers(self) -> None:
-        """Of workers that are no more."""
+        """Free the events of workers that died."""
         if abandoned := task_owners.abandoned():
             for token, ids in abandoned:
                 expire_lease(token, ids)
@@ -177,7 +179,7 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
         park(handled_types())
 
     def beat(self) -> None:
-        """Say that this relay is alive."""
+        """Record that this relay is alive."""
         heartbeat.beat(
             self.id, socket.gethostname(), os.getpid(), "listen" if self.listener.hears else "poll"
         )

@@ -1,4 +1,4 @@
-"""The relay's ear: a connection of its own that LISTENs, and claims."""
+"""The relay's own connection: it LISTENs, and it runs the prepared claim."""
 
 import logging
 import math
@@ -17,8 +17,11 @@ logger = logging.getLogger(__name__)
 
 
 class WorkHint(NamedTuple):
-    """What is to be looked at: django-q2's own tasks, and events that became available from a time on, in seconds
-    since 1970 (-inf: all, inf: none)."""
+    """Where there may be work.
+
+    `tasks`: in django-q2's own queue. `since`: among the events that became available at this time or later, in
+    seconds since 1970 (-inf: among all events, inf: among none).
+    """
 
     tasks: bool
     since: float
@@ -33,34 +36,37 @@ class WorkHint(NamedTuple):
 EVENTS, TASKS = WorkHint(False, -math.inf), WorkHint(True, math.inf)
 EVERYTHING, NOTHING = WorkHint(True, -math.inf), WorkHint(False, math.inf)
 
-# What a NOTIFY says, besides a time.
+# The payloads of a NOTIFY. Any other payload is a time.
 EVENT, TASK, ECHO = "", "task", "echo"
-SAID = {EVENT: EVENTS, TASK: TASKS, ECHO: NOTHING}
+HINTS = {EVENT: EVENTS, TASK: TASKS, ECHO: NOTHING}
 
 
-# What else the connection is used for is the claim, prepared: planned once, while little waits, and kept. Indexes
-# serve whatever comes. But of an empty table the planner knows nothing, not even which index is the right one.
+# The connection also runs the claim as a prepared statement: PostgreSQL plans it once, usually while few events wait,
+# and keeps that plan. These settings make the plan use the indexes, which suit any number of events.
 TUNING = """
 SET plan_cache_mode = force_generic_plan;
 SET enable_seqscan = off;
 SET enable_bitmapscan = off;
 SET timezone = 'UTC'
 """
+# The planner has no statistics of a small table, and may choose the wrong index for it.
 LARGE = "SELECT pg_relation_size(to_regclass('outbox_event')) >= 1048576"
 
 
 class Listener:
-    """Opened on first use, which must come after the fork.
+    """Opens its connection on first use. That must be after the fork.
 
-    A broken connection is no error: it is opened anew, and what was said meanwhile counts as heard, so that the
-    relay looks at the table and misses nothing.
+    A broken connection is no error: the listener connects again and returns EVERYTHING, so that the relay reads the
+    table and misses no event.
     """
 
-    # Seconds between two looks whether the connection still listens.
+    # Seconds between two checks that the connection still listens.
     CHECK_SECONDS = 30.0
-    # Seconds until the next try, after one that failed and after one that was not heard.
+    # Seconds until the next try after a connection failed.
     RETRY_SECONDS = 5.0
+    # Seconds until the next try after no NOTIFY arrived.
     UNHEARD_SECONDS = 60.0
+    # Seconds to wait for the test NOTIFY.
     ECHO_SECONDS = 2.0
 
     def __init__(self) -> None:
@@ -72,17 +78,18 @@ class Listener:
 
     @property
     def hears(self) -> bool:
+        """Whether NOTIFYs arrive."""
         return self._connection is not None
 
     @property
     def session(self) -> psycopg.Connection[Any] | None:
-        """The connection where a claim may stay prepared: it hears, and so is direct, and the table has grown."""
+        """The connection for a prepared claim; None while it is not a direct one or the table is small."""
         return self._connection if self._may_prepare else None
 
     def wait(self, seconds: float) -> WorkHint:
-        """Block until something was said or `seconds` passed; returns what it was about.
+        """Block until a NOTIFY arrives or `seconds` have passed. Returns the hint of all NOTIFYs so far.
 
-        Without a connection it sleeps, and everything may be new.
+        Without a connection it sleeps and returns EVERYTHING.
         """
         try:
             if self._connection is not None:
@@ -92,7 +99,9 @@ class Listener:
                 return EVERYTHING
         except psycopg.Error as error:
             logger.warning(
-                "LISTEN does not work (%s); polling every %s s meanwhile.", error, conf.POLL_SECONDS
+                "LISTEN does not work (%s). The relay polls every %s s until it does.",
+                error,
+                conf.POLL_SECONDS,
             )
             self.close()
             return EVERYTHING
@@ -112,25 +121,25 @@ class Listener:
         if not self._heard and select([listening], [], [], seconds)[0]:
             listening.pgconn.consume_input()
             self._collect(listening)
-        # One look at the table answers all that was said so far.
+        # One claim serves all NOTIFYs so far.
         heard, self._heard = self._heard, NOTHING
         return heard
 
     def _collect(self, listening: psycopg.Connection[Any]) -> None:
-        """What has arrived. Not by `notifies()`, which is set up anew for each wait and wakes ten times a second."""
+        """Read the NOTIFYs that have arrived. psycopg's `notifies()` would wake up ten times a second."""
         while notify := listening.pgconn.notifies():
             self._hear(notify.extra.decode())
 
-    def _hear(self, said: str) -> None:
-        if (look := SAID.get(said)) is None:
+    def _hear(self, payload: str) -> None:
+        if (hint := HINTS.get(payload)) is None:
             try:
-                look = WorkHint(False, float(said))
+                hint = WorkHint(False, float(payload))
             except ValueError:
-                look = EVERYTHING
-        self._heard |= look
+                hint = EVERYTHING
+        self._heard |= hint
 
     def _check(self, listening: psycopg.Connection[Any]) -> None:
-        """Raise when the connection is dead or, behind a pooler, no longer the one that LISTENs."""
+        """Raise if the connection is dead or, behind a pooler, no longer the one that LISTENs."""
         listened = listening.execute("SELECT pg_listening_channels()").fetchall()
         if (channels.EVENTS,) not in listened:
             raise psycopg.OperationalError("the connection no longer listens")
@@ -144,7 +153,7 @@ class Listener:
             listening.execute(f"LISTEN {channels.EVENTS}")
             heard = self._hears_an_echo(listening)
             if heard:
-                # While it claims.
+                # For NOTIFYs that arrive while the connection claims.
                 listening.add_notify_handler(lambda notify: self._hear(notify.payload))
                 listening.execute(TUNING)
         except BaseException:
@@ -157,21 +166,21 @@ class Listener:
         listening.close()
         self._retry_at = time.monotonic() + self.UNHEARD_SECONDS
         logger.warning(
-            "LISTEN does not arrive: a transaction-mode pooler, most likely. Polling every %s s. Give the cluster "
-            "a direct connection, or set OUTBOX_WAKEUP=poll to save the NOTIFYs.",
+            "No NOTIFY arrives, most likely because of a transaction-mode pooler. The relay polls every %s s. Give the "
+            "cluster a direct connection, or set OUTBOX_WAKEUP=poll to save the NOTIFYs.",
             conf.POLL_SECONDS,
         )
 
     def _hears_an_echo(self, listening: psycopg.Connection[Any]) -> bool:
-        """Whether a NOTIFY sent over another connection is heard on this one."""
+        """Whether this connection hears a NOTIFY that another connection sends."""
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_notify(%s, %s)", [channels.EVENTS, ECHO])
         return any(True for _ in listening.notifies(timeout=self.ECHO_SECONDS, stop_after=1))
 
 
 def parameters() -> dict[str, Any]:
-    """Of the connection that listens: its claims stay prepared, and a silent peer is noticed soon."""
-    given = own_connection()
-    given.pop("prepare_threshold", None)
+    """The connection's parameters: it may prepare statements, and keepalives detect a dead peer within 30 s."""
+    own = own_connection()
+    own.pop("prepare_threshold", None)
     keepalive = {"keepalives": 1, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
-    return {**given, **keepalive, "application_name": "outbox relay"}
+    return {**own, **keepalive, "application_name": "outbox relay"}

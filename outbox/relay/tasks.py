@@ -1,4 +1,4 @@
-"""How claimed events travel to a worker: as tasks of django-q2."""
+"""Claimed events as tasks of django-q2, which carry them to a worker."""
 
 import time
 from collections.abc import Iterator
@@ -13,24 +13,28 @@ from django_q.signals import post_execute_in_worker
 from outbox.cluster import task_owners
 from outbox.conf import conf
 from outbox.delivery.deliver import deliver
-from outbox.queue.claim import ID, TYPE, Claim, Row, events_of
+from outbox.events import ClaimedRow
+from outbox.queue.claim import Claim
 from outbox.registry import handler_of
 
-# Fewer events that are handled together are left together: each part of them costs what the whole does, the statements
-# and calls of its handler.
-TOGETHER = 64
+# Fewer events of a batch handler are not split among workers, because each part costs the handler as many statements
+# and calls as the whole.
+SMALLEST_SPLIT = 64
 
 Package = dict[str, Any]
 
 
 def make_tasks(claim: Claim, *, probing: str = "") -> Iterator[tuple[None, Package]]:
-    """The fresh events shared out among the workers; each tried before as a task of its own, for it may be the
-    one that kills its worker."""
+    """Divide the fresh events among the workers. Each retry is a task of its own, since it may kill its worker.
+
+    `probing`: the dependency that the claim's events probe.
+    """
     fresh = claim.fresh
-    together = {type for type in {row[TYPE] for row in fresh} if _is_batched(type)}
-    batched = [row for row in fresh if row[TYPE] in together]
-    single = [row for row in fresh if row[TYPE] not in together]
-    for rows in (*_shared_out(batched, TOGETHER), *_shared_out(single, 1), *([row] for row in claim.again)):
+    batch_types = {type for type in {row.type for row in fresh} if _is_batched(type)}
+    batched = [row for row in fresh if row.type in batch_types]
+    single = [row for row in fresh if row.type not in batch_types]
+    retries = ([row] for row in claim.retries)
+    for rows in (*_divide(batched, SMALLEST_SPLIT), *_divide(single, 1), *retries):
         yield _task(claim, rows, probing)
 
 
@@ -39,41 +43,42 @@ def _is_batched(type: str) -> bool:
     return handler is not None and handler.batch
 
 
-def _shared_out(rows: list[Row], least: int) -> Iterator[list[Row]]:
-    size = min(conf.BATCH_SIZE, max(least, -(-len(rows) // ClusterConf.WORKERS)))
+def _divide(rows: list[ClaimedRow], smallest: int) -> Iterator[list[ClaimedRow]]:
+    """One part for each worker, from `smallest` to OUTBOX_BATCH_SIZE rows each."""
+    size = min(conf.BATCH_SIZE, max(smallest, -(-len(rows) // ClusterConf.WORKERS)))
     for start in range(0, len(rows), size):
         yield rows[start : start + size]
 
 
-def _task(claim: Claim, rows: list[Row], probing: str) -> tuple[None, Package]:
+def _task(claim: Claim, rows: list[ClaimedRow], probing: str) -> tuple[None, Package]:
     more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
     begin_before = time.monotonic() + conf.LEASE_SECONDS - (ClusterConf.TIMEOUT or 0)
     package = {
         "id": uuid4().hex,
-        "name": f"{rows[0][TYPE]} #{rows[0][ID]}{more}",
-        "func": unpack,
+        "name": f"{rows[0].type} #{rows[0].id}{more}",
+        "func": run,
         "args": (claim.token, rows),
         "kwargs": {
-            "number": task_owners.assign(claim.token, [row[ID] for row in rows]),
+            "number": task_owners.assign(claim.token, [row.id for row in rows]),
             "begin_before": begin_before,
             "probing": probing,
         },
         "started": timezone.now(),
-        # The outbox' own rows tell more.
+        # django-q2 need not record it: the event rows say more.
         "save": False,
     }
-    # No id to acknowledge: the outbox settles by itself.
+    # No id to acknowledge, because the delivery settles the events itself.
     return None, package
 
 
-def unpack(token: UUID, rows: list[Row], *, number: int, **options: Any) -> None:
-    """What a worker runs."""
+def run(token: UUID, rows: list[ClaimedRow], *, number: int, **options: Any) -> None:
+    """The function of the task. A worker runs it. `number`: the task's number in `task_owners`."""
     with task_owners.running(number):
-        deliver(token, events_of(rows), **options)
+        deliver(token, [row.event() for row in rows], **options)
 
 
 @receiver(post_execute_in_worker, dispatch_uid="outbox_relay_tasks")
-def _forget(task: Package, **_: Any) -> None:
-    """The events go no further with the result of a task: nobody reads them there."""
-    if task["func"] is unpack and task["success"]:
+def _drop_events(task: Package, **_: Any) -> None:
+    """Remove the events from the task's result: nobody reads them there, and the monitor would copy them."""
+    if task["func"] is run and task["success"]:
         task["args"] = ()

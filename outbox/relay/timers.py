@@ -1,17 +1,17 @@
-"""When the relay does what: chores every so often, and a short wait that gathers events while they stream in."""
+"""Timers of the relay's loop: regular jobs, and a short wait that collects events while they arrive quickly."""
 
 import time
 
 
 class Interval:
-    """Something to do every `seconds`, in the relay's own loop."""
+    """A job of the relay's loop that is due every `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._due = 0.0
 
     def is_due(self) -> bool:
-        """Whether it is time, once each time."""
+        """Whether the time has come. True once for each interval."""
         if time.monotonic() < self._due:
             return False
         self._due = time.monotonic() + self._seconds
@@ -19,33 +19,33 @@ class Interval:
 
     @property
     def left(self) -> float:
-        """Seconds until it is time."""
+        """Seconds until the next run."""
         return max(0.0, self._due - time.monotonic())
 
     def hasten(self, seconds: float) -> None:
-        """Let it be time in so long, if that is sooner."""
+        """Bring the next run forward to `seconds` from now, if it is later than that."""
         self._due = min(self._due, time.monotonic() + seconds)
 
 
 class CoalescingDelay:
-    """A short wait before a claim while events stream in, so that each does not cost a wakeup, claim and task.
+    """A short wait before a claim while events arrive quickly, so that they share a wakeup, a claim and a task.
 
-    Doubles from 1 to 8 ms as long as waiting brings several events together; gone as soon as it does not.
+    The wait doubles from 1 to 8 ms as long as a claim brings several events. It ends when a claim brings few.
     """
 
     SHORTEST, LONGEST = 0.001, 0.008
-    # Fewer than this at a time, and each may as well be delivered at once.
+    # A claim of fewer events does not save enough to delay them.
     SEVERAL = 4
 
     def __init__(self) -> None:
         self.window = 0.0
 
-    def gather(self) -> None:
+    def wait(self) -> None:
         if self.window:
             time.sleep(self.window)
 
     def claimed(self, count: int) -> None:
-        """Learn from how many events a claim brought."""
+        """Adapt the wait to the number of events in the last claim."""
         if count < self.SEVERAL:
             self.window = 0.0
         else:
