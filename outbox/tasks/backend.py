@@ -2,7 +2,7 @@
 
     TASKS = {"default": {"BACKEND": "outbox.tasks.backend.OutboxTaskBackend"}}
 
-`task.enqueue()` inside `transaction.atomic()` then commits with the change or not at all, and the cluster runs it
+`task.enqueue()` inside `transaction.atomic()` then commits with the change or not at all. The cluster runs the task
 like any event: claimed, retried with backoff, dead after OUTBOX_MAX_ATTEMPTS, visible in the admin.
 """
 
@@ -20,12 +20,12 @@ from django_tasks.utils import normalize_json
 from outbox.events import NewEvent
 from outbox.models import Event
 from outbox.publishing.publish import publish_many
-from outbox.tasks.handler import TASK_ENQUEUED
+from outbox.tasks.names import TASK_ENQUEUED
 from outbox.tasks.results import OutboxTaskResult, result_of
 
 
 class OutboxTaskBackend(BaseTaskBackend):
-    """`QUEUES` names are checked and kept, but route nothing: every cluster runs every task."""
+    """The task backend. It checks and keeps queue names (`QUEUES`), but every cluster runs every task."""
 
     supports_defer = True
     supports_async_task = True
@@ -35,11 +35,14 @@ class OutboxTaskBackend(BaseTaskBackend):
     def enqueue(
         self, task: Task[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> OutboxTaskResult:
-        """Joins the current transaction, or is one of its own where there is none."""
+        """Publish the task in the current transaction, or in its own if there is none.
+
+        Raises InvalidTaskError if the task's options are not supported, TypeError if an argument is no JSON.
+        """
         self.validate_task(task)
         event = NewEvent(
             type=TASK_ENQUEUED,
-            # An aggregate of its own: tasks wait for nobody.
+            # Each task is its own aggregate, so that no task waits for another.
             aggregatetype="task",
             aggregateid=uuid4().hex,
             payload={
@@ -50,7 +53,7 @@ class OutboxTaskBackend(BaseTaskBackend):
                 "backend": self.alias,
                 "run_after": task.run_after and task.run_after.isoformat(),
             },
-            priority=-task.priority,  # there a higher number goes first, here a lower one
+            priority=-task.priority,  # in Django a higher number goes first, in the outbox a lower one
             available_at=task.run_after,
         )
         with transaction.atomic():
@@ -61,7 +64,7 @@ class OutboxTaskBackend(BaseTaskBackend):
         return result
 
     def get_result(self, result_id: str) -> OutboxTaskResult:
-        """Raises TaskResultDoesNotExist, also for one delivered so long ago that it was pruned."""
+        """The task's state. Raises TaskResultDoesNotExist, also if the event was pruned."""
         try:
             return result_of(Event.objects.get(pk=result_id, type=TASK_ENQUEUED))
         except (Event.DoesNotExist, ValueError, OverflowError):

@@ -1,5 +1,6 @@
-"""Runs the tasks that `outbox.tasks.backend.OutboxTaskBackend` put into the outbox."""
+"""The handler of task events: it runs the tasks that `outbox.tasks.backend.OutboxTaskBackend` published."""
 
+import sys
 from dataclasses import replace
 
 from django.conf import settings
@@ -10,25 +11,31 @@ from outbox.conf import conf
 from outbox.events import ClaimedEvent
 from outbox.exceptions import Reject, Unavailable
 from outbox.registry import handler
-
-TASK_ENQUEUED = "task.enqueued"
+from outbox.tasks.names import BACKEND, TASK_ENQUEUED
 
 
 def register() -> None:
-    """Handle the events of tasks, in a project whose TASKS setting names our backend; others need no django-tasks."""
-    backends = [params["BACKEND"] for params in getattr(settings, "TASKS", {}).values()]
-    if any(_is_ours(path) for path in backends):
+    """Register the handler if the TASKS setting names our backend. Other projects do not need `django_tasks`."""
+    if any(_is_ours(options["BACKEND"]) for options in getattr(settings, "TASKS", {}).values()):
         handler(TASK_ENQUEUED)(run)
 
 
 def _is_ours(path: str) -> bool:
-    from outbox.tasks.backend import OutboxTaskBackend
-
-    return issubclass(import_string(path), OutboxTaskBackend)
+    """Whether the path names our backend or a subclass of it."""
+    if path == BACKEND:
+        return True
+    try:
+        backend = import_string(path)
+    except ImportError:
+        # It is not ours, and Django reports the error when the backend is used.
+        return False
+    # The module of a subclass has imported the module of our backend.
+    module = sys.modules.get(BACKEND.rpartition(".")[0])
+    return module is not None and issubclass(backend, module.OutboxTaskBackend)
 
 
 def run(event: ClaimedEvent) -> None:
-    """Call the task's function. What it raises is the event's failure: retried with backoff, then dead."""
+    """Call the task's function. Its exception is a failure of the event: retried with backoff, then dead."""
     from django_tasks import TaskContext, TaskResultStatus
     from django_tasks.base import TaskError
     from django_tasks.signals import task_finished, task_started

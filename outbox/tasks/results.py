@@ -1,4 +1,4 @@
-"""What an event row tells of a task of `django_tasks`: no more, and no less."""
+"""The result of a task of `django_tasks`, read from its event's row."""
 
 import re
 from collections.abc import Sequence
@@ -21,26 +21,26 @@ STATUS = {
     Status.DEAD: TaskResultStatus.FAILED,
     Status.DISCARDED: TaskResultStatus.FAILED,
 }
-# An attempt's worker is on record where it failed.
+# The worker of a successful or running attempt: only the worker of a failed attempt is on record.
 UNRECORDED = "unrecorded"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxTaskResult(TaskResult[Any]):
-    """`started_at` is None: when a claim was made is not kept."""
+    """A task's state. `started_at` is None, because the outbox does not keep the time of a claim."""
 
     @property
     def return_value(self) -> Any:
-        """Raises NotImplementedError once the task succeeded: the outbox keeps no return values."""
+        """Raises NotImplementedError if the task succeeded, because the outbox keeps no return values."""
         if self.status == TaskResultStatus.SUCCESSFUL:
             raise NotImplementedError(
-                "The outbox keeps no return values: have the task store what it finds, under a key you gave it."
+                "The outbox keeps no return values. Let the task store its result under a key that you pass to it."
             )
-        return TaskResult.return_value.__get__(self)  # super() does not know a dataclass with slots
+        return TaskResult.return_value.__get__(self)  # super() fails in a dataclass with slots
 
 
 def result_of(event: Event) -> OutboxTaskResult:
-    """The task's state as the row has it now. Raises ImportError when the task is no longer in the code."""
+    """The task's state in the row. Raises ImportError if the code no longer has the task."""
     failures = list(event.failures.all())
     last_failed_at = failures[-1].at if failures else None
     status = Status(event.status)
@@ -61,7 +61,7 @@ def result_of(event: Event) -> OutboxTaskResult:
 
 
 def running(event: ClaimedEvent) -> OutboxTaskResult:
-    """The task in the hands of this worker."""
+    """The state of the task that this worker runs now."""
     return OutboxTaskResult(
         task=task_of(event),
         id=str(event.id),
@@ -79,6 +79,7 @@ def running(event: ClaimedEvent) -> OutboxTaskResult:
 
 
 def task_of(event: Event | ClaimedEvent) -> Task[..., Any]:
+    """The task with the options of its enqueueing. Raises ImportError if the code no longer has the task."""
     payload = event.payload
     task: Task[..., Any] = import_string(payload["task"])
     run_after = payload["run_after"]
@@ -91,7 +92,7 @@ def task_of(event: Event | ClaimedEvent) -> Task[..., Any]:
 
 
 def _workers(failures: Sequence[Failure], attempts: int) -> list[str]:
-    """One for each attempt. After a retry by hand attempts count anew, and the failures are still there."""
+    """One entry for each attempt. A retry by a person resets the attempts and keeps the failures."""
     workers = [failure.worker for failure in failures]
     return workers + [UNRECORDED] * (attempts - len(workers))
 
@@ -101,10 +102,10 @@ def _error(failure: Failure) -> TaskError:
 
 
 def _exception_class_path(failure: Failure) -> str:
-    """The failure names the class, its traceback's last such line where the class comes from."""
+    """The class named by the failure, with its module from the last traceback line that names it."""
     name = failure.error.partition(":")[0]
     lines = re.findall(rf"^((?:[\w<>]+\.)*{re.escape(name)})(?::|$)", failure.traceback, re.MULTILINE)
     if not lines:
-        # It was killed: there was nobody to raise anything.
+        # The worker was killed, so there is no traceback.
         return f"{WorkerLost.__module__}.{WorkerLost.__qualname__}"
     return lines[-1] if "." in lines[-1] else f"builtins.{lines[-1]}"

@@ -3,6 +3,7 @@
 from django_tasks import TaskContext, task
 
 import outbox
+from outbox.tasks.backend import OutboxTaskBackend
 
 calls: list[tuple[object, ...]] = []
 
@@ -21,6 +22,10 @@ async def note_async(word: str) -> None:
 @task(takes_context=True)
 def note_attempt(context: TaskContext) -> None:
     calls.append((context.task_result.id, context.attempt))
+
+
+class SubclassBackend(OutboxTaskBackend):
+    pass
 
 
 class Broken(Exception):

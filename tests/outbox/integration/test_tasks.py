@@ -1,7 +1,11 @@
 """outbox.tasks.backend.OutboxTaskBackend: Django's tasks, delivered as events."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,10 +20,12 @@ from outbox import registry
 from outbox.exceptions import WorkerLost
 from outbox.models import Event, Failure, Status
 from outbox.operations import dead_letters
-from outbox.tasks.handler import TASK_ENQUEUED, register, run
+from outbox.tasks.handler import register, run
+from outbox.tasks.names import TASK_ENQUEUED
 from outbox.testing import drain, handled
 from tests.support import tasks
 from tests.support.events import stored
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.django_db
 
@@ -164,7 +170,7 @@ def test_a_killed_worker_leaves_an_error_too() -> None:
     result = tasks.note.enqueue()
     Event.objects.update(attempts=1)
     Failure.objects.create(
-        event_id=int(result.id), attempt=1, error="The lease ran out: it was killed.", worker="lost"
+        event_id=int(result.id), attempt=1, error="The lease expired: it was killed.", worker="lost"
     )
 
     result.refresh()
@@ -279,13 +285,15 @@ def test_an_unavailable_dependency_finishes_nothing(signals: list[Any]) -> None:
     [
         ({}, False),
         ({"default": {"BACKEND": "django_tasks.backends.immediate.ImmediateBackend"}}, False),
+        ({"default": {"BACKEND": "not.installed.Backend"}}, False),
         (TASKS, True),
+        ({"default": {"BACKEND": "tests.support.tasks.SubclassBackend"}}, True),
     ],
 )
-def test_tasks_are_handled_where_the_setting_names_the_backend(
+def test_tasks_are_handled_if_the_setting_names_the_backend(
     setting: dict[str, Any], registered: bool
 ) -> None:
-    with handled(TASK_ENQUEUED, by=print):  # puts back what was there
+    with handled(TASK_ENQUEUED, by=print):  # restores the former handler at the end
         registry.put(TASK_ENQUEUED, None)
         with override_settings(TASKS=setting):
             register()
@@ -293,3 +301,29 @@ def test_tasks_are_handled_where_the_setting_names_the_backend(
         found = registry.handler_of(TASK_ENQUEUED)
 
     assert (found is not None and found.function is run) is registered
+
+
+FOREIGN = """
+from tests.settings import *
+
+TASKS = {"default": {"BACKEND": "tests.support.foreign_task_backend.Backend"}}
+"""
+START = "import sys; sys.modules['django_tasks'] = None; import django; django.setup()"
+
+
+def test_a_project_with_another_task_backend_starts_without_django_tasks(tmp_path: Path) -> None:
+    (tmp_path / "foreign_settings.py").write_text(FOREIGN)
+    environment = {
+        "DJANGO_SETTINGS_MODULE": "foreign_settings",
+        "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}",
+    }
+
+    started = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", START],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert started.returncode == 0, started.stderr
