@@ -1,4 +1,4 @@
-"""The doctor: what the outbox needs to work, what it finds instead, and what to do about it."""
+"""The doctor: compares what the outbox needs with what it finds, and says how to repair it."""
 
 from outbox.doctor.diagnosis import diagnose
 from outbox.doctor.finding import Finding

@@ -8,7 +8,7 @@ from outbox.operations import prune, statistics
 from outbox.queue.claim import reclaim_expired
 from outbox.registry import handled_types
 
-# The relay rescues every 5 s what lost its worker.
+# The relay frees expired claims every 5 s.
 STUCK = """
 SELECT count(*) FROM outbox_event
 WHERE status = 'claimed' AND lease_expires_at < clock_timestamp() - interval '15 seconds'
@@ -22,29 +22,29 @@ def leases() -> Finding:
     return Finding(
         name="leases",
         ok=not stuck,
-        expected="none ran out and was left",
-        actual=f"{stuck} events are in the hands of workers that are gone"
+        expected="no expired lease is left",
+        actual=f"{stuck} events are claimed by workers that no longer live"
         if stuck
-        else "none ran out and was left",
-        repair="A running cluster frees them: python manage.py qcluster. Or outbox_doctor --fix.",
-        fix=_rescue_all,
+        else "no expired lease is left",
+        repair="A running cluster frees them: python manage.py qcluster. Or run outbox_doctor --fix.",
+        fix=_reclaim_all,
     )
 
 
-def _rescue_all() -> None:
+def _reclaim_all() -> None:
     while reclaim_expired():
         pass
 
 
 def handlers() -> Finding:
     waiting = {type: found.pending for type, found in statistics.backlog().items() if found.pending}
-    orphans = {type: count for type, count in waiting.items() if type not in handled_types()}
+    unhandled = {type: count for type, count in waiting.items() if type not in handled_types()}
     return Finding(
         name="handlers",
-        ok=not orphans,
-        expected="every type that waits has a handler",
-        actual="; ".join(f"{count} of {type} have none" for type, count in sorted(orphans.items()))
-        or "every type that waits has one",
+        ok=not unhandled,
+        expected="every waiting type has a handler",
+        actual="; ".join(f"{count} events of {type} have none" for type, count in sorted(unhandled.items()))
+        or "every waiting type has a handler",
         repair="Register one with @outbox.handler in the handlers.py of an installed app and restart the cluster, "
         "or discard the events in the admin.",
     )
@@ -57,7 +57,7 @@ def circuits() -> Finding:
         ok=not found,
         expected="none is open",
         actual="; ".join(f"{c.dependency}: {c.reason}" for c in found) or "none is open",
-        repair="Mend the dependency; its events go on by themselves. Close the circuit in the admin to try at once.",
+        repair="Repair the dependency: its events are then delivered. Close the circuit in the admin to try at once.",
     )
 
 
@@ -67,7 +67,7 @@ def retention() -> Finding:
         name="retention",
         ok=not late,
         expected=f"delivered events older than OUTBOX_RETENTION_DAYS ({conf.RETENTION_DAYS}) are deleted",
-        actual=f"{late} are a day over it" if late else "none is kept longer",
-        repair="python manage.py outbox_prune. Does a cluster run, and is the schedule outbox_prune on?",
+        actual=f"{late} are at least a day older" if late else "none is older",
+        repair="python manage.py outbox_prune. Check that a cluster runs and that the schedule outbox_prune is on.",
         fix=prune.prune,
     )

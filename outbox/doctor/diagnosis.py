@@ -1,4 +1,4 @@
-"""Looking at everything, in the order in which one thing needs another."""
+"""The doctor's examinations, in the order in which they depend on each other."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -28,21 +28,24 @@ EXAMINATIONS: Sequence[Examination] = (
 )
 
 
-def _mend(fix: Callable[[], object], examine: Examination) -> Finding:
+def _repair(fix: Callable[[], object], examine: Examination) -> Finding:
     try:
         fix()
     except DatabaseError as error:
         finding = examine()
-        return replace(finding, actual=f"{finding.actual} (mending it failed: {str(error).strip()})")
+        return replace(finding, actual=f"{finding.actual} (the repair failed: {str(error).strip()})")
     return replace(examine(), fixed=True)
 
 
 def diagnose(*, fix: bool = False) -> Iterator[Finding]:
-    """WorkHint at one thing after the other; with `fix`, mend what a program may mend and look again."""
+    """Run the examinations one after the other.
+
+    `fix`: repair each finding that can be repaired safely, and examine it again.
+    """
     for examine in EXAMINATIONS:
         finding = examine()
         if fix and not finding.ok and finding.fix:
-            finding = _mend(finding.fix, examine)
+            finding = _repair(finding.fix, examine)
         yield finding
         if examine is schema.migrations and not finding.ok:
-            return  # the others would stumble over missing tables
+            return  # the other examinations would fail for want of tables

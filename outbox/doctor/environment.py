@@ -1,4 +1,4 @@
-"""Whether what the outbox runs in is as it must be: the settings, the cluster, the connection, the clocks."""
+"""Examinations of the environment: settings, cluster, LISTEN, clocks, old transactions."""
 
 from datetime import datetime
 
@@ -12,11 +12,12 @@ from outbox.conf import conf
 from outbox.doctor.finding import Finding
 from outbox.relay.listener import Listener
 
-# Its relay says so every 5 s, but not while it waits for a place in the queue, which can take a task's timeout.
+# A relay renews its heartbeat every 5 s, but not while it waits for room in the cluster's queue, which can take as
+# long as a task's timeout.
 BEAT_SECONDS = 15.0
-# django-q2's schedules and task locks go by the clock of the machine they run on.
+# The largest difference of two clocks. django-q2's schedules and task locks use the clock of their machine.
 CLOCK_SECONDS = 2.0
-# A transaction as old holds back every vacuum since it began.
+# No vacuum removes a row version that is younger than the oldest transaction.
 OLDEST_TRANSACTION_MINUTES = 15
 
 ALIVE = """
@@ -36,9 +37,9 @@ def settings() -> Finding:
     return Finding(
         name="settings",
         ok=not messages,
-        expected="the system checks of the outbox pass",
+        expected="the outbox's system checks pass",
         actual="; ".join(messages) or "the system checks pass",
-        repair="python manage.py check says what to set instead",
+        repair="python manage.py check says what to change",
     )
 
 
@@ -47,10 +48,13 @@ def lease() -> Finding:
     return Finding(
         name="lease",
         ok=seconds is not None and seconds < conf.LEASE_SECONDS,
-        expected="longer than the wait in the cluster's queue and the timeout of a task"
-        + (f": {seconds:g} s" if seconds else ", which there is none of"),
-        actual=f"{conf.LEASE_SECONDS:g} s",
-        repair="Set OUTBOX_LEASE_SECONDS above it, or lower Q_CLUSTER's timeout or queue_limit.",
+        expected=f"longer than the wait in the cluster's queue plus the timeout of a task: {seconds:g} s"
+        if seconds
+        else "Q_CLUSTER has a timeout, and the lease is longer",
+        actual=f"{conf.LEASE_SECONDS:g} s" if seconds else "Q_CLUSTER has no timeout",
+        repair="Set OUTBOX_LEASE_SECONDS above that time, or lower Q_CLUSTER's timeout or queue_limit."
+        if seconds
+        else "Set Q_CLUSTER['timeout'].",
     )
 
 
@@ -65,7 +69,7 @@ def cluster() -> Finding:
         actual="; ".join(
             f"{host}:{pid}, wakeup by {wakeup}, seen {seconds} s ago" for host, pid, wakeup, seconds in alive
         )
-        or "none was heard of",
+        or "no cluster has a recent heartbeat",
         repair="python manage.py qcluster",
     )
 
@@ -77,9 +81,9 @@ def listen() -> Finding:
         name="LISTEN",
         ok=hears == wanted,
         expected="a NOTIFY arrives" if wanted else f"not used (OUTBOX_WAKEUP={conf.WAKEUP})",
-        actual="a NOTIFY arrives" if hears else "none arrived" if wanted else "not used",
+        actual="a NOTIFY arrives" if hears else "no NOTIFY arrived" if wanted else "not used",
         repair="Give the cluster a direct connection instead of one through a transaction-mode pooler, or set "
-        "OUTBOX_WAKEUP=poll to save the NOTIFYs. Until then it polls.",
+        "OUTBOX_WAKEUP=poll to save the NOTIFYs. Until then the cluster polls.",
     )
 
 
@@ -101,16 +105,14 @@ def clocks() -> Finding:
     return Finding(
         name="clocks",
         ok=abs(seconds) <= CLOCK_SECONDS,
-        expected=f"this machine's and the database's are at most {CLOCK_SECONDS:g} s apart",
-        actual=f"the database's is {seconds:+.1f} s off"
-        if seconds
-        else "this machine's and the database's agree",
-        repair="Have both machines' clocks set by NTP (timedatectl set-ntp true).",
+        expected=f"the clocks of this machine and of the database differ by at most {CLOCK_SECONDS:g} s",
+        actual=f"the database's clock is {seconds:+.1f} s off" if seconds else "the two clocks agree",
+        repair="Let NTP set the clocks of both machines (timedatectl set-ntp true).",
     )
 
 
 def _apart(before: datetime, there: datetime, after: datetime) -> float:
-    """How far `there` is outside of the moment between the two, in seconds."""
+    """How far `there` lies outside of the time from `before` to `after`, in seconds."""
     if there < before:
         return (there - before).total_seconds()
     return max((there - after).total_seconds(), 0.0)
@@ -123,8 +125,8 @@ def transactions() -> Finding:
     return Finding(
         name="old transactions",
         ok=not old,
-        expected=f"none is older than {OLDEST_TRANSACTION_MINUTES} min: it would hold back every vacuum",
+        expected=f"none is older than {OLDEST_TRANSACTION_MINUTES} min, because it stops every vacuum",
         actual="; ".join(old) or f"none is older than {OLDEST_TRANSACTION_MINUTES} min",
         repair="End it: SELECT pg_terminate_backend(process). "
-        "idle_in_transaction_session_timeout keeps it from coming back.",
+        "Set idle_in_transaction_session_timeout to prevent the next one.",
     )

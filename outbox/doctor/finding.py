@@ -1,4 +1,4 @@
-"""One thing that was looked at."""
+"""The result of one examination."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """`repair` tells a person what to do; `fix` does it, where a program may."""
+    """What an examination expected and found. `repair` tells a person what to do; `fix` does it if that is safe."""
 
     name: str
     ok: bool

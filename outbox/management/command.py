@@ -1,6 +1,6 @@
-"""What the outbox's commands share: `--json`, and the meaning of their exit codes.
+"""The base of the outbox's commands: `--json` and the exit codes.
 
-0: done. 1: it found or met something wrong, and says what. 2: it was used wrongly.
+0: done. 1: the command found or met something wrong, and says what. 2: wrong use.
 """
 
 import getpass
@@ -15,14 +15,14 @@ from outbox.conf import conf
 
 
 class WrongUse(CommandError):
-    """The arguments do not go together."""
+    """The command's arguments are wrong. The exit code is 2."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, returncode=2)
 
 
 class OutboxCommand(BaseCommand):
-    """Answers with one JSON object or with text, as `--json` says."""
+    """A command that answers with text, or with one JSON object under `--json`."""
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="answer with one JSON object")
@@ -34,8 +34,8 @@ class OutboxCommand(BaseCommand):
             raise CommandError(f"The database failed: {str(error).strip()}\n{conf.DATABASE_HINT}") from error
         except ProgrammingError as error:
             raise CommandError(
-                f"The outbox's tables are not those of this version: {str(error).strip()}\n"
-                "Run python manage.py migrate; python manage.py outbox_doctor says more."
+                f"The outbox's tables do not match this version: {str(error).strip()}\n"
+                "Run python manage.py migrate. python manage.py outbox_doctor says more."
             ) from error
 
     def answer(self, options: Mapping[str, Any], data: Mapping[str, Any], text: str) -> None:
@@ -43,8 +43,8 @@ class OutboxCommand(BaseCommand):
 
 
 def operator() -> str:
-    """Who runs the command, for the record of what was done."""
+    """The account that runs the command, for the record of what it did."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # an account without a name, as containers have
+    except (KeyError, OSError):  # the account has no name, as in some containers
         return "unknown account"

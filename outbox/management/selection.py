@@ -1,4 +1,4 @@
-"""The arguments by which a command selects events."""
+"""Arguments with which a command selects events."""
 
 from argparse import ArgumentTypeError
 from collections.abc import Mapping
@@ -15,13 +15,18 @@ from outbox.models import Event
 
 
 def add_selection(parser: CommandParser) -> None:
-    parser.add_argument("--all", action="store_true", help="every one")
-    parser.add_argument("--type", action="append", metavar="TYPE", help="of this type; may be repeated")
-    parser.add_argument("--id", action="append", type=int, metavar="ID", help="this one; may be repeated")
+    parser.add_argument("--all", action="store_true", help="every event")
+    parser.add_argument(
+        "--type", action="append", metavar="TYPE", help="events of this type; may be repeated"
+    )
+    parser.add_argument("--id", action="append", type=int, metavar="ID", help="this event; may be repeated")
 
 
 def select(options: Mapping[str, Any], *filters: str) -> QuerySet[Event]:
-    """The events that the options select. Raises WrongUse when they select nothing or contradict themselves."""
+    """The events that the options select. `filters`: further options that the caller applies itself.
+
+    Raises WrongUse if the options select nothing or contradict each other.
+    """
     named = [name for name in ("type", "id", *filters) if options[name] is not None]
     choices = ", ".join(f"--{name}" for name in ("all", "type", "id", *filters))
     if not options["all"] and not named:
@@ -37,7 +42,10 @@ def select(options: Mapping[str, Any], *filters: str) -> QuerySet[Event]:
 
 
 def moment(text: str) -> datetime:
-    """A date or a time as ISO 8601 has it; without an offset it is in TIME_ZONE."""
+    """Read a date or a time in ISO 8601 form. Without an offset it is in TIME_ZONE.
+
+    Raises ArgumentTypeError if the text is neither.
+    """
     try:
         day = parse_date(text)
         found = datetime(day.year, day.month, day.day) if day else parse_datetime(text)  # noqa: DTZ001

@@ -1,1 +1,1 @@
-"""For operators: statistics, history, dead letters, replay, pruning, schedules."""
+"""Operations: statistics, history, dead letters, replay, pruning, schedules."""

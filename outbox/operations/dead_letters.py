@@ -1,8 +1,8 @@
-"""What a person decides about events that do not go on by themselves: try again, or give up.
+"""A person's decisions about events: retry them, or discard them.
 
-Each takes a queryset, so that a command and the admin select as they like, and returns exactly how many events
-it changed: those that are in another status by then are left alone. Who did it and why is kept beside the
-event (`Intervention`), and its failures stay as they are.
+Each function takes a queryset, so that a command and the admin can select events as they need. It changes only events
+that still have an eligible status, and returns exactly how many it changed. `Intervention` records who did it and
+why. The event's failures stay.
 """
 
 from collections.abc import Mapping
@@ -17,11 +17,11 @@ from outbox.queue.ordering import unblock_next
 BATCH = 1000
 
 RETRYABLE = (Status.DEAD, Status.DISCARDED)
-# What a worker has in hand it finishes.
+# Not a claimed event: its worker settles it.
 DISCARDABLE = (Status.DEAD, Status.PENDING)
 
-# A statement a batch. The rows are locked in the order of their ids, so that two operators do not deadlock, and
-# their status is looked at again under the lock, so that no event is counted by both.
+# One statement for each batch. It locks the rows in the order of their ids, so that two operators do not deadlock, and
+# it checks the status under the lock, so that only one of them counts an event.
 CHANGE = """
 WITH locked AS (
     SELECT id FROM outbox_event WHERE id = ANY(%(ids)s) AND status = ANY(%(from)s) ORDER BY id FOR NO KEY UPDATE
@@ -38,13 +38,19 @@ DISCARD = CHANGE.format(assignments="status = 'discarded'")
 
 
 def retry(*, events: QuerySet[Event], by: str, reason: str = "") -> int:
-    """Put dead events, or discarded ones, back to waiting, with all attempts before them again."""
+    """Let dead or discarded events wait for delivery again, with no attempt counted.
+
+    `by`: who asked for it. `reason`: kept with each event. Returns how many events were changed.
+    """
     action = {"from": list(RETRYABLE), "action": Intervention.Action.RETRIED, "by": by, "reason": reason}
     return _change(events.filter(status__in=RETRYABLE), RETRY, action)
 
 
 def discard(*, events: QuerySet[Event], by: str, reason: str) -> int:
-    """Give up on dead events, or on waiting ones: they are never delivered. `retry` takes it back."""
+    """Give up dead or waiting events: they are not delivered. `retry` reverses it.
+
+    `by`: who asked for it. `reason`: kept with each event. Returns how many events were changed.
+    """
     action = {"from": list(DISCARDABLE), "action": Intervention.Action.DISCARDED, "by": by, "reason": reason}
     return _change(events.filter(status__in=DISCARDABLE), DISCARD, action)
 

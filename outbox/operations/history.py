@@ -1,7 +1,7 @@
-"""The last half hour of the outbox, a point a minute, read from what the events themselves say.
+"""The last half hour of the outbox, one point a minute, read from the event rows.
 
-Only rows that moved in this time are read: the delivered of these minutes from their index, what failed in them,
-and what is open.
+Only rows that changed in this time are read: the events delivered in these minutes (from their index), the failures
+of these minutes, and the open events.
 """
 
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from django.db import connection
 
 MINUTES = 30
 
-# What was open at a minute's end is what came until then and went later, or not yet. Of that the oldest is the
-# oldest of those that went in any later minute: only a minute's first has to be looked at. An event waits since it
-# could first be handed out; one that failed waits since it was published.
+# An event was open at the end of a minute if it was published before and ended later or not yet. The oldest of them
+# is the oldest event that ended in any later minute or is still open, so each minute needs only its first due event.
+# An event waits since it could first be claimed. An event that failed waits since it was published.
 HISTORY = """
 WITH span AS (
     SELECT date_trunc('minute', now()) - make_interval(mins => %(minutes)s - 1) AS start
@@ -71,9 +71,12 @@ ORDER BY minute
 
 @dataclass(frozen=True)
 class Minute:
-    """`waiting` and `oldest_seconds` are as of its end; `died` were given up in it; `latency` is p50, p95 and p99 in
-    milliseconds of what it delivered; `away` is how many dependencies had
-    an open circuit at some moment of it.
+    """One minute.
+
+    `delivered`, `failed`: events delivered and attempts failed in it. `died`: events that became dead or discarded.
+    `waiting`: open events at its end. `oldest_seconds`: age of the oldest of them, in seconds.
+    `latency`: p50, p95 and p99 of its deliveries, in milliseconds; None if there were none.
+    `away`: dependencies whose circuit was open at some time of it.
     """
 
     start: datetime
@@ -87,14 +90,17 @@ class Minute:
 
     @property
     def success_percent(self) -> float | None:
+        """The share of successful attempts; None if there was no attempt."""
         return percent(self.delivered, self.delivered + self.failed)
 
 
 def percent(part: int, whole: int) -> float | None:
+    """`part` in percent of `whole`, with two decimals; None if `whole` is 0."""
     return round(100 * part / whole, 2) if whole else None
 
 
 def last_minutes(minutes: int = MINUTES) -> list[Minute]:
+    """The last minutes, oldest first. The last of them is the current minute."""
     with connection.cursor() as cursor:
         cursor.execute(HISTORY, {"minutes": minutes})
         return [_minute(row) for row in cursor.fetchall()]
@@ -103,6 +109,6 @@ def last_minutes(minutes: int = MINUTES) -> list[Minute]:
 def _minute(row: tuple[Any, ...]) -> Minute:
     start, delivered, failed, died, waiting, latency, oldest, away = row
     percentiles = tuple(round(ms, 2) for ms in latency) if latency else None
-    # Nothing older than the minute's end was open: negative, or none at all.
+    # If no older event was open, the age is negative or missing.
     oldest = max(0.0, round(oldest or 0.0, 1))
     return Minute(start, delivered, failed, died, waiting, percentiles, oldest, away)

@@ -1,7 +1,7 @@
-"""Long work that events carry on step by step: the apps whose work it is say how far it has come.
+"""Progress of long jobs that events carry out step by step. The app that owns a job reports its progress.
 
 @outbox.progress("index")
-def index_progress() -> Progress | None: ...     # None when there is nothing under way
+def index_progress() -> Progress | None: ...     # None if no such job runs
 """
 
 from collections.abc import Callable
@@ -9,28 +9,29 @@ from typing import NamedTuple
 
 
 class Progress(NamedTuple):
+    """How far a job is. `description` says what the job does and what it counts."""
+
     done: int
     total: int
-    # What is done and counted, for a person.
     description: str
 
 
-Look = Callable[[], Progress | None]
+Report = Callable[[], Progress | None]
 
-_looks: dict[str, Look] = {}
+_reports: dict[str, Report] = {}
 
 
-def progress(name: str) -> Callable[[Look], Look]:
-    """Show the decorated function's answer in `outbox_status`, under this name."""
+def progress(name: str) -> Callable[[Report], Report]:
+    """Show the progress that the decorated function returns in `outbox_status`, under this name."""
 
-    def register(look: Look) -> Look:
-        _looks[name] = look
-        return look
+    def register(report: Report) -> Report:
+        _reports[name] = report
+        return report
 
     return register
 
 
-def under_way() -> dict[str, Progress]:
-    """What is under way now, by name."""
-    found = {name: look() for name, look in sorted(_looks.items())}
-    return {name: answer for name, answer in found.items() if answer is not None}
+def running_jobs() -> dict[str, Progress]:
+    """The progress of the jobs that run now, by name."""
+    reported = {name: report() for name, report in sorted(_reports.items())}
+    return {name: found for name, found in reported.items() if found is not None}

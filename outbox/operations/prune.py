@@ -1,4 +1,4 @@
-"""Retention: delivered events older than OUTBOX_RETENTION_DAYS are deleted, and what was discarded as long ago.
+"""Retention: delete events that were delivered or discarded more than OUTBOX_RETENTION_DAYS ago.
 
 Dead letters stay until a person decides about them.
 """
@@ -18,7 +18,7 @@ DELIVERED = """
 SELECT id, delivered_at AS since FROM outbox_event
 WHERE status = 'delivered' AND delivered_at < now() - make_interval(days => %(days)s) AND delivered_at >= %(from)s
 """
-# A discarded event is kept as long, from when somebody gave it up.
+# A discarded event is kept as long, counted from the time when a person discarded it.
 DISCARDED = """
 SELECT id, created_at AS since FROM outbox_event e
 WHERE status = 'discarded' AND created_at < now() - make_interval(days => %(days)s) AND created_at >= %(from)s
@@ -26,9 +26,9 @@ WHERE status = 'discarded' AND created_at < now() - make_interval(days => %(days
                   AND i.at >= now() - make_interval(days => %(days)s))
 """
 
-# Small transactions: no vacuum waits for them, no replica falls behind, no lock is held for long. SKIP LOCKED
-# lets two prunes, or a prune and a replay, pass each other. `from` is where the last batch ended: without it
-# each would step over the index entries of all rows deleted before, until a vacuum came.
+# Small transactions hold no lock for long, delay no vacuum, and let replicas keep up. With SKIP LOCKED, two prunes, or
+# a prune and a replay, do not wait for each other. `from` is the end of the last batch: without it, each batch reads
+# the index entries of all rows deleted before, until a vacuum removes them.
 DELETE = """
 WITH old AS ({selected} ORDER BY since LIMIT %(batch)s FOR UPDATE SKIP LOCKED),
 failures AS (DELETE FROM outbox_failure f USING old WHERE f.event_id = old.id),
@@ -43,7 +43,7 @@ OUTAGES = "DELETE FROM outbox_outage WHERE closed_at < now() - make_interval(day
 
 
 def prunable(*, days: int | None = None) -> int:
-    """How many events `prune` would delete now."""
+    """How many events `prune` would delete now. `days`: instead of OUTBOX_RETENTION_DAYS."""
     with connection.cursor() as cursor:
         cursor.execute(COUNT, _parameters(days))
         return int(cursor.fetchone()[0])
@@ -55,13 +55,14 @@ def prune(
     seconds: float | None = None,
     on_batch: Callable[[int], object] = lambda count: None,
 ) -> int:
-    """Delete what is older than `days` (OUTBOX_RETENTION_DAYS), with its failures; returns how many events.
+    """Delete events older than `days` with their failures, and old outages. Returns how many events were deleted.
 
-    Stops after about `seconds`, when given; the rest is the next run's. `on_batch` is told each batch's number.
+    `days`: instead of OUTBOX_RETENTION_DAYS. `seconds`: stop after about this time and leave the rest to the next run.
+    `on_batch`: called after each batch with the number of its events.
     """
     deadline = None if seconds is None else time.monotonic() + seconds
     with connection.cursor() as cursor:
-        cursor.execute(OUTAGES, _parameters(days))  # few, and no event
+        cursor.execute(OUTAGES, _parameters(days))
     total = 0
     for selected in (DELIVERED, DISCARDED):
         parameters = _parameters(days)

@@ -1,8 +1,8 @@
-"""Replay: delivering again what was delivered before, for a target that lost it or a handler that learnt more.
+"""Replay: deliver events again, for a target that lost data or a handler that was extended.
 
-A replay is a new event that copies the old one and names it in the header `replay_of`. The old row stays as it
-was, with when and after how many attempts it was delivered: the log tells what happened then, and that it was
-repeated. Handlers converge, so repeating is safe, also after events of the same aggregate that came later.
+A replay is a new event that copies the old one and names it in the header `replay_of`. The old row stays unchanged
+with its delivery time and attempts, so that the log shows the first delivery and the repetition. Handlers converge, so
+a replay is safe even after later events of the same aggregate.
 """
 
 from collections.abc import Callable
@@ -18,8 +18,8 @@ from outbox.registry import handled_types
 
 BATCH = 1000
 
-# A copy of a copy names the first original. What nobody tried before (recorded only, because its type had no
-# handler then) is copied like the others.
+# A copy of a copy names the first original. An event that was only recorded, because its type had no handler then, is
+# copied like the others.
 COPY = """
 INSERT INTO outbox_event
     (aggregatetype, aggregateid, type, payload, headers, status, priority, attempts, last_error)
@@ -30,12 +30,12 @@ FROM outbox_event WHERE id = ANY(%(ids)s) ORDER BY id
 
 
 def replayable(events: QuerySet[Event]) -> QuerySet[Event]:
-    """Those of the events that can be delivered again: delivered, and of a type that has a handler."""
+    """The events that can be delivered again: delivered ones whose type has a handler."""
     return events.filter(status=Status.DELIVERED, type__in=handled_types())
 
 
 def originals(events: QuerySet[Event]) -> QuerySet[Event]:
-    """Leaves out copies whose original is still there, so that replaying a day twice does not double it."""
+    """The events without the copies whose original still exists, so that a second replay does not double events."""
     of_copy = Cast(KeyTextTransform("replay_of", OuterRef("headers")), BigIntegerField())
     original = Event.objects.filter(status=Status.DELIVERED, pk=of_copy)
     return events.filter(Q(headers__replay_of__isnull=True) | ~Exists(original))
@@ -44,12 +44,12 @@ def originals(events: QuerySet[Event]) -> QuerySet[Event]:
 def replay(
     *, events: QuerySet[Event], on_batch: Callable[[int, int], object] = lambda count, newest: None
 ) -> int:
-    """Publish the events again at bulk priority, oldest first, 1,000 a transaction; returns how many.
+    """Publish the events again at bulk priority, oldest first, 1,000 in each transaction. Returns how many.
 
-    `on_batch(count, newest)` is told after each: how many it were, and the id of the last.
+    `on_batch(count, newest)`: called after each transaction with the number of its events and the id of the last.
     """
     chosen = replayable(events)
-    # Its own copies come after this.
+    # The copies get higher ids and are not copied again.
     end = chosen.aggregate(newest=Max("pk"))["newest"] or 0
     total = newest = 0
     while ids := _next(chosen, newest, end):

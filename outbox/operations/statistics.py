@@ -1,8 +1,8 @@
-"""What the outbox holds and how fast it goes, for outbox_status, the admin and /metrics.
+"""Counts, latency and rates of the outbox, for outbox_status, the admin and /metrics.
 
-Everything is read from partial indexes, or from a bounded number of the newest rows: what was delivered
-long ago costs nothing but its count. Measured with 1,000,000 delivered and 100,000 waiting events: 20 ms for
-the backlog, 50 ms for counting the delivered ones in their index.
+Every query reads a partial index or a bounded number of the newest rows, so that old delivered events cost only their
+count. Measured with 1,000,000 delivered and 100,000 waiting events: 20 ms for the backlog, 50 ms for the count of the
+delivered events in their index.
 """
 
 from collections.abc import Mapping
@@ -13,9 +13,9 @@ from django.db import connection
 
 from outbox.models import Circuit, Status
 
-# One index-only scan for each line of the union: they hold only what waits, is in hand or was set aside.
-# How long a type waits is told by its oldest event. One never tried waits since it became due (`available_at`,
-# which leaves out what is meant for later); one that was tried has its next try there, so its creation counts.
+# Each part of the union is one index-only scan of events that are not delivered. A type waits since its oldest event
+# does. An event without an attempt waits since `available_at`; an event for later does not count. The `available_at`
+# of a failed event is its next try, so its `created_at` counts instead.
 BACKLOG = """
 WITH backlog (type, status, count, retrying, since) AS (
     SELECT type, 'pending', count(*), 0, min(available_at) FILTER (WHERE available_at <= now())
@@ -40,8 +40,8 @@ SELECT type, status, sum(count)::bigint, sum(retrying)::bigint,
 FROM backlog GROUP BY type, status
 """
 
-# Delivered rows are most of the table: counted in their index up to a limit, above it the planner's number
-# (as of the last vacuum or analyze, off by about a hundredth).
+# Most rows of the table are delivered. Up to a limit they are counted in their index. Above it the planner's estimate
+# is used: it is as old as the last vacuum or analyze, and about 1 % off.
 DELIVERED = (
     "SELECT count(*) FROM (SELECT FROM outbox_event WHERE status = 'delivered' LIMIT %s + 1) AS counted"
 )
@@ -49,16 +49,16 @@ DELIVERED_ESTIMATE = (
     "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'outbox_event_delivered'::regclass"
 )
 
-# attempts = 0: only recorded, delivered to nobody.
+# attempts > 0 leaves out the events that were only recorded.
 RATES = """
 SELECT type, count(*) FROM outbox_event
 WHERE status = 'delivered' AND delivered_at > now() - interval '1 minute' AND attempts > 0 GROUP BY type
 """
 FAILURES = "SELECT count(*) FROM outbox_failure WHERE at > now() - interval '1 minute'"
 
-# How many of the newest delivered events tell the latency.
+# The latency is that of this many of the newest delivered events.
 NEWEST = 10_000
-# From when it could first be handed out: for an event delivered at the first try, what it was meant for.
+# The latency starts when an event could first be claimed: at `available_at` if it was delivered at the first attempt.
 LATENCY = """
 SELECT percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY extract(epoch FROM
     delivered_at - CASE WHEN attempts = 1 THEN greatest(created_at, available_at) ELSE created_at END) * 1000)
@@ -90,7 +90,7 @@ class TypeStatistics:
 
 @dataclass(frozen=True)
 class Count:
-    """`estimated` where counting would have cost more than it tells."""
+    """A number of events. `estimated`: an exact count would have taken too long."""
 
     value: int
     estimated: bool = False
@@ -98,7 +98,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds from due to delivered, of up to 10,000 events of the last hour; None when there were none."""
+    """Milliseconds from due to delivered, of up to 10,000 events of the last hour; None if there were none."""
 
     p50: float | None = None
     p95: float | None = None
@@ -115,7 +115,7 @@ class RelayStatistics:
 
 @dataclass(frozen=True, kw_only=True)
 class Statistics:
-    """Everything of one moment. Counts are exact; `delivered` says when it is not."""
+    """All statistics at one time. All counts are exact, except `delivered` if it says so."""
 
     by_type: Mapping[str, TypeStatistics]
     delivered: Count
@@ -125,7 +125,7 @@ class Statistics:
     relays: list[RelayStatistics] = field(default_factory=list)
 
     def total(self, name: str) -> int:
-        """The sum over all types of one of TypeStatistics' counts."""
+        """The sum of the count `name` of TypeStatistics over all types."""
         return sum(getattr(of_type, name) for of_type in self.by_type.values())
 
     @property
@@ -151,7 +151,7 @@ class Statistics:
 
 
 def collect(*, exact_up_to: int = 1_000_000) -> Statistics:
-    """Read everything. More than `exact_up_to` delivered rows are estimated: exact costs about 50 ms a million."""
+    """Read all statistics. More than `exact_up_to` delivered rows are estimated: to count a million takes 50 ms."""
     return Statistics(
         by_type=by_type(),
         delivered=delivered(exact_up_to=exact_up_to),
@@ -163,7 +163,7 @@ def collect(*, exact_up_to: int = 1_000_000) -> Statistics:
 
 
 def backlog() -> dict[str, TypeStatistics]:
-    """What waits, is in hand or was set aside, by type. Costs by these rows only, however much is delivered."""
+    """The events that are not delivered, by type. Delivered events do not make it slower."""
     types: dict[str, TypeStatistics] = {}
     for type, status, count, retrying, oldest in _rows(BACKLOG):
         of_type = types.setdefault(type, TypeStatistics())
@@ -175,7 +175,7 @@ def backlog() -> dict[str, TypeStatistics]:
 
 
 def by_type() -> dict[str, TypeStatistics]:
-    """The backlog, and what the last minute delivered: this costs by those rows, too."""
+    """The backlog, and the deliveries of the last minute, by type. It reads a row for each of them."""
     types = backlog()
     for type, count in _rows(RATES):
         types.setdefault(type, TypeStatistics()).delivered_per_minute = count
@@ -183,7 +183,7 @@ def by_type() -> dict[str, TypeStatistics]:
 
 
 def delivered(*, exact_up_to: int) -> Count:
-    """How many delivered events are kept, recorded-only ones among them."""
+    """How many delivered events are kept. Recorded events count too."""
     [(counted,)] = _rows(DELIVERED, [exact_up_to])
     if counted <= exact_up_to:
         return Count(counted)
@@ -192,7 +192,7 @@ def delivered(*, exact_up_to: int) -> Count:
 
 
 def latency() -> Latency:
-    """Reads at most NEWEST rows."""
+    """The latency of recent deliveries. It reads at most NEWEST rows."""
     [(percentiles,)] = _rows(LATENCY, [NEWEST])
     return Latency(*(round(milliseconds, 3) for milliseconds in percentiles or ()))
 
@@ -202,7 +202,7 @@ def open_circuits() -> list[Circuit]:
 
 
 def relays() -> list[RelayStatistics]:
-    """The clusters heard of in the last five minutes."""
+    """The clusters with a heartbeat in the last five minutes."""
     return [
         RelayStatistics(host=host, pid=pid, wakeup=wakeup, seen_seconds_ago=round(seconds, 1))
         for host, pid, wakeup, seconds in _rows(RELAYS)

@@ -3,7 +3,6 @@
 from typing import Any
 
 from outbox.cluster.ipc import Packages
-from outbox.queue.claim import ID
 from outbox.relay.broker import OutboxBroker, Task
 from tests.support.waiting import wait_until
 
@@ -19,7 +18,7 @@ def run(tasks: list[Task]) -> None:
 
 
 def events_in(tasks: list[Task]) -> list[list[int]]:
-    return [[row[ID] for row in package["args"][1]] for package in packages(tasks)]
+    return [[row.id for row in package["args"][1]] for package in packages(tasks)]
 
 
 def until_handed_out(broker: OutboxBroker) -> list[Task]:

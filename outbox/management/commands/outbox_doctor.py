@@ -1,4 +1,4 @@
-"""`outbox_doctor`: expected against actual, and what to do."""
+"""`outbox_doctor`: compare what the outbox needs with what it finds, and say how to repair it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,16 +11,16 @@ from outbox.management.command import OutboxCommand
 
 class Command(OutboxCommand):
     help = (
-        "Compare what the outbox needs with what is there: migrations, trigger, indexes, autovacuum, settings, "
-        "LISTEN, clocks, a running cluster, leases, handlers, circuits, retention. Exit code 1 when something is "
-        "not as it must be; each line says what to do."
+        "Compare what the outbox needs with what it finds: migrations, triggers, indexes, autovacuum, settings, "
+        "LISTEN, clocks, a running cluster, leases, handlers, circuits, retention. The exit code is 1 if something is "
+        "wrong; each finding says how to repair it."
     )
-    # It tells of them itself.
+    # The doctor reports the failed checks itself.
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--fix", action="store_true", help="mend what can be mended without harm")
+        parser.add_argument("--fix", action="store_true", help="repair what can be repaired safely")
 
     def handle(self, *_args: object, **options: Any) -> None:
         findings = list(diagnose(fix=options["fix"]))
@@ -28,7 +28,7 @@ class Command(OutboxCommand):
         data = {"ok": not wrong, "findings": [finding.as_json() for finding in findings]}
         self.answer(options, data, "\n".join(line for finding in findings for line in _lines(finding)))
         if wrong:
-            raise CommandError(f"{len(wrong)} of {len(findings)} are not as they must be.")
+            raise CommandError(f"{len(wrong)} of {len(findings)} examinations found something wrong.")
 
 
 def _lines(finding: Finding) -> Iterator[str]:

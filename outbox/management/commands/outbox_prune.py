@@ -1,4 +1,4 @@
-"""`outbox_prune`: delete what was delivered long ago."""
+"""`outbox_prune`: delete old events."""
 
 from typing import Any
 
@@ -17,13 +17,13 @@ class Command(OutboxCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--days", type=int, help="keep so many days instead of OUTBOX_RETENTION_DAYS")
-        parser.add_argument("--dry-run", action="store_true", help="only say how many")
+        parser.add_argument("--days", type=int, help="days to keep, instead of OUTBOX_RETENTION_DAYS")
+        parser.add_argument("--dry-run", action="store_true", help="only say how many events it would delete")
 
     def handle(self, *_args: object, **options: Any) -> None:
         days = options["days"]
         if days is not None and days < 0:
-            raise WrongUse("--days counts the days to keep: 0 or more.")
+            raise WrongUse(f"--days is {days}. It is the number of days to keep: give 0 or more.")
         total = prune.prunable(days=days)
         if options["dry_run"]:
             self.answer(options, {"dry_run": True, "pruned": total}, f"Would delete {total} events.")

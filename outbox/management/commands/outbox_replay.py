@@ -1,4 +1,4 @@
-"""`outbox_replay`: deliver again what was delivered."""
+"""`outbox_replay`: deliver events again."""
 
 from typing import Any
 
@@ -15,20 +15,22 @@ from outbox.registry import handled_types
 
 class Command(OutboxCommand):
     help = (
-        "Deliver events again, at bulk priority: each as a new event that copies the old one and names it in the "
-        "header replay_of. Events of types without a handler are left out."
+        "Deliver events again at bulk priority. Each becomes a new event that copies the old one and names it in the "
+        "header replay_of. Events of a type without a handler are left out."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         add_selection(parser)
-        parser.add_argument("--since", type=moment, metavar="TIME", help="created then or later")
-        parser.add_argument("--until", type=moment, metavar="TIME", help="created before")
+        parser.add_argument("--since", type=moment, metavar="TIME", help="events created then or later")
+        parser.add_argument("--until", type=moment, metavar="TIME", help="events created before")
         parser.add_argument(
-            "--aggregate", metavar="TYPE[:ID]", help="of this aggregate, or all of the aggregate type"
+            "--aggregate",
+            metavar="TYPE[:ID]",
+            help="events of this aggregate, or of every aggregate of the type",
         )
-        parser.add_argument("--after", type=int, default=0, metavar="ID", help="go on behind this event")
-        parser.add_argument("--dry-run", action="store_true", help="only say how many")
+        parser.add_argument("--after", type=int, default=0, metavar="ID", help="continue after this event")
+        parser.add_argument("--dry-run", action="store_true", help="only say how many events it would replay")
 
     def handle(self, *_args: object, **options: Any) -> None:
         events = _selected(options)
@@ -54,7 +56,8 @@ class Command(OutboxCommand):
                 return replay(events=events, on_batch=advance)
             except KeyboardInterrupt:
                 raise CommandError(
-                    f"Interrupted after {done} of {total} events. To go on: the same command with --after {reached}"
+                    f"Interrupted after {done} of {total} events. To continue, run the same command with "
+                    f"--after {reached}"
                 ) from None
 
 
@@ -62,7 +65,7 @@ def _selected(options: dict[str, Any]) -> QuerySet[Event]:
     events = select(options, "since", "until", "aggregate").filter(pk__gt=options["after"])
     for type in options["type"] or ():
         if type not in handled_types():
-            raise WrongUse(f"Nobody handles {type!r}. Types with a handler: {', '.join(handled_types())}.")
+            raise WrongUse(f"The type {type!r} has no handler. Types with one: {', '.join(handled_types())}.")
     if options["since"] is not None:
         events = events.filter(created_at__gte=options["since"])
     if options["until"] is not None:

@@ -1,4 +1,4 @@
-"""`outbox_retry`: dead letters back to waiting."""
+"""`outbox_retry`: deliver dead letters again."""
 
 from typing import Any
 
@@ -12,16 +12,16 @@ from outbox.operations import dead_letters
 
 class Command(OutboxCommand):
     help = (
-        "Put dead letters back to waiting, with all their attempts before them. Their failures stay on record. "
+        "Let dead letters wait for delivery again, with no attempt counted. Their failures stay on record. "
         "An event named by --id may also be a discarded one."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         add_selection(parser)
-        parser.add_argument("--error", metavar="TEXT", help="whose last error contains the text")
+        parser.add_argument("--error", metavar="TEXT", help="events whose last error contains the text")
         parser.add_argument("--reason", default="", help="kept with each event")
-        parser.add_argument("--dry-run", action="store_true", help="only say how many")
+        parser.add_argument("--dry-run", action="store_true", help="only say how many events it would retry")
 
     def handle(self, *_args: object, **options: Any) -> None:
         events = select(options, "error")
@@ -35,5 +35,5 @@ class Command(OutboxCommand):
         else:
             count = dead_letters.retry(events=events, by=operator(), reason=options["reason"])
             self.answer(
-                options, {"dry_run": False, "retried": count}, f"{count} events wait to be tried again."
+                options, {"dry_run": False, "retried": count}, f"{count} events wait for delivery again."
             )

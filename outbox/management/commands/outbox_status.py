@@ -1,14 +1,14 @@
-"""`outbox_status`: what waits, since when, how fast it goes."""
+"""`outbox_status`: the backlog, its age, latency and rates."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from outbox.management.command import OutboxCommand
 from outbox.operations import statistics
-from outbox.operations.progress import Progress, under_way
+from outbox.operations.progress import Progress, running_jobs
 from outbox.operations.statistics import Statistics
 
-# Counting these takes a quarter of a second. A larger table is estimated, and the answer says so.
+# To count this many delivered events takes a quarter of a second. More are estimated, and the answer says so.
 EXACT_UP_TO = 5_000_000
 COLUMNS = ("pending", "retrying", "claimed", "dead", "discarded", "delivered_per_minute")
 
@@ -21,16 +21,16 @@ class Command(OutboxCommand):
 
     def handle(self, *_args: object, **options: Any) -> None:
         found = statistics.collect(exact_up_to=EXACT_UP_TO)
-        works = under_way()
-        data = found.as_json() | {"progress": {name: work._asdict() for name, work in works.items()}}
-        self.answer(options, data, "\n".join([*_lines(found), *_progress(works)]))
+        jobs = running_jobs()
+        data = found.as_json() | {"progress": {name: job._asdict() for name, job in jobs.items()}}
+        self.answer(options, data, "\n".join([*_lines(found), *_progress(jobs)]))
 
 
-def _progress(works: Mapping[str, Progress]) -> list[str]:
+def _progress(jobs: Mapping[str, Progress]) -> list[str]:
     return [
-        f"under way           {name}: {work.description}, {work.done} of {work.total} "
-        f"({100 * work.done // max(1, work.total)} %)"
-        for name, work in works.items()
+        f"running             {name}: {job.description}, {job.done} of {job.total} "
+        f"({100 * job.done // max(1, job.total)} %)"
+        for name, job in jobs.items()
     ]
 
 

@@ -8,7 +8,7 @@ from memories.models import MemoryLog
 from memories.records.services import NewMemory, create_memories, delete_memory, update_memory
 from memories.tenants import Tenant
 from outbox.delivery.deliver import deliver
-from outbox.queue.claim import claim, events_of
+from outbox.queue.claim import claim
 from outbox.registry import handled_types
 from outbox.testing import drain
 from tests.support.equality import assert_equal_stores
@@ -48,8 +48,8 @@ def deleted(tenant: Tenant) -> None:
 
 def deliver_once() -> None:
     claimed = claim(handled_types(), batch=100, retries=100)
-    for rows in [claimed.fresh, *([row] for row in claimed.again)]:
-        deliver(claimed.token, events_of(rows))
+    for rows in [claimed.fresh, *([row] for row in claimed.retries)]:
+        deliver(claimed.token, [row.event() for row in rows])
 
 
 @pytest.mark.parametrize("situation", [stored, embedded, changed, deleted])

@@ -12,7 +12,7 @@ from memories.search.search import Mode, Query, search
 from memories.tenants import Tenant
 from outbox.delivery.deliver import deliver
 from outbox.models import Event, Status
-from outbox.queue.claim import claim, events_of
+from outbox.queue.claim import claim
 from outbox.registry import handled_types
 from outbox.testing import captured_events, drain
 from tests.support.indexed import held
@@ -56,7 +56,7 @@ def test_a_change_beside_the_text_reaches_the_index_without_a_new_embedding() ->
 
 def deliver_once() -> None:
     claimed = claim(handled_types(), batch=100, retries=100)
-    deliver(claimed.token, events_of(claimed.fresh))
+    deliver(claimed.token, [row.event() for row in claimed.fresh])
 
 
 def found(tenant: Tenant, text: str, filters: Filters = EVERYTHING) -> list[SearchHit]:

@@ -15,7 +15,7 @@ from outbox.cluster import task_owners
 from outbox.delivery import outcomes
 from outbox.models import Event, Relay
 from outbox.queue import ordering
-from outbox.relay import tasks as packing
+from outbox.relay import tasks
 from outbox.relay.broker import OutboxBroker, Task
 from tests.support.circuits import end_pause, open_oven
 from tests.support.handed_out import events_in, packages, run, until_handed_out
@@ -64,11 +64,11 @@ def test_few_events_that_are_handled_together_stay_together(
 ) -> None:
     monkeypatch.setattr(ClusterConf, "WORKERS", 2)
     single = publish_all(NOTED, ["a", "b"])
-    few = publish_all(TOGETHER, range(packing.TOGETHER))
+    few = publish_all(TOGETHER, range(tasks.SMALLEST_SPLIT))
 
     assert events_in(broker.dequeue()) == [[e.id for e in few], [single[0].id], [single[1].id]]
 
-    many = publish_all(TOGETHER, range(1000, 1002 + 2 * packing.TOGETHER))
+    many = publish_all(TOGETHER, range(1000, 1002 + 2 * tasks.SMALLEST_SPLIT))
     half = len(many) // 2
     assert events_in(until_handed_out(broker)) == [[e.id for e in many[:half]], [e.id for e in many[half:]]]
 

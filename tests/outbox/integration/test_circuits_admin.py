@@ -142,7 +142,7 @@ def test_the_page_of_a_circuit_shows_its_past_outages(olga: Client) -> None:
     outage = Outage.objects.get()
     assert (
         str(outage)
-        == f"{outage.dependency} away from {outage.opened_at:%H:%M:%S} to {outage.closed_at:%H:%M:%S}"
+        == f"{outage.dependency} unavailable from {outage.opened_at:%H:%M:%S} to {outage.closed_at:%H:%M:%S}"
     )
     assert (outage.dependency, outage.failures, outage.reason) == ("oven", 1, "it is cold")
     assert outage.opened_at < outage.closed_at

@@ -16,7 +16,7 @@ import outbox
 from outbox.delivery import outcomes
 from outbox.models import Event, Failure
 from outbox.queue import claim as claiming
-from outbox.queue.claim import ID, Claim, claim, expire_all_leases, expire_lease, reclaim_expired
+from outbox.queue.claim import Claim, claim, expire_all_leases, expire_lease, reclaim_expired
 from tests.support.published import (
     NOTED,
     TOGETHER,
@@ -213,8 +213,8 @@ def test_a_claim_takes_so_many_fresh_and_so_many_that_failed() -> None:
 
     claimed = claim([NOTED], batch=3, retries=2)
 
-    assert [row[ID] for row in claimed.fresh] == [event.id for event in fresh[:3]]
-    assert [row[ID] for row in claimed.again] == [event.id for event in failed[:2]]
+    assert [row.id for row in claimed.fresh] == [event.id for event in fresh[:3]]
+    assert [row.id for row in claimed.retries] == [event.id for event in failed[:2]]
 
 
 def test_an_event_whose_lease_ran_out_is_claimable_again_and_that_is_on_record() -> None:
@@ -227,7 +227,7 @@ def test_an_event_whose_lease_ran_out_is_claimable_again_and_that_is_on_record()
     assert reclaim_expired() == 1
     failure = Failure.objects.get(event=event)
     assert (failure.attempt, failure.worker) == (1, "lost")
-    assert failure.error.startswith("The lease ran out")
+    assert failure.error.startswith("The lease expired")
     let_due()
     assert [e.attempts for e in claim_all().events] == [2]
 

@@ -20,7 +20,7 @@ from outbox.delivery.deliver import deliver
 from outbox.models import Circuit, Event, Failure
 from outbox.publishing import headers
 from outbox.queue import circuits
-from outbox.queue.claim import ID, claim, reclaim_expired
+from outbox.queue.claim import claim, reclaim_expired
 from outbox.testing import drain, handled
 from tests.support.outbox_app.models import Effect
 from tests.support.published import (
@@ -127,7 +127,7 @@ def test_a_batch_that_runs_out_of_time_goes_alone_next_time() -> None:
     let_due()
     claimed = claim_all(TOGETHER)
     assert claimed.fresh == []
-    assert [row[ID] for row in claimed.again] == [event.id for event in events]
+    assert [row.id for row in claimed.retries] == [event.id for event in events]
 
 
 def test_an_unavailable_dependency_counts_nothing_and_is_left_alone() -> None:
@@ -197,7 +197,7 @@ def test_a_delivery_that_lost_its_lease_changes_nothing_and_says_so(caplog: pyte
     deliver(claimed.token, claimed.events)
 
     assert Event.objects.values().get() == before
-    assert "1 of 1 events were no longer ours" in caplog.text
+    assert "1 of 1 events were not settled" in caplog.text
     assert status_of(event) == ["pending"]
 
 
@@ -344,12 +344,12 @@ def test_a_database_that_is_away_for_a_moment_does_not_lose_the_outcome() -> Non
 def test_patience_has_an_end_and_less_when_the_cluster_stops(
     monkeypatch: pytest.MonkeyPatch, stop: Any
 ) -> None:
-    monkeypatch.setattr(db_retry, "PATIENCE_SECONDS", 0.1)
-    monkeypatch.setattr(db_retry, "PATIENCE_WHEN_STOPPING_SECONDS", 0.0)
+    monkeypatch.setattr(db_retry, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(db_retry, "RETRY_SECONDS_WHEN_STOPPING", 0.0)
     monkeypatch.setattr(db_retry, "PAUSE_SECONDS", 0.01)
     tries = []
 
-    @db_retry.retry_while_away
+    @db_retry.retry_while_unavailable
     def record() -> None:
         tries.append(1)
         raise OperationalError("away")
@@ -368,7 +368,7 @@ def test_patience_has_an_end_and_less_when_the_cluster_stops(
 def test_inside_somebodys_transaction_it_raises_at_once() -> None:
     tries = []
 
-    @db_retry.retry_while_away
+    @db_retry.retry_while_unavailable
     def record() -> None:
         tries.append(1)
         raise OperationalError("away")

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django_q.conf import Conf as Cluster
 
 from outbox.cluster import heartbeat
-from outbox.database.triggers import make_triggers
+from outbox.database.triggers import create_triggers
 from outbox.doctor import Finding, diagnose
 from outbox.exceptions import Unavailable
 from outbox.models import Event, Relay, Status
@@ -104,7 +104,7 @@ def test_a_trigger_that_calls_what_another_version_wrote_is_found_and_made() -> 
         "CREATE OR REPLACE FUNCTION outbox_wakeup() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
     )
 
-    assert wrong() == {"wakeup triggers": "outbox_wakeup does something else"}
+    assert wrong() == {"wakeup triggers": "outbox_wakeup has another function"}
     assert examine("wakeup triggers", fix=True).ok
     assert wrong() == {}
 
@@ -117,7 +117,7 @@ def test_a_trigger_that_is_not_as_the_setting_says_is_found_and_switched() -> No
         assert wrong() == {"wakeup triggers": "outbox_wakeup is disabled; outbox_recorded is disabled"}
         assert examine("wakeup triggers", fix=True).ok
     finally:
-        make_triggers()
+        create_triggers()
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_what_cannot_be_mended_is_said() -> None:
     assert not finding.ok
     assert not finding.fixed
     assert finding.actual.startswith(
-        "outbox_event_in_flight is invalid (mending it failed: could not create unique"
+        "outbox_event_in_flight is invalid (the repair failed: could not create unique"
     )
     Event.objects.all().delete()
     assert examine("indexes", fix=True).ok
@@ -181,7 +181,7 @@ def test_autovacuum_settings_that_differ_are_found_and_set() -> None:
 
 @override_settings(OUTBOX_MAX_ATTEMPTS=0)
 def test_settings_that_the_checks_refuse_are_found() -> None:
-    assert wrong()["settings"] == "outbox.E007: OUTBOX_MAX_ATTEMPTS is 0: it is at least 1."
+    assert wrong()["settings"] == "outbox.E007: OUTBOX_MAX_ATTEMPTS is 0: it must be at least 1."
 
 
 @override_settings(OUTBOX_LEASE_SECONDS=120)
@@ -198,7 +198,7 @@ def test_no_timeout_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     finding = examine("lease")
 
     assert not finding.ok
-    assert "which there is none of" in finding.expected
+    assert finding.actual == "Q_CLUSTER has no timeout"
 
 
 def test_a_listen_that_does_not_arrive_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +207,7 @@ def test_a_listen_that_does_not_arrive_is_found(monkeypatch: pytest.MonkeyPatch)
         finding = examine("LISTEN")
 
     assert not finding.ok
-    assert finding.actual == "none arrived"
+    assert finding.actual == "no NOTIFY arrived"
     assert "OUTBOX_WAKEUP=poll" in finding.repair
 
 
@@ -223,7 +223,7 @@ def test_a_clock_that_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch) -> None
     ahead = timezone.now() + timedelta(hours=1)
     monkeypatch.setattr("outbox.doctor.environment.timezone.now", lambda: ahead)
 
-    assert wrong()["clocks"].startswith("the database's is -3")
+    assert wrong()["clocks"].startswith("the database's clock is -3")
 
 
 def test_an_old_transaction_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,7 +250,7 @@ def test_a_cluster_must_have_been_heard_of_within_a_timeout_and_a_beat(seconds: 
 
     assert finding.ok is alive
     # A busy machine may come to look some seconds later.
-    assert ("host-1:4242, wakeup by listen, seen 6" if alive else "none was heard of") in finding.actual
+    assert ("host-1:4242, wakeup by listen, seen 6" if alive else "no cluster has a recent heartbeat") in finding.actual
 
 
 def test_without_a_timeout_a_beat_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,7 +265,7 @@ def test_leases_that_ran_out_are_found_and_freed() -> None:
         for _ in range(2):
             stored("order.placed", Status.CLAIMED, attempts=1, claim_token=uuid4(), lease_expires_at=lost)
 
-        assert wrong() == {"leases": "2 events are in the hands of workers that are gone"}
+        assert wrong() == {"leases": "2 events are claimed by workers that no longer live"}
         assert examine("leases", fix=True).ok
 
     assert Event.objects.filter(status=Status.PENDING).count() == 2
@@ -277,7 +277,7 @@ def test_types_that_wait_and_nobody_handles_are_found() -> None:
     stored("memory_log.stored")
     stored("order.shipped", Status.DEAD)
 
-    assert wrong() == {"handlers": "2 of order.placed have none"}
+    assert wrong() == {"handlers": "2 events of order.placed have none"}
 
 
 def test_open_circuits_are_found() -> None:
@@ -291,7 +291,7 @@ def test_retention_that_nobody_enforces_is_found_and_made_up_for() -> None:
     assert wrong() == {}
     stored("order.placed", Status.DELIVERED, age=timedelta(days=32))
 
-    assert wrong() == {"retention": "1 are a day over it"}
+    assert wrong() == {"retention": "1 are at least a day older"}
     assert examine("retention", fix=True).ok
     assert Event.objects.count() == 0
 
@@ -310,13 +310,13 @@ def test_the_command_says_what_is_wrong_and_how_to_mend_it() -> None:
     execute("DROP INDEX outbox_event_delivered")
     out = StringIO()
 
-    with pytest.raises(CommandError, match=r"^1 of 14 are not as they must be\.$") as found:
+    with pytest.raises(CommandError, match=r"^1 of 14 examinations found something wrong\.$") as found:
         call_command("outbox_doctor", "--fix", stdout=out)
 
     assert found.value.returncode == 1
     assert "fixed  indexes: all are there and valid\n" in out.getvalue()
     assert (
-        "WRONG  cluster: none was heard of\n"
+        "WRONG  cluster: no cluster has a recent heartbeat\n"
         "       expected: at least one runs\n"
         "       repair:   python manage.py qcluster\n"
     ) in out.getvalue()
@@ -327,16 +327,16 @@ def test_json_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     healthy = exit_code("outbox_doctor", "--json")
 
     assert (sick.returncode, healthy) == (1, 0)
-    assert sick.stderr.startswith("CommandError: 1 of 14 are not as they must be.")
+    assert sick.stderr.startswith("CommandError: 1 of 14 examinations found something wrong.")
     answer = json.loads(sick.stdout)
     assert answer["ok"] is False
     [settings] = [finding for finding in answer["findings"] if not finding["ok"]]
     assert settings == {
         "name": "settings",
         "ok": False,
-        "expected": "the system checks of the outbox pass",
-        "actual": "outbox.E007: OUTBOX_MAX_ATTEMPTS is 0: it is at least 1.",
-        "repair": "python manage.py check says what to set instead",
+        "expected": "the outbox's system checks pass",
+        "actual": "outbox.E007: OUTBOX_MAX_ATTEMPTS is 0: it must be at least 1.",
+        "repair": "python manage.py check says what to change",
         "fixed": False,
         "fixable": False,
     }

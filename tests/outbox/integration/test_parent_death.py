@@ -53,7 +53,7 @@ def test_where_the_kernel_tells_nobody_it_is_not_asked(monkeypatch: pytest.Monke
 @pytest.mark.django_db
 def test_in_the_sentinel_a_broker_prepares_what_is_forked_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutdown, "_stop", None)
-    monkeypatch.setattr(task_owners, "_holders", None)
+    monkeypatch.setattr(task_owners, "_owners", None)
     replaced = [(cluster, "Queue"), (cluster, "Value"), (cluster, "Event"), (pusher, "SignedPackage")]
     for module, name in replaced:
         monkeypatch.setattr(module, name, getattr(module, name))

@@ -143,7 +143,7 @@ def test_by_type() -> None:
 
 def test_a_type_that_nobody_handles_is_refused() -> None:
     with pytest.raises(
-        CommandError, match=r"Nobody handles 'order.plaecd'. Types with a handler: .*order.placed"
+        CommandError, match=r"The type 'order.plaecd' has no handler. Types with one: .*order.placed"
     ) as no:
         run("outbox_replay", "--type", "order.plaecd")
 

@@ -141,7 +141,7 @@ def test_the_command_takes_one_type() -> None:
     placed, shipped, billed = dead("order.placed"), dead("order.shipped"), dead("order.billed")
 
     assert run("outbox_retry", "--type", "order.placed", "--type", "order.billed") == (
-        "2 events wait to be tried again.\n"
+        "2 events wait for delivery again.\n"
     )
     assert [status(event) for event in (placed, shipped, billed)] == [
         Status.PENDING,
@@ -214,7 +214,7 @@ def test_tables_that_are_missing_are_said_without_a_traceback() -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("ALTER TABLE outbox_event RENAME TO elsewhere")
         with pytest.raises(
-            CommandError, match=r'not those of this version: .*"outbox_event" does not exist'
+            CommandError, match=r'do not match this version: .*"outbox_event" does not exist'
         ) as no:
             run("outbox_status")
         transaction.set_rollback(True)

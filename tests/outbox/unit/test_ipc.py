@@ -77,10 +77,10 @@ def test_who_is_killed_while_waiting_takes_nothing_along() -> None:
 def test_where_nobody_takes_results_they_are_dropped_and_no_worker_is_held_up(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(ipc, "PATIENCE", 0.05)
+    monkeypatch.setattr(ipc, "PUT_SECONDS", 0.05)
     results = Queue()
     put = 0
-    while "dropped" not in caplog.text:
+    while "is lost" not in caplog.text:
         results.put(put := put + 1)
 
     assert [results.get() for _ in range(put - 1)] == list(range(1, put))

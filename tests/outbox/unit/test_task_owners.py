@@ -16,7 +16,7 @@ forking = multiprocessing.get_context("fork")
 
 @pytest.fixture(autouse=True)
 def _shared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(task_owners, "_holders", None)
+    monkeypatch.setattr(task_owners, "_owners", None)
     monkeypatch.setattr(task_owners, "_next", None)
     monkeypatch.setattr(task_owners, "_assigned", {})
     task_owners.share()
@@ -80,7 +80,7 @@ def test_a_relay_that_takes_over_numbers_on() -> None:
 
 def test_where_nothing_is_shared_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """As where a task is run in the process that hands it out."""
-    monkeypatch.setattr(task_owners, "_holders", None)
+    monkeypatch.setattr(task_owners, "_owners", None)
 
     with task_owners.running(task_owners.assign(uuid4(), [1])):
         assert task_owners.abandoned() == []

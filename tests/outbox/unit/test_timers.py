@@ -36,11 +36,11 @@ def test_a_chore_can_be_hastened_and_not_delayed(monkeypatch: pytest.MonkeyPatch
 
 
 def test_while_several_events_come_together_the_relay_waits_longer_and_longer_for_more() -> None:
-    pace = CoalescingDelay()
+    delay = CoalescingDelay()
     windows = []
     for _ in range(6):
-        pace.claimed(CoalescingDelay.SEVERAL)
-        windows.append(pace.window)
+        delay.claimed(CoalescingDelay.SEVERAL)
+        windows.append(delay.window)
 
     assert windows == [0.001, 0.002, 0.004, 0.008, 0.008, 0.008]
 
@@ -54,21 +54,21 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_single_events_are_not_kept_waiting(slept: list[float]) -> None:
-    pace = CoalescingDelay()
-    pace.claimed(CoalescingDelay.SEVERAL)
-    pace.claimed(1)
+    delay = CoalescingDelay()
+    delay.claimed(CoalescingDelay.SEVERAL)
+    delay.claimed(1)
 
-    assert pace.window == 0
-    pace.gather()
+    assert delay.window == 0
+    delay.wait()
     assert slept == []
 
 
 def test_gathering_takes_the_window(slept: list[float]) -> None:
-    pace = CoalescingDelay()
+    delay = CoalescingDelay()
     for _ in range(6):
-        pace.claimed(100)
+        delay.claimed(100)
 
-    pace.gather()
+    delay.wait()
     assert slept == [0.008]
 
 
