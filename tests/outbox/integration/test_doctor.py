@@ -250,7 +250,9 @@ def test_a_cluster_must_have_been_heard_of_within_a_timeout_and_a_beat(seconds: 
 
     assert finding.ok is alive
     # A busy machine may come to look some seconds later.
-    assert ("host-1:4242, wakeup by listen, seen 6" if alive else "no cluster has a recent heartbeat") in finding.actual
+    assert (
+        "host-1:4242, wakeup by listen, seen 6" if alive else "no cluster has a recent heartbeat"
+    ) in finding.actual
 
 
 def test_without_a_timeout_a_beat_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
