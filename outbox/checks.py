@@ -8,6 +8,7 @@ from django.db import connections, router
 from django.utils.module_loading import import_string
 from django_q.conf import Conf as Cluster
 
+from outbox.cluster import django_q_version
 from outbox.conf import conf
 
 TAG = "outbox"
@@ -120,6 +121,21 @@ def the_cluster_relays(**_: Any) -> Sequence[CheckMessage]:
             f"Q_CLUSTER's broker_class is {Cluster.BROKER_CLASS!r}: no cluster would deliver the events of the outbox.",
             hint="Set Q_CLUSTER['broker_class'] = 'outbox.relay.broker.OutboxBroker'.",
             id="outbox.E005",
+        )
+    ]
+
+
+@register(TAG)
+def django_q2_is_tested(**_: Any) -> Sequence[CheckMessage]:
+    if django_q_version.is_tested():
+        return []
+    return [
+        Error(
+            f"django-q2 {django_q_version.installed()} is installed. The outbox replaces internal parts of django-q2 and "
+            f"was tested with {django_q_version.tested()} only.",
+            hint="Install a tested version: pip install 'django-q2>=1.11,<1.12'. To support another version, run "
+            "tests/outbox/unit/test_django_q2_contract.py with it and add it to outbox/cluster/django_q_version.py.",
+            id="outbox.E009",
         )
     ]
 

@@ -5,6 +5,7 @@ from ast import literal_eval
 from dataclasses import fields
 from typing import Any
 
+import django_q
 import pytest
 from django.core.checks import CheckMessage, run_checks
 from django.test import override_settings
@@ -147,6 +148,23 @@ def test_the_cluster_must_relay(cluster: Any, broker: str | None) -> None:
 
     assert message.id == "outbox.E005"
     assert repr(broker) in message.msg
+
+
+def test_an_untested_version_of_django_q2_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(django_q, "VERSION", (1, 12, 0))
+
+    message = only()
+
+    assert message.id == "outbox.E009"
+    assert "django-q2 1.12.0 is installed" in message.msg
+    assert "tested with 1.11.x only" in message.msg
+    assert "pip install 'django-q2>=1.11,<1.12'" in (message.hint or "")
+
+
+def test_a_patch_release_of_a_tested_version_of_django_q2_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(django_q, "VERSION", (1, 11, 9))
+
+    assert messages() == []
 
 
 def test_a_broker_of_ones_own_may_build_on_ours(cluster: Any) -> None:
