@@ -131,7 +131,7 @@ def django_q2_is_tested(**_: Any) -> Sequence[CheckMessage]:
         return []
     return [
         Error(
-            f"django-q2 {django_q_version.installed()} is installed. The outbox replaces internal parts of django-q2 and "
+            f"django-q2 {django_q_version.installed()} is installed. The outbox replaces internal parts of it and "
             f"was tested with {django_q_version.tested()} only.",
             hint="Install a tested version: pip install 'django-q2>=1.11,<1.12'. To support another version, run "
             "tests/outbox/unit/test_django_q2_contract.py with it and add it to outbox/cluster/django_q_version.py.",

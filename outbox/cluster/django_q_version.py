@@ -1,6 +1,6 @@
 """The versions of django-q2 whose internals this app was tested with.
 
-django-q2 has no extension points for what `outbox.cluster` and `outbox.relay` change, so they replace names inside of it
+django-q2 has no extension points for what `outbox.cluster` and `outbox.relay` change, so they replace names in it
 (`ipc.install`) and rely on its internal order. tests/outbox/unit/test_django_q2_contract.py tests each of these names.
 """
 
