@@ -1,4 +1,4 @@
-"""The API in a browser: pages with forms that work, and only for who may."""
+"""The API in a browser: pages with forms that work, for callers who may use them."""
 
 from typing import Any
 
@@ -47,6 +47,19 @@ def test_a_form_asks_for_every_field(browser: Client, path: str) -> None:
 
     assert 'name="user_id"' in page
     assert 'enctype="multipart/form-data"' in page
+
+
+@pytest.mark.parametrize("path", ["/memory-logs/search", "/memory-logs/batch", "/conversations/talk/turns"])
+def test_an_address_that_takes_only_post_shows_its_form(browser: Client, path: str) -> None:
+    page = browser.get(path)
+
+    assert page.status_code == 200
+    assert "POST" in page.content.decode()
+    assert "Method" not in page.content.decode()
+
+
+def test_a_program_still_gets_a_405(browser: Client) -> None:
+    assert browser.get("/memory-logs/search", headers={"Accept": "application/json"}).status_code == 405
 
 
 def test_a_form_stores_a_memory(browser: Client) -> None:
