@@ -30,7 +30,7 @@ class Immutable(ReadOnly):
 class SaveNow:
     """The button on a conversation's page."""
 
-    name: str = "Save now"
+    label: str = "Save now"
     code: str = "save_now"
 
 
@@ -117,7 +117,9 @@ class ConversationAdmin(ReadOnly, ModelAdmin[Conversation]):
 
     @admin.display(description="what you can do")
     def decide(self, row: Conversation) -> SafeString:
-        return buttons(row, [SaveNow()], self.admin_site.name)
+        return buttons(
+            row, [SaveNow()], self.admin_site.name, lead=bool(transcript.waiting_counts([row])[row.id])
+        )
 
     @admin.action(description="Save now", permissions=["change"])
     def save_now(self, request: HttpRequest, rows: "QuerySet[Conversation]") -> HttpResponse | None:

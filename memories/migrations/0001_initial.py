@@ -233,6 +233,8 @@ class Migration(migrations.Migration):
                 ('updated_at', models.DateTimeField(db_default=memories.models.base.StatementTime())),
             ],
             options={
+                'verbose_name': 'memory',
+                'verbose_name_plural': 'memories',
                 'db_table': 'memory_logs',
                 'ordering': ('-id',),
                 'indexes': [models.Index(fields=['user_id', 'project_id', '-id', 'agent', 'date'], name='memory_logs_tenant'), models.Index(condition=models.Q(('expires_at__isnull', False)), fields=['expires_at'], name='memory_logs_expiring'), django.contrib.postgres.indexes.GinIndex(django.contrib.postgres.indexes.OpClass(models.F('raw_data__tags'), name='jsonb_path_ops'), name='memory_logs_tags'), models.Index(condition=models.Q(('indexed_version__isnull', True), models.Q(('indexed_version', models.F('version')), _negated=True), _connector='OR'), fields=['user_id', 'project_id', 'id'], name='memory_logs_unindexed')],

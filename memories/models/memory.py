@@ -57,6 +57,8 @@ class MemoryLog(models.Model):
 
     class Meta:
         db_table = "memory_logs"
+        verbose_name = "memory"
+        verbose_name_plural = "memories"
         ordering = ("-id",)
         constraints = (
             models.UniqueConstraint(

@@ -37,6 +37,11 @@ class ConfirmedAction:
     noun: tuple[str, str] = ("event", "events")
 
     @property
+    def label(self) -> str:
+        """On the button: the dots say that a question follows."""
+        return f"{self.name} …"
+
+    @property
     def code(self) -> str:
         """The action's name in a form."""
         return self.name.lower().replace(" ", "_")
@@ -48,7 +53,7 @@ class ConfirmedAction:
 def confirmed(action: ConfirmedAction) -> Callable[..., HttpResponse | None]:
     """The function that a ModelAdmin lists in `actions`."""
 
-    @admin.action(description=f"{action.name} …", permissions=["change"])
+    @admin.action(description=action.label, permissions=["change"])
     def run(model_admin: Any, request: HttpRequest, queryset: Rows) -> HttpResponse | None:
         # By primary key: the ordering and the joins of the list would only slow the change down.
         rows = action.eligible(model_admin.model.objects.filter(pk__in=queryset.order_by().values("pk")))
@@ -71,7 +76,7 @@ class Button(Protocol):
     """An action of a list that the page of a single row offers too. `code` is its name in a form."""
 
     @property
-    def name(self) -> str: ...
+    def label(self) -> str: ...
 
     @property
     def code(self) -> str: ...

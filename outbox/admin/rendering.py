@@ -69,7 +69,8 @@ def timeline(event: Event) -> SafeString:
         (intervention.at, f"{intervention.action} by {intervention.by}", intervention.reason, "")
         for intervention in event.interventions.all()
     ]
-    if event.delivered_at:
+    # No attempt: the event was only recorded, and that is when it was published.
+    if event.delivered_at and event.attempts:
         steps.append((event.delivered_at, f"delivered, attempt {event.attempts}", "", ""))
     steps.sort(key=lambda step: step[0])
     return render_to_string("admin/outbox/timeline.html", {"steps": steps})

@@ -18,6 +18,8 @@ AFTER_THE_LAST_ATTEMPT = {
 
 def explain(event: Event) -> str:
     """One or two sentences: what the event waits for, and when it goes on."""
+    if event.status == Status.DELIVERED and not event.attempts:
+        return "It is recorded for others to read. No handler receives it."
     if event.status in AFTER_THE_LAST_ATTEMPT:
         return AFTER_THE_LAST_ATTEMPT[Status(event.status)].format(attempts=event.attempts)
     if event.status == Status.CLAIMED:

@@ -1,7 +1,9 @@
-"""The admin's settings for unfold."""
+"""The settings of unfold: the name, the menu and the overview of the admin."""
 
 from typing import Any
 
+from django.http import HttpRequest
+from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 
@@ -12,6 +14,7 @@ def unfold_settings() -> dict[str, Any]:
         "SITE_SUBHEADER": "memory for agents",
         "SITE_SYMBOL": "neurology",
         "SHOW_VIEW_ON_SITE": False,
+        "STYLES": [_stylesheet],
         "DASHBOARD_CALLBACK": "semantix.console.dashboard.context",
         "SIDEBAR": {
             "show_search": False,
@@ -41,6 +44,10 @@ def unfold_settings() -> dict[str, Any]:
             ],
         },
     }
+
+
+def _stylesheet(request: HttpRequest) -> str:
+    return static("semantix/admin.css")
 
 
 def _section(title: str, *items: Any) -> dict[str, Any]:

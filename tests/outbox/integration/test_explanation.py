@@ -75,6 +75,10 @@ def test_an_event_that_nobody_handles_says_so() -> None:
     assert "no handler is registered for test.forgotten" in explained(stored("test.forgotten"))
 
 
+def test_a_recorded_event_is_delivered_to_nobody() -> None:
+    assert "No handler receives it" in explained(stored("test.noted", Status.DELIVERED, attempts=0))
+
+
 def test_a_claimed_event_is_with_a_worker() -> None:
     event = publish()
     claim_all()
