@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 
 from memories.erasure.scope import tenants
-from memories.index import generations, orphans
+from memories.index import collections, generations, orphans
 from memories.index.collections import with_collection
 from memories.index.ids import document_id
-from memories.indexing import sync
+from memories.indexing import fill, sync
 from memories.models import Erasure, Generation, MemoryLog
+from memories.tenants import Tenant
 
 if TYPE_CHECKING:
     from chromadb.api.models.Collection import Collection
@@ -27,21 +28,29 @@ def note_freed_pages() -> None:
 
 
 def remove(erasure: Erasure) -> int:
-    """Delete the documents of erased memories; returns how many there were. Raises Unavailable.
-
-    For a whole user or project these are all documents whose memory PostgreSQL does not have: the steps before have
-    deleted the rows. So documents that an earlier fault left behind go as well.
-    """
+    """Remove erased memories from Chroma; returns how many documents there were. Raises Unavailable."""
     removed = 0
     for tenant in tenants(erasure):
         for generation in generations.of_tenant(tenant).all:
-            documents = _documents(erasure, generation)
-            removed += len(documents)
-            if not erasure.is_whole:
-                sync.forget(tenant, erasure.memory_log_ids)
-            else:
-                orphans.delete(generation, documents)
+            removed += len(_documents(erasure, generation))
+        if erasure.is_whole:
+            _replace(tenant, erasure)
+        else:
+            sync.forget(tenant, erasure.memory_log_ids)
     return removed
+
+
+def _replace(tenant: Tenant, erasure: Erasure) -> None:
+    """Give the tenant a new collection with the memories that stay, and drop the collections made before the request.
+
+    Deleting the documents is not enough: Chroma keeps the name of every metadata key in the schema of the collection,
+    and a key of raw_data may be a word.
+    """
+    former = [made for made in generations.of_tenant(tenant).all if made.created_at < erasure.requested_at]
+    if former:
+        fill.fill([generations.begin(tenant)])
+    for generation in former:
+        collections.drop(generation.collection)
 
 
 def left(erasure: Erasure) -> int:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -128,14 +128,26 @@ def collection_names() -> list[str]:
 
 
 def drop(name: str) -> None:
-    """Delete the collection with this name, if it exists. Raises Unavailable."""
+    """Delete the collection of that name, if there is one. Raises Unavailable.
+
+    Its documents go first: deleting a collection leaves the lists in their metadata (tags) in Chroma's database.
+    """
     from chromadb.errors import NotFoundError
 
     with translated_errors():
         try:
+            _empty(get_client().get_collection(name, embedding_function=None))
             get_client().delete_collection(name)
         except NotFoundError:
             return
+
+
+def _empty(collection: "Collection") -> None:
+    from chromadb.errors import InternalError
+
+    with suppress(InternalError):  # a damaged collection gives no ids, and goes as it is
+        while ids := collection.get(limit=PAGE, include=[])["ids"]:
+            collection.delete(ids=ids)
 
 
 def _open(generation: Generation, *, create: bool) -> "Collection":

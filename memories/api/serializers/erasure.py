@@ -10,6 +10,10 @@ from memories.models import Erasure
 
 # What an erasure cannot reach, and what removes it. Told with every receipt.
 REMAINS = [
+    (
+        "Where only named memories or conversations were erased, keys of raw_data stay in the schema of the Chroma "
+        "collection until `manage.py rebuild_index --recreate`."
+    ),
     "Freed pages of Chroma's database keep deleted text until `manage.py vacuum_index` or the next start of `up`.",
     "PostgreSQL's freed pages and write-ahead log keep deleted rows until a vacuum and a checkpoint reuse them.",
     "Backups keep what they held. `manage.py restore` repeats the erasures that are younger than the backup.",

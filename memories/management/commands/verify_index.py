@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
+from memories.erasure.verify import came_back
 from memories.indexing.verify import Verifier, verify_next
 from memories.management.index_command import IndexCommand
 from memories.models import MemoryLog
@@ -50,7 +51,13 @@ class Command(IndexCommand):
 
     def handle(self, *_args: object, **options: Any) -> None:
         report = self._sample(options) if options["sample"] is not None else self._all(options)
+        report["erased_back"] = came_back()
         self.answer(options, report, "\n".join(_lines(report)))
+        if report["erased_back"]:
+            raise CommandError(
+                f"Memories are back that erasures removed: {', '.join(map(str, report['erased_back']))}. Was a backup "
+                "restored? `manage.py restore --after` repeats erasures; GET /erasures/{id} shows what each was about."
+            )
         if report["repairs"]:
             raise CommandError(f"{report['repairs']} repair events were published: verify again later.")
         if any(report[name] for name in ("missing", "stale", "orphaned")):
@@ -98,5 +105,6 @@ def _lines(report: dict[str, Any]) -> list[str]:
         lines.append(f"Of the stale, {report['wrong_vector']} have no vector or another one.")
     if report["wrong_tenant"]:
         lines.append(f"Of the orphaned, {report['wrong_tenant']} name another tenant.")
+    lines += [f"back after erasure: {id}" for id in report["erased_back"]]
     lines += [f"unknown collection: {name}" for name in report["unknown_collections"]]
     return lines

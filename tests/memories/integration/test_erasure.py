@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.core.management.base import CommandError
 
 from memories.conversations import flush
 from memories.conversations.buffers.redis import key_of
@@ -15,6 +15,7 @@ from outbox.models import Event, Failure, Status
 from outbox.queue import circuits
 from outbox.testing import drain
 from tests.support.events import answer, run
+from tests.support.leftovers import rows_with
 from tests.support.two_tenants import Actor, Cast
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -30,17 +31,6 @@ def erase(actor: Actor, **more: Any) -> dict[str, Any]:
     drain()
     receipt: dict[str, Any] = actor.get(asked["Location"]).json()
     return receipt
-
-
-def dump() -> str:
-    """Every row of every table of the database, as text."""
-    found = []
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'")
-        for (table,) in cursor.fetchall():
-            cursor.execute(f"SELECT coalesce(string_agg(t::text, chr(10)), '') FROM \"{table}\" t")
-            found.append(f"{table}: {cursor.fetchone()[0]}")
-    return "\n".join(found)
 
 
 def documents(actor: Actor) -> Any:
@@ -74,13 +64,13 @@ def fill(actor: Actor) -> None:
 
 def test_everything_of_a_user_is_gone_from_every_store(cast: Cast) -> None:
     fill(cast.alice)
-    assert WORD in dump()
+    assert rows_with(WORD) != []
     assert WORD in json.dumps(documents(cast.alice)["documents"])
 
     receipt = erase(cast.alice)
 
     assert (receipt["status"], receipt["verified"], receipt["found"]) == ("done", True, {})
-    assert WORD not in dump()
+    assert rows_with(WORD) == []
     assert documents(cast.alice)["ids"] == []
     counts = receipt["counts"]
     assert counts["postgresql"]["memories"] == 3
@@ -139,7 +129,7 @@ def test_only_the_named_memories_go_with_their_history(cast: Cast) -> None:
     receipt = erase(cast.alice, memory_log_ids=[goes["id"], deleted["id"]])
 
     assert receipt["verified"]
-    assert WORD not in dump()
+    assert rows_with(WORD) == []
     assert cast.alice.get(f"/memory-logs/{stays['id']}").status_code == 200
     assert cast.alice.get(f"/memory-logs/{goes['id']}").status_code == 404
     assert cast.alice.get(f"/memory-logs/{deleted['id']}/history").status_code == 404
@@ -156,7 +146,7 @@ def test_a_named_conversation_goes_with_its_memories_and_the_turns_that_wait(cas
     receipt = erase(cast.alice, conversation_ids=["goes"])
 
     assert receipt["verified"]
-    assert WORD not in dump()
+    assert rows_with(WORD) == []
     assert list(Conversation.objects.values_list("conversation_id", flat=True)) == ["stays"]
 
 
@@ -225,7 +215,7 @@ def test_while_chroma_is_away_the_other_stores_are_erased_and_the_receipt_says_s
 
     assert receipt["status"] == "running"
     assert "chroma" in receipt["waits_for"]
-    assert WORD not in dump()
+    assert rows_with(WORD) == []
 
     settings.CHROMA_URL = chroma
     circuits.close_circuit("chroma")
@@ -242,7 +232,7 @@ def test_the_command_waits_and_succeeds_only_when_it_is_verified(cast: Cast) -> 
     told = answer("erase", "--user-id", user, "--project-id", project, "--yes")
 
     assert (told["status"], told["verified"]) == ("done", True)
-    assert WORD not in dump()
+    assert rows_with(WORD) == []
     drain()
     assert not MemoryVersion.objects.filter(user_id=user, project_id=project).exists()
     assert not IdempotentAnswer.objects.filter(user_id=user, project_id=project).exists()
@@ -250,10 +240,29 @@ def test_the_command_waits_and_succeeds_only_when_it_is_verified(cast: Cast) -> 
 
 @pytest.mark.parametrize("arguments", [("--yes",), ("--user-id", "ada")])
 def test_the_command_wants_a_user_and_a_yes(arguments: tuple[str, ...]) -> None:
-    from django.core.management.base import CommandError
-
     with pytest.raises(CommandError) as refused:
         run("erase", *arguments)
 
     assert refused.value.returncode == 2
     assert not Erasure.objects.exists()
+
+
+def test_verify_index_finds_what_is_back_after_an_erasure(cast: Cast) -> None:
+    cast.alice.remember(task="erased")
+    drain()
+    row = MemoryLog.objects.get()
+    receipt = erase(cast.alice)
+    assert answer("verify_index", "--user-id", cast.bob.tenant.user_id)["erased_back"] == []
+    row.save(force_insert=True)  # as a restored backup brings it
+    MemoryLog.objects.update(created_at=row.created_at, indexed_version=None)
+
+    with pytest.raises(CommandError, match=f"removed: {receipt['id']}"):
+        run("verify_index", "--user-id", cast.alice.tenant.user_id)
+
+
+def test_what_is_stored_after_an_erasure_is_not_taken_for_something_that_is_back(cast: Cast) -> None:
+    erase(cast.alice)
+    cast.alice.remember(task="new")
+    drain()
+
+    assert answer("verify_index", "--user-id", cast.bob.tenant.user_id)["erased_back"] == []

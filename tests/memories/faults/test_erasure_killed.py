@@ -1,0 +1,65 @@
+"""An erasure whose worker dies at any statement or call: the next worker finishes and verifies it."""
+
+import pytest
+
+from memories.conversations import flush
+from memories.conversations.append import append
+from memories.conversations.turns import Post
+from memories.erasure.request import request
+from memories.models import Conversation, Erasure
+from memories.records.services import NewMemory, create_memories, delete_memory
+from memories.tenants import Tenant
+from outbox.delivery.deliver import deliver
+from outbox.queue.claim import claim
+from outbox.registry import handled_types
+from outbox.testing import drain
+from tests.support.indexed import collection_of
+from tests.support.leftovers import rows_with
+from tests.support.published import free_what_lost_workers_held
+from tests.support.tenants import new_tenant
+from tests.support.workers import Worker, watch_chroma
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+WORD = "xylophone7431"
+
+
+def fill(tenant: Tenant) -> None:
+    """Memories, a deleted one, a saved conversation and one that waits."""
+    new = (NewMemory(**tenant._asdict(), task=f"{WORD} {n}", agent="ada") for n in range(3))
+    rows = create_memories(new)
+    delete_memory(rows[0].id)
+    for conversation in ("saved", "waiting"):
+        turns = ({"role": "user", "content": WORD},)
+        append(Post(tenant=tenant, conversation_id=conversation, turns=turns))
+    flush.close(Conversation.objects.get(conversation_id="saved", user_id=tenant.user_id))
+    drain()
+
+
+def deliver_erasures() -> None:
+    """As a cluster does, until nothing is left to deliver."""
+    while (claimed := claim(handled_types(), batch=100, retries=100)).rows:
+        deliver(claimed.token, [row.event() for row in claimed.rows])
+
+
+def test_wherever_a_worker_dies_the_erasure_ends_verified() -> None:
+    watch_chroma()
+    for boundary in range(1, 1000, 3):
+        tenant = new_tenant()
+        fill(tenant)
+        erasure = request(user_id=tenant.user_id, requested_by="a test")
+
+        worker = Worker(deliver_erasures, pause_at=boundary, in_transactions=True)
+        if not worker.paused:
+            break
+        worker.kill()
+        free_what_lost_workers_held()
+        drain()
+
+        erasure.refresh_from_db()
+        assert (erasure.status, erasure.verified) == (Erasure.Status.DONE, True)
+        assert erasure.counts["postgresql"]["memories"] == 3
+        assert rows_with(WORD) == []
+        assert collection_of(tenant).count() == 0
+    assert boundary > 60
+    assert worker.error is None
