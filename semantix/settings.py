@@ -68,6 +68,10 @@ API_KEY_CACHE_SECONDS = env.float("API_KEY_CACHE_SECONDS", default=5.0)
 THROTTLE_RATE = env.str("THROTTLE_RATE", default="")
 # The largest request body in bytes. A larger one is answered 413.
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("MAX_BODY_BYTES", default=10 * 1024 * 1024)
+# Values in the raw_data of one memory, at every level. Each costs time in the request, in PostgreSQL and in the index.
+MEMORY_MAX_VALUES = env.int("MEMORY_MAX_VALUES", default=20_000)
+# Bytes of the raw_data of one memory, as JSON in UTF-8.
+MEMORY_MAX_BYTES = env.int("MEMORY_MAX_BYTES", default=1024 * 1024)
 # The most memories in one POST /memory-logs/batch.
 BATCH_MAX_ITEMS = env.int("BATCH_MAX_ITEMS", default=1000)
 # Hours for which a request repeated with its Idempotency-Key gets the first answer.

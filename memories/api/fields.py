@@ -5,6 +5,7 @@ strict_json checks once for the whole body what PostgreSQL can store; JSON text 
 
 from typing import Any
 
+from django.conf import settings
 from django.http import QueryDict
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
@@ -15,6 +16,7 @@ from memories.api import strict_json
 from memories.api.limits import ID_LENGTH
 from memories.api.openapi import IDENTIFIER, JSON_OBJECT, STORED_TEXT, TEXT
 from memories.api.parsers import read
+from memories.records.size import count_values, json_bytes
 
 
 @extend_schema_field(TEXT)
@@ -90,6 +92,24 @@ class FutureMoment(serializers.DateTimeField):
         if moment <= timezone.now():
             raise serializers.ValidationError("Is in the past. DELETE the memory instead.")
         return moment
+
+
+class RawData(JSONObject):
+    """The raw_data of a memory, within MEMORY_MAX_VALUES and MEMORY_MAX_BYTES."""
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        found = super().to_internal_value(data)
+        if (values := count_values(found)) > settings.MEMORY_MAX_VALUES:
+            raise serializers.ValidationError(
+                f"A memory may have {settings.MEMORY_MAX_VALUES:,} values (MEMORY_MAX_VALUES). This one has "
+                f"{values:,}. Store less of it, or divide it into several memories."
+            )
+        if (size := json_bytes(found)) > settings.MEMORY_MAX_BYTES:
+            raise serializers.ValidationError(
+                f"A memory may have {settings.MEMORY_MAX_BYTES:,} bytes (MEMORY_MAX_BYTES). This one has "
+                f"{size:,}. Store less of it, or divide it into several memories."
+            )
+        return found
 
 
 def _from_form(field: serializers.Field[Any, Any, Any, Any]) -> bool:

@@ -18,6 +18,7 @@ from memories.event_types import AGGREGATE
 from memories.models import MemoryLog, MemoryVersion, StatementTime
 from memories.records import bulk_insert, idempotency
 from memories.records.group_commit import GroupCommit
+from memories.records.size import json_bytes
 from memories.text import searchable_text, text_hash
 from outbox.publishing import headers
 
@@ -49,33 +50,43 @@ class VersionConflict(Exception):
         super().__init__(f"The memory is at version {current}.")
 
 
+# A memory with more bytes gets a statement of its own, so that no other create waits for it.
+GROUPED_BYTES = 64 * 1024
+
+
+class Insert(NamedTuple):
+    """A memory to insert, the fields of its row, and the headers that its event carries from the request."""
+
+    new: NewMemory
+    row: dict[str, Any]
+    headers: Mapping[str, str]
+
+
 def create_memory(new: NewMemory) -> MemoryLog:
     """Store a memory and its `memory_log.stored` event.
 
-    Outside a transaction, memories that arrive at the same time share one statement. Raises IntegrityError for an
-    Idempotency-Key that is already stored.
+    Outside a transaction, small memories that arrive at the same time share one statement. Raises IntegrityError for
+    an Idempotency-Key that is already stored.
     """
-    insert = Insert(new, headers.current())
-    if connection.in_atomic_block:
+    insert = _prepare(new)
+    if connection.in_atomic_block or json_bytes(new.raw_data) > GROUPED_BYTES:
         return _insert([insert], outbox.INTERACTIVE)[0]
     return insert_grouped(insert)
 
 
 def create_memories(new: Iterable[NewMemory], *, priority: int = outbox.BULK) -> list[MemoryLog]:
     """Store many memories and their events in one statement: all of them, or none."""
-    return _insert([Insert(memory, headers.current()) for memory in new], priority)
+    return _insert([_prepare(memory) for memory in new], priority)
 
 
-class Insert(NamedTuple):
-    """A memory to insert, and the headers that its event carries from the request."""
-
-    new: NewMemory
-    headers: Mapping[str, str]
+def _prepare(new: NewMemory) -> Insert:
+    """Read the memory's text on the thread of its own request, before it joins a group."""
+    return Insert(new, _fields(new), headers.current())
 
 
 def _insert(inserts: Sequence[Insert], priority: int) -> list[MemoryLog]:
-    rows = (_fields(new) for new, _ in inserts)
-    events = (_stored_event(new, carried, priority) for new, carried in inserts)
+    rows = (insert.row for insert in inserts)
+    events = (_stored_event(insert.new, insert.headers, priority) for insert in inserts)
     # A single statement needs no transaction. Inside one, a savepoint keeps an error from ending it.
     with transaction.atomic() if connection.in_atomic_block else nullcontext():
         return bulk_insert.insert(rows, events)

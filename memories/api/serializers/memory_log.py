@@ -5,7 +5,7 @@ from typing import Any
 from django.http import QueryDict
 from rest_framework import serializers
 
-from memories.api.fields import FutureMoment, Identifier, JSONObject, Text
+from memories.api.fields import FutureMoment, Identifier, RawData, Text
 from memories.api.limits import ID_LENGTH, TEXT_LENGTH
 from memories.models import MemoryLog
 from memories.records.services import NewMemory
@@ -19,7 +19,7 @@ class MemoryLogInput(serializers.Serializer[NewMemory]):
     task = Text(max_length=TEXT_LENGTH)
     agent = Text(max_length=ID_LENGTH)
     date = serializers.DateField(required=False)
-    raw_data = JSONObject(required=False)
+    raw_data = RawData(required=False)
     expires_at = FutureMoment(required=False, allow_null=True)
 
 
@@ -31,7 +31,7 @@ class MemoryLogChange(serializers.Serializer[MemoryLog]):
     task = Text(max_length=TEXT_LENGTH)
     agent = Text(max_length=ID_LENGTH)
     date = serializers.DateField(required=False)
-    raw_data = JSONObject(required=False)
+    raw_data = RawData(required=False)
     expires_at = FutureMoment(required=False, allow_null=True)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
