@@ -21,6 +21,7 @@ def serialize(row: MemoryLog, *, embedding: bool = False) -> dict[str, Any]:
     return {
         "id": row.id,
         **_content(row),
+        "expires_at": _time(row.expires_at),
         "embedding": row.embedding if embedding else None,
         "sync": serialize_sync(row),
     }
@@ -39,8 +40,12 @@ def serialize_sync(row: MemoryLog) -> dict[str, Any]:
 
 
 def serialize_state(state: MemoryVersion) -> dict[str, Any]:
-    """A memory as it was at some moment. Earlier embeddings and sync states are not kept."""
-    return {"id": state.pgh_obj_id, **_content(state), "embedding": None, "sync": None}
+    """A memory as it was at some moment. Its versions keep no expiry, no embedding and no sync state."""
+    return {
+        "id": state.pgh_obj_id,
+        **_content(state),
+        **dict.fromkeys(("expires_at", "embedding", "sync")),
+    }
 
 
 def serialize_version(state: MemoryVersion) -> dict[str, Any]:
@@ -61,7 +66,6 @@ def _content(row: MemoryLog | MemoryVersion) -> dict[str, Any]:
         "user_id": row.user_id,
         "project_id": row.project_id,
         "raw_data": row.raw_data,
-        "expires_at": _time(getattr(row, "expires_at", None)),
         "created_at": _time(row.created_at),
         "updated_at": _time(row.updated_at),
         "version": row.version,
