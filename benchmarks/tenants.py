@@ -71,7 +71,7 @@ def _search(tenant: "Tenant") -> float:  # type: ignore[name-defined]  # noqa: F
     asked = query.question(generations.of_tenant(tenant), "timeout of a service")
     assert asked is not None
     started = time.perf_counter()
-    hits = query.nearest(asked, limit=10)
+    hits = query.nearest(asked, limit=10).distances
     spent = (time.perf_counter() - started) * 1000
     assert len(hits) == 10
     return spent

@@ -9,6 +9,9 @@ import orjson
 
 Scalar = str | int | float | bool
 
+# The conditions of one search: each tag and each value of raw_data counts.
+MAX_CONDITIONS = 32
+
 # Conditions on a row `m` of memory_logs. No tenant has a memory that has expired.
 # Their parameters are those of a Tenant and of Filters.parameters().
 IS_TENANTS = """m.user_id = %(user_id)s AND m.project_id = %(project_id)s
@@ -17,7 +20,8 @@ CONDITION = """
     (%(task)s::text IS NULL OR m.task = %(task)s) AND (%(agent)s::text IS NULL OR m.agent = %(agent)s)
     AND (%(date_from)s::date IS NULL OR m.date >= %(date_from)s)
     AND (%(date_to)s::date IS NULL OR m.date <= %(date_to)s)
-    AND (%(contained)s::jsonb IS NULL OR m.raw_data @> %(contained)s::jsonb)
+    AND (%(tags)s::jsonb IS NULL OR m.raw_data @> %(tags)s::jsonb)
+    AND (%(raw_data)s::jsonb IS NULL OR m.raw_data @> %(raw_data)s::jsonb)
 """
 ALLOWED = f"{IS_TENANTS} AND {CONDITION}"
 
@@ -38,15 +42,21 @@ class Filters:
     def __bool__(self) -> bool:
         return self != EVERYTHING
 
+    def __len__(self) -> int:
+        """The number of conditions."""
+        single = (self.task, self.agent, self.date_from, self.date_to)
+        return sum(value is not None for value in single) + len(self.tags) + len(self.raw_data)
+
     def parameters(self) -> dict[str, Any]:
         """The parameters of CONDITION. One that is None filters nothing."""
-        contained = {**self.raw_data, **({"tags": list(self.tags)} if self.tags else {})}
         return {
             "task": self.task,
             "agent": self.agent,
             "date_from": self.date_from,
             "date_to": self.date_to,
-            "contained": orjson.dumps(contained).decode() if contained else None,
+            # Two documents: one of them would lose a value of raw_data whose key is "tags".
+            "tags": orjson.dumps({"tags": self.tags}).decode() if self.tags else None,
+            "raw_data": orjson.dumps(dict(self.raw_data)).decode() if self.raw_data else None,
         }
 
 

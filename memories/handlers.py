@@ -1,6 +1,6 @@
 """The handlers of memory events: embed, index, confirm. The outbox delivers them, and each may run twice."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
@@ -34,6 +34,22 @@ def refill_if_lost() -> Iterator[None]:
     except CollectionLost as lost:
         refill(lost)
         raise
+
+
+def index_even_if_lost(tenants: Mapping[int, Tenant]) -> list[MemoryLog]:
+    """Do what sync.index does. The memories of a lost collection go to the collection that replaces it.
+
+    So the loss of one tenant's collection opens no circuit, which would stop the events of all tenants.
+    """
+    lost_before: set[int] = set()
+    while True:
+        try:
+            return sync.index(tenants)
+        except CollectionLost as lost:
+            refill(lost)
+            if lost.generation.pk in lost_before:
+                raise
+            lost_before.add(lost.generation.pk)
 
 
 @outbox.handler(
@@ -82,8 +98,7 @@ def _pieces(
 def index(events: Sequence[ClaimedEvent]) -> None:
     """Make the index equal to what PostgreSQL holds of these memories."""
     of = {int(event.aggregateid): event for event in events}
-    with refill_if_lost():
-        indexed = sync.index({memory_id: _tenant(event) for memory_id, event in of.items()})
+    indexed = index_even_if_lost({memory_id: _tenant(event) for memory_id, event in of.items()})
     with sync.derived_write():
         marked = sync.mark_indexed(indexed)
         outbox.publish_many(
@@ -94,10 +109,8 @@ def index(events: Sequence[ClaimedEvent]) -> None:
 @outbox.handler("memory_log.deleted", needs=[CHROMA], batch=True)
 def unindex(events: Sequence[ClaimedEvent]) -> None:
     """Delete deleted memories from the index. A memory that was restored since stays."""
-    with refill_if_lost():
-        restored = {
-            row.id for row in sync.index({int(event.aggregateid): _tenant(event) for event in events})
-        }
+    tenants = {int(event.aggregateid): _tenant(event) for event in events}
+    restored = {row.id for row in index_even_if_lost(tenants)}
     with sync.derived_write():
         outbox.publish_many(
             _vector_event("vector.deleted", event, _tenant(event))

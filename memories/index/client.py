@@ -1,6 +1,7 @@
 """The process's connection to the Chroma server, with a time limit on every call."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
 DEPENDENCY = "chroma"
 # A slower answer ends the warm-up. The first event that needs Chroma then connects.
 HEARTBEAT_SECONDS = 1.0
+
+BUSY = {429, 502, 503, 504}
+# How Chroma reports an error of its SQLite database.
+SQLITE_ERROR = re.compile(r"error returned from database: \(code: (\d+)\)")
+# The SQLite result codes that one statement can cause: a wrong or too large statement, too large a value, a constraint,
+# a wrong type, a wrong parameter. The other codes are about the database: a full disk, a deleted file, a lock.
+CAUSED_BY_STATEMENT = {1, 18, 19, 20, 25}
 
 # By URL. A forked child empties it: two processes must not share one connection.
 _clients: dict[str, "ClientAPI"] = {}
@@ -139,10 +147,21 @@ def _is_unavailable(error: Exception) -> bool:
     if isinstance(error, httpx.TransportError):
         return True
     if isinstance(error, ChromaError):
-        # Chroma's own storage fails: the disk is full, or its folder was deleted.
-        return error.code() in (429, 502, 503, 504) or "error returned from database" in str(error)
+        return error.code() in BUSY or _is_storage_failure(str(error))
     cause = error.__cause__ or error.__context__
-    return isinstance(cause, httpx.HTTPStatusError) and cause.response.status_code in (429, 502, 503, 504)
+    return isinstance(cause, httpx.HTTPStatusError) and cause.response.status_code in BUSY
+
+
+def _is_storage_failure(message: str) -> bool:
+    """Tell whether Chroma's own storage fails: its disk is full, or its folder was deleted.
+
+    A statement that is wrong or too large is no such failure: one tenant's query must not stop the others.
+    """
+    found = SQLITE_ERROR.search(message)
+    if found is None:
+        return False
+    # The low byte is the primary result code.
+    return int(found[1]) & 0xFF not in CAUSED_BY_STATEMENT or "no such table" in message
 
 
 def _is_loopback(host: str) -> bool:

@@ -22,6 +22,8 @@ Result = TypeVar("Result")
 # Chroma's messages for a collection whose files are gone. Such a collection accepts writes and counts its documents,
 # but fails every query. After a restart it fails no query, and finds nothing.
 DAMAGE_MESSAGES = ("hnsw segment reader", "hnsw segment writer", "Nothing found on disk")
+# Chroma's message for a collection with a write in its log that it can never apply. Every later write fails with it.
+BLOCKED_MESSAGE = "Failed to apply logs"
 
 # Chroma writes a collection's vectors to its folder after this many changes. When it reopens a collection that it had
 # closed to bound its memory, it reads the folder alone. With Chroma's own default of 1,000, up to 999 changes are then
@@ -61,6 +63,10 @@ class CollectionDamaged(CollectionLost):
         )
 
 
+class CollectionBlocked(Exception):
+    """A collection that is being filled holds a write that Chroma cannot apply, so no other write succeeds."""
+
+
 class NotFilled(Unavailable):
     """The collection does not hold all memories of its tenant yet."""
 
@@ -74,7 +80,7 @@ def with_collection(
     """Call `use` with the generation's collection and return its result.
 
     With `create`, a collection that never existed is created. A stale handle is replaced: the collection may have been
-    created again since. Raises CollectionLost, IndexMismatch, Unavailable.
+    created again since. Raises CollectionLost, CollectionBlocked, IndexMismatch, Unavailable.
     """
     from chromadb.errors import NotFoundError
 
@@ -98,7 +104,12 @@ def _damage_detected(generation: Generation) -> Iterator[None]:
     except InternalError as error:
         if any(message in str(error) for message in DAMAGE_MESSAGES):
             raise CollectionDamaged(generation, str(error)) from error
-        raise
+        if BLOCKED_MESSAGE not in str(error):
+            raise
+        if generation.state == Generation.State.BUILDING:
+            # Its successor would be filled with the same documents, and be blocked by the same one.
+            raise CollectionBlocked(f"Chroma cannot write to {generation.collection}: {error}") from error
+        raise CollectionDamaged(generation, str(error)) from error
 
 
 def check_collection(generation: Generation, *, create: bool = False) -> bool:

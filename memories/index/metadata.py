@@ -1,16 +1,26 @@
-"""The metadata of a memory in the index: what search filters by, and what verification compares."""
+"""The metadata of a memory in the index: what Chroma narrows a search by, and what verification compares.
+
+PostgreSQL decides whether a memory meets a filter. Chroma only narrows the search, so a condition may let a memory
+through that does not meet the filter, but must never exclude one that does. That is why a memory with more tags or
+values than the index stores is marked, and passes every condition on tags and values.
+"""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from memories.filters import Filters, Scalar
+from memories.filters import MAX_CONDITIONS, Filters, Scalar
 from memories.models import MemoryLog
 
-# Limits on the values of raw_data that search can filter by: their number per memory, in the order of their keys, the
-# characters of a string, and the size of a number.
+# The values of one memory that the index stores. Chroma's SQLite takes 32,766 variables in a statement: about 6,000
+# values of one document make it fail, and then every later write to the collection fails.
 MAX_VALUES = 64
+MAX_TAGS = 64
+# Characters of a tag, of a string, and of a key.
 MAX_STRING = 200
 MAX_INTEGER = 2**53
+
+# The mark of a memory of which the index does not store all tags and values.
+IS_CUT = "is_cut"
 
 
 def metadata_of(row: MemoryLog) -> dict[str, Any]:
@@ -30,25 +40,26 @@ def metadata_of(row: MemoryLog) -> dict[str, Any]:
 
 
 def where(filters: Filters) -> dict[str, Any] | None:
-    """Return the filters as a Chroma condition on the fields of `metadata_of`; None for no filter."""
+    """Return a Chroma condition that every memory meets which meets the filters; None if there is none.
+
+    It has at most MAX_CONDITIONS conditions: Chroma fails at about 1,000.
+    """
     conditions: list[dict[str, Any]] = [
-        *(
-            {name: value}
-            for name, value in (("task", filters.task), ("agent", filters.agent))
-            if value is not None
-        ),
-        *({"tags": {"$contains": tag}} for tag in filters.tags),
-        *({_key(name): _number(value)} for name, value in filters.raw_data.items()),
+        {name: value}
+        for name, value in (("task", filters.task), ("agent", filters.agent))
+        if value is not None
     ]
     if filters.date_from:
         conditions.append({"date_ordinal": {"$gte": filters.date_from.toordinal()}})
     if filters.date_to:
         conditions.append({"date_ordinal": {"$lte": filters.date_to.toordinal()}})
-    # Chroma requires at least two conditions in $and.
-    return {"$and": conditions} if len(conditions) > 1 else next(iter(conditions), None)
+    if values := _conditions_on_values(filters)[:MAX_CONDITIONS]:
+        conditions.append({"$or": [_all(values), {IS_CUT: True}]})
+    return _all(conditions) if conditions else None
 
 
 def is_filterable(value: object) -> bool:
+    """Tell whether the index stores the value, and a search can filter by it."""
     match value:
         case bool():
             return True
@@ -59,15 +70,52 @@ def is_filterable(value: object) -> bool:
     return False
 
 
+class _Stored(NamedTuple):
+    tags: list[str]
+    values: dict[str, Scalar]
+    is_cut: bool
+
+
+def _conditions_on_values(filters: Filters) -> list[dict[str, Any]]:
+    return [
+        *({"tags": {"$contains": tag}} for tag in filters.tags if len(tag) <= MAX_STRING),
+        *(
+            {_key(name): _number(value)}
+            for name, value in filters.raw_data.items()
+            if _is_stored(name, value)
+        ),
+    ]
+
+
+def _all(conditions: list[dict[str, Any]]) -> dict[str, Any]:
+    # Chroma requires at least two conditions in $and.
+    return {"$and": conditions} if len(conditions) > 1 else conditions[0]
+
+
 def _values_of(raw_data: Any) -> dict[str, Any]:
-    """Return the tags, and the top-level values of raw_data that can be filtered by."""
-    if not isinstance(raw_data, Mapping):
-        return {}
+    tags, values, is_cut = _stored(raw_data) if isinstance(raw_data, Mapping) else _Stored([], {}, False)
+    return (
+        {_key(name): _number(value) for name, value in values.items()}
+        | ({"tags": tags} if tags else {})  # Chroma refuses an empty list
+        | ({IS_CUT: True} if is_cut else {})
+    )
+
+
+def _stored(raw_data: Mapping[str, Any]) -> _Stored:
+    """Return the first tags, and the first top-level values in the order of their keys."""
     listed = raw_data.get("tags")
-    tags = [tag for tag in listed if isinstance(tag, str)] if isinstance(listed, list) else []
-    names = sorted(name for name, value in raw_data.items() if is_filterable(value))[:MAX_VALUES]
-    values = {_key(name): _number(raw_data[name]) for name in names}
-    return values | ({"tags": tags} if tags else {})  # Chroma refuses an empty list
+    all_tags = (
+        dict.fromkeys(tag for tag in listed if isinstance(tag, str)) if isinstance(listed, list) else {}
+    )
+    tags = [tag for tag in all_tags if len(tag) <= MAX_STRING][:MAX_TAGS]
+    filterable = sorted(name for name, value in raw_data.items() if is_filterable(value))
+    names = [name for name in filterable if len(name) <= MAX_STRING][:MAX_VALUES]
+    is_cut = len(tags) < len(all_tags) or len(names) < len(filterable)
+    return _Stored(tags, {name: raw_data[name] for name in names}, is_cut)
+
+
+def _is_stored(name: str, value: object) -> bool:
+    return len(name) <= MAX_STRING and is_filterable(value)
 
 
 def _key(name: str) -> str:

@@ -1,6 +1,7 @@
 """Nearest-neighbour queries to the index."""
 
 from collections.abc import Callable
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,6 @@ from memories.embeddings import embed_query
 from memories.embeddings.backend import Vectors
 from memories.filters import EVERYTHING, Filters
 from memories.index import generations
-from memories.index.client import DEPENDENCY
 from memories.index.collections import NotFilled, check_collection, with_collection
 from memories.index.ids import memory_id
 from memories.index.metadata import where
@@ -20,6 +20,19 @@ from outbox import Unavailable
 
 if TYPE_CHECKING:
     from chromadb.api.models.Collection import Collection
+
+
+class QueryFailed(Exception):
+    """Chroma could not run this query. It may still run others, so this is no outage."""
+
+
+class Neighbours(NamedTuple):
+    """The memories that are nearest to a query, as the store that compared them knows them."""
+
+    # Cosine distances by id, nearest first.
+    distances: dict[int, float]
+    # The distance up to which no memory of the store is missing; infinite if all memories are there.
+    horizon: float = inf
 
 
 class QueryVector(NamedTuple):
@@ -51,20 +64,22 @@ def make_query_vector(live: generations.Live, text: str) -> QueryVector | None:
         return QueryVector(building, _vector(building, text))
 
 
-def nearest(
-    query_vector: QueryVector | None, *, limit: int, filters: Filters = EVERYTHING
-) -> dict[int, float]:
-    """Return the ids of the nearest memories in the collection with their cosine distances, nearest first.
+def nearest(query_vector: QueryVector | None, *, limit: int, filters: Filters = EVERYTHING) -> Neighbours:
+    """Return the nearest `limit` memories in the collection; some of them may not meet the filters.
 
     Documents and metadata are not read: PostgreSQL has them, and reading takes Chroma as long as searching.
-    Raises Unavailable; CollectionLost or NotFilled where only this collection cannot answer.
+    Raises Unavailable; CollectionLost, NotFilled or QueryFailed where Chroma as a whole may be available.
     """
     found = _query(query_vector, limit, filters) if query_vector else None
     if found is None:
-        return {}
+        return Neighbours({})
     # Rounding can make the distance of an equal vector slightly negative.
-    hits = zip(found["ids"][0], found["distances"][0], strict=True)
-    return {id: max(0.0, distance) for document, distance in hits if (id := memory_id(document)) is not None}
+    distances = [max(0.0, distance) for distance in found["distances"][0]]
+    hits = zip(found["ids"][0], distances, strict=True)
+    return Neighbours(
+        {id: distance for document, distance in hits if (id := memory_id(document)) is not None},
+        horizon=distances[-1] if len(distances) >= limit else inf,
+    )
 
 
 def _query(query_vector: QueryVector, limit: int, filters: Filters) -> Any:
@@ -92,13 +107,13 @@ def _query(query_vector: QueryVector, limit: int, filters: Filters) -> Any:
 
 
 def _translated(generation: Generation, query: Callable[["Collection"], Any]) -> Any:
-    """Raise Unavailable for errors inside Chroma too, so that PostgreSQL answers instead."""
-    from chromadb.errors import InternalError
+    """Raise QueryFailed for other errors of Chroma, so that PostgreSQL answers instead."""
+    from chromadb.errors import ChromaError
 
     try:
         return with_collection(generation, query)
-    except InternalError as error:
-        raise Unavailable(DEPENDENCY, str(error)) from error
+    except ChromaError as error:
+        raise QueryFailed(f"{generation.collection}: {error}") from error
 
 
 def _vector(generation: Generation, text: str) -> Vectors:

@@ -14,6 +14,7 @@ from memories.index.ids import document_id
 from memories.index.metadata import metadata_of
 from memories.models import Generation, MemoryLog
 from memories.text import searchable_text
+from outbox import Reject
 
 if TYPE_CHECKING:
     from chromadb.api.models.Collection import Collection
@@ -25,9 +26,19 @@ MAX_BYTES = 20_000_000
 BYTES_A_NUMBER = 16 / 3
 
 
+class DocumentsRefused(Reject):
+    """Chroma refuses these documents. It accepted all other documents of the same call."""
+
+    def __init__(self, reasons: Mapping[int, str]) -> None:
+        # By memory id.
+        self.reasons = reasons
+        super().__init__("; ".join(reasons.values()))
+
+
 class Entry(NamedTuple):
     """What the index holds of a memory, without its vector."""
 
+    memory_id: int
     id: str
     document: str
     metadata: dict[str, Any]
@@ -40,8 +51,9 @@ def upsert(
     """Make the collection hold these rows as they are, each with its vector.
 
     `remove_extra` also removes extra metadata of unchanged rows, which an earlier release may have written.
-    Raises CollectionLost, IndexMismatch, Unavailable.
+    Raises DocumentsRefused after all other documents are written; CollectionLost, IndexMismatch, Unavailable.
     """
+    reasons: dict[int, str] = {}
     about = {"db.system.name": "chroma", "db.collection.name": generation.collection}
     entries = [_entry(row, is_changed=remove_extra or row.version > 1) for row in rows]
     for part in _parts(entries, generation.dimensions):
@@ -49,10 +61,10 @@ def upsert(
             metrics.tracer.start_as_current_span("index upsert", kind=SpanKind.CLIENT, attributes=about),
             metrics.upsert_seconds.time(),
         ):
-            with_collection(
-                generation, partial(_write, entries=entries[part], vectors=vectors[part]), create=True
-            )
-    metrics.upserted_vectors.inc(len(rows))
+            reasons |= _write_part(generation, entries[part], vectors[part])
+    metrics.upserted_vectors.inc(len(rows) - len(reasons))
+    if reasons:
+        raise DocumentsRefused(reasons)
 
 
 def delete(generation: Generation, memory_ids: Sequence[int]) -> None:
@@ -75,19 +87,51 @@ def _remove(collection: "Collection", ids: Sequence[str]) -> None:
 
 def _entry(row: MemoryLog, *, is_changed: bool) -> Entry:
     document = searchable_text(task=row.task, agent=row.agent, raw_data=row.raw_data)
-    return Entry(document_id(row.id, row.tenant), document, metadata_of(row), is_changed)
+    return Entry(row.id, document_id(row.id, row.tenant), document, metadata_of(row), is_changed)
 
 
 def _parts(entries: Sequence[Entry], dimensions: int) -> Iterator[slice]:
     start, size = 0, 0.0
     for end, entry in enumerate(entries):
-        entry_size = len(orjson.dumps(entry[:3])) + dimensions * BYTES_A_NUMBER
+        entry_size = _size(entry) + dimensions * BYTES_A_NUMBER
         if end > start and (end - start == MAX_ROWS or size + entry_size > MAX_BYTES):
             yield slice(start, end)
             start, size = end, 0.0
         size += entry_size
     if entries:
         yield slice(start, len(entries))
+
+
+def _size(entry: Entry) -> int:
+    try:
+        return len(orjson.dumps((entry.id, entry.document, entry.metadata)))
+    except TypeError:
+        return MAX_BYTES  # JSON cannot hold it. Chroma will refuse it, in a call of its own
+
+
+def _write_part(generation: Generation, entries: Sequence[Entry], vectors: Vectors) -> dict[int, str]:
+    """Write the entries; on a refusal, write each half alone. Returns the refused memories with the reasons."""
+    try:
+        with_collection(generation, partial(_write, entries=entries, vectors=vectors), create=True)
+    except Exception as error:
+        if not _is_refusal(error):
+            raise
+        if len(entries) == 1:
+            return {entries[0].memory_id: f"Chroma refuses memory {entries[0].memory_id}: {error}"}
+        half = len(entries) // 2
+        return _write_part(generation, entries[:half], vectors[:half]) | _write_part(
+            generation, entries[half:], vectors[half:]
+        )
+    return {}
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Tell whether the documents are at fault: chromadb's own checks fail, or the server's."""
+    from chromadb.errors import ChromaError
+
+    if isinstance(error, ChromaError):
+        return error.code() in (400, 413, 422)
+    return isinstance(error, TypeError | ValueError) or "Payload too large" in str(error)
 
 
 def _write(collection: "Collection", *, entries: Sequence[Entry], vectors: Vectors) -> None:

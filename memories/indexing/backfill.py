@@ -42,7 +42,7 @@ def run(scope: Scope, progress: fill.FillProgress) -> None:
     """
     for target in targets(scope):
         for rows in _batches(target):
-            progress.embedded += fill.embed(rows, target, on_stored=partial(_publish_outdated, target, rows))
+            fill.embed(rows, target, progress, on_stored=partial(_publish_outdated, target, rows))
             progress.memories += len(rows)
             progress.advance(len(rows))
 

@@ -9,10 +9,10 @@ event, which is written to every collection of the tenant. Each batch is read ag
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -49,6 +49,8 @@ class FillProgress:
     embedded: int = 0
     # Orphaned documents.
     removed: int = 0
+    # The memories that cannot be embedded or indexed, with the reasons.
+    refused: dict[int, str] = field(default_factory=dict)
     advance: Callable[[int], object] = lambda count: None
 
 
@@ -183,31 +185,36 @@ def _embedded(rows: list[MemoryLog], generation: Generation, progress: FillProgr
     """
     missing = [row for row in rows if not sync.is_embedded(row, generation)]
     for start in range(0, len(missing), EMBED_BATCH):
-        progress.embedded += embed(missing[start : start + EMBED_BATCH], generation)
+        embed(missing[start : start + EMBED_BATCH], generation, progress)
     return [row for row in rows if sync.is_embedded(row, generation)]
 
 
 def embed(
-    rows: Sequence[MemoryLog], generation: Generation, on_stored: Callable[[], object] = lambda: None
-) -> int:
-    """Embed the rows, store the embeddings, and return their number. `on_stored` is called in the same transaction.
+    rows: Sequence[MemoryLog],
+    generation: Generation,
+    progress: FillProgress,
+    on_stored: Callable[[], object] = lambda: None,
+) -> None:
+    """Embed the rows and store the embeddings. `on_stored` is called in the same transaction.
 
-    A text that can never be embedded is logged and skipped. Raises Unavailable.
+    A memory whose text can never be embedded is recorded as refused. Raises Unavailable.
     """
     try:
         embedded = sync.embed(rows, generation)
     except Reject as reject:
         if len(rows) == 1:
-            logger.warning("memory %d cannot be embedded: %s", rows[0].id, reject)
-            return 0
+            _refuse({rows[0].id: f"Memory {rows[0].id} cannot be embedded: {reject}"}, progress)
+            return
         half = len(rows) // 2
-        return embed(rows[:half], generation, on_stored) + embed(rows[half:], generation, on_stored)
+        embed(rows[:half], generation, progress, on_stored)
+        embed(rows[half:], generation, progress, on_stored)
+        return
     with sync.derived_write():
         sync.store(embedded)
         on_stored()
     for row, vector in zip(rows, embedded.vectors, strict=True):
         row.embedding, row.embedding_model, row.embedded_hash = vector, embedded.model, row.content_hash
-    return len(rows)
+    progress.embedded += len(rows)
 
 
 def _write(batch: Batch) -> None:
@@ -221,10 +228,14 @@ def _write(batch: Batch) -> None:
 
 def _settle(batch: Batch, write: "Future[None]", progress: FillProgress) -> None:
     """Wait for the write, correct what changed during it, and store the new position."""
-    write.result()
     generation, start, end, rows, remove_extra = batch
+    try:
+        write.result()
+    except upsert.DocumentsRefused as error:
+        _refuse(error.reasons, progress)
+        rows = [row for row in rows if row.id not in error.reasons]
     if end > start:
-        _correct(generation, rows)
+        _correct(generation, rows, progress)
         # Only from this batch's start: another process may have restarted the filling.
         at_start = Generation.objects.filter(pk=generation.pk, position=start)
         at_start.update(position=end)
@@ -236,11 +247,20 @@ def _settle(batch: Batch, write: "Future[None]", progress: FillProgress) -> None
         _complete(generation, end)
 
 
-def _correct(generation: Generation, rows: Sequence[MemoryLog]) -> None:
+def _refuse(reasons: Mapping[int, str], progress: FillProgress) -> None:
+    for reason in reasons.values():
+        logger.warning("%s", reason)
+    progress.refused |= reasons
+
+
+def _correct(generation: Generation, rows: Sequence[MemoryLog], progress: FillProgress) -> None:
     """Write again the rows that changed during the write, and delete those that were deleted."""
     now = dict(MemoryLog.objects.filter(id__in=[r.id for r in rows]).values_list("id", "version"))
     upsert.delete(generation, [row.id for row in rows if row.id not in now])
-    sync.index({r.id: r.tenant for r in rows if now.get(r.id, r.version) != r.version})
+    try:
+        sync.index({r.id: r.tenant for r in rows if now.get(r.id, r.version) != r.version})
+    except upsert.DocumentsRefused as error:
+        _refuse(error.reasons, progress)
     unmarked = [r for r in rows if now.get(r.id) == r.version and r.indexed_version != r.version]
     if unmarked:
         with sync.derived_write():

@@ -18,6 +18,7 @@ from memories import metrics
 from memories.embeddings import EmbeddingError, embed_documents, is_truncated
 from memories.embeddings.backend import Vectors
 from memories.index import generations, upsert
+from memories.index.collections import CollectionLost
 from memories.models import Generation, MemoryLog
 from memories.tenants import Tenant
 from memories.text import searchable_text
@@ -139,8 +140,10 @@ def index(tenants: Mapping[int, Tenant]) -> list[MemoryLog]:
 
 def forget(tenant: Tenant, memory_ids: Sequence[int]) -> None:
     """Delete these memories from all of the tenant's collections. Raises Unavailable."""
-    for generation in generations.of_tenant(tenant).all:
-        upsert.delete(generation, memory_ids)
+    live = generations.of_tenant(tenant)
+    for generation in live.all:
+        with _ignore_loss_if_replaced(generation, live):
+            upsert.delete(generation, memory_ids)
 
 
 def mark_indexed(rows: Sequence[MemoryLog]) -> set[int]:
@@ -158,10 +161,10 @@ def text_of(row: MemoryLog) -> str:
 def _write(live: generations.Live, rows: Sequence[MemoryLog]) -> None:
     upsert.upsert(live.write_target, rows, np.stack([row.embedding for row in rows]))
     if live.active is not None and live.active is not live.write_target:
-        _write_to_active(live.active, rows)
+        _write_to_active(live.active, live, rows)
 
 
-def _write_to_active(generation: Generation, rows: Sequence[MemoryLog]) -> None:
+def _write_to_active(generation: Generation, live: generations.Live, rows: Sequence[MemoryLog]) -> None:
     """Search queries the former model's collection until the new one is complete, so new memories go there too."""
     try:
         vectors = _vectors(rows, generation)
@@ -171,7 +174,18 @@ def _write_to_active(generation: Generation, rows: Sequence[MemoryLog]) -> None:
             "%s: %d memories are not found until its successor answers: %s", generation, len(rows), error
         )
     else:
-        upsert.upsert(generation, rows, vectors)
+        with _ignore_loss_if_replaced(generation, live):
+            upsert.upsert(generation, rows, vectors)
+
+
+@contextmanager
+def _ignore_loss_if_replaced(generation: Generation, live: generations.Live) -> Iterator[None]:
+    """Ignore that Chroma lost the active collection, while its successor is being built."""
+    try:
+        yield
+    except CollectionLost:
+        if generation is live.write_target:
+            raise
 
 
 def _vectors(rows: Sequence[MemoryLog], generation: Generation) -> Vectors:

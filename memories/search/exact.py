@@ -6,7 +6,7 @@ It is slower than the index, and it works while the index is unavailable or lack
 from django.db import connection
 
 from memories.filters import ALLOWED, Filters
-from memories.index.query import QueryVector
+from memories.index.query import Neighbours, QueryVector
 from memories.search.results import DISTANCE, compared_with
 from memories.tenants import Tenant
 
@@ -16,9 +16,9 @@ WHERE distance IS NOT NULL ORDER BY distance, id LIMIT %(limit)s
 """
 
 
-def nearest(tenant: Tenant, query_vector: QueryVector, *, limit: int, filters: Filters) -> dict[int, float]:
-    """Return the ids of the nearest memories with their cosine distances, nearest first."""
+def nearest(tenant: Tenant, query_vector: QueryVector, *, limit: int, filters: Filters) -> Neighbours:
+    """Return the nearest `limit` memories that meet the filters."""
     parameters = {**tenant._asdict(), **filters.parameters(), **compared_with(query_vector), "limit": limit}
     with connection.cursor() as cursor:
         cursor.execute(NEAREST, parameters)
-        return {id: max(0.0, distance) for id, distance in cursor.fetchall()}
+        return Neighbours({id: max(0.0, distance) for id, distance in cursor.fetchall()})

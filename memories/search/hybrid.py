@@ -6,12 +6,13 @@ the memories written just before and after it with the same task and date. A mem
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from memories.filters import CONDITION, IS_TENANTS, Filters
-from memories.index.query import QueryVector
-from memories.search.results import DISTANCE, ROW, SearchHit, compared_with, fetch
-from memories.tenants import Tenant
+from django.db import connection
+
+from memories.filters import CONDITION, IS_TENANTS
+from memories.search.meaning import MEANING
+from memories.search.results import DISTANCE, ROW, SearchHit, hit
 
 # Reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009): rank 1 counts (K + 10) / (K + 1) times as much as rank
 # 10. The usual 60 makes them nearly equal. That suits many rankings of equal quality. With two rankings, it lets the
@@ -26,15 +27,12 @@ NEIGHBOUR_WINDOW = 8
 # Only the top memories boost their neighbours. Lower ones change nothing.
 MAX_BOOSTERS = 30
 
-# A memory that the index found is ranked only if the index holds its present version.
 FUSED = f"""
 SELECT id, sum(score) AS score FROM (
     SELECT id, 1 / ({K} + place)::float AS score
     FROM unnest(%(words)s::bigint[]) WITH ORDINALITY AS word (id, place)
     UNION ALL
-    SELECT id, {VECTOR_WEIGHT} / ({K} + row_number() OVER (ORDER BY place))::float
-    FROM unnest(%(meanings)s::bigint[]) WITH ORDINALITY AS meaning (id, place) JOIN memory_logs AS m USING (id)
-    WHERE {IS_TENANTS} AND (m.indexed_version = m.version OR NOT %(from_index)s)
+    SELECT id, {VECTOR_WEIGHT} / ({K} + row_number() OVER (ORDER BY distance, id DESC))::float FROM meaning
 ) AS place GROUP BY id
 """
 # Only the index of the tenant's ids is read here. This keeps the planner on the tenant's own rows.
@@ -55,40 +53,31 @@ JOIN memory_logs AS booster USING (id) CROSS JOIN LATERAL (
 WHERE m.step <= {len(NEIGHBOUR_BOOSTS)} AND {CONDITION}
 """
 BEST = f"""
-WITH fused AS MATERIALIZED ({FUSED}), boosted AS ({BOOSTED}), best AS (
+WITH meaning AS MATERIALIZED ({MEANING}), fused AS MATERIALIZED ({FUSED}), boosted AS ({BOOSTED}), best AS (
     SELECT id, sum(score) AS score FROM (SELECT * FROM fused UNION ALL SELECT * FROM boosted) AS part
     GROUP BY id ORDER BY score DESC, id DESC LIMIT %(limit)s
 )
-SELECT {ROW}, {DISTANCE}, best.score FROM best JOIN memory_logs AS m USING (id)
+SELECT {ROW}, {DISTANCE}, best.score, (SELECT count(*) FROM meaning WHERE distance <= %(horizon)s)
+FROM best JOIN memory_logs AS m USING (id)
 WHERE {IS_TENANTS} ORDER BY score DESC, id DESC
 """
 
 
-class Rankings(NamedTuple):
-    """The ids of both rankings, best first."""
+class Fused(NamedTuple):
+    """The fused ranking, best first."""
 
-    words: Sequence[int]
-    meanings: Sequence[int]
-    # Whether the index made the second ranking. It may then be of a former version of a memory.
-    from_index: bool
+    hits: list[SearchHit]
+    # How many memories of the ranking by meaning are certain: no store can have a nearer one that is missing.
+    certain: int
 
 
-def best(
-    rankings: Rankings,
-    tenant: Tenant,
-    filters: Filters,
-    *,
-    query_vector: QueryVector | None,
-    limit: int | None,
-) -> list[SearchHit]:
-    """Return the best memories by both rankings, best first, with their distances to the query.
+def best(words: Sequence[int], given: dict[str, Any], *, horizon: float, limit: int | None) -> Fused:
+    """Fuse the ids that were found by words, best first, with the ranking by meaning with these parameters.
 
-    Without a limit, all ranked memories and their neighbours.
+    Up to the distance `horizon`, that ranking lacks no memory. Without a limit, all ranked memories and their
+    neighbours are returned.
     """
-    parameters = {
-        **rankings._asdict(),
-        **tenant._asdict(),
-        **filters.parameters(),
-        **compared_with(query_vector),
-    }
-    return fetch(BEST, {**parameters, "limit": limit})
+    with connection.cursor() as cursor:
+        cursor.execute(BEST, {**given, "words": list(words), "horizon": horizon, "limit": limit})
+        rows = cursor.fetchall()
+    return Fused([hit(*row) for *row, _ in rows], certain=rows[0][-1] if rows else 0)

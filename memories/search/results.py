@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import orjson
 from django.db import DEFAULT_DB_ALIAS, connection
 
-from memories.filters import CONDITION, IS_TENANTS, Filters
+from memories.filters import IS_TENANTS
 from memories.index.ids import document_id
 from memories.index.metadata import metadata_of
 from memories.index.query import QueryVector, similarity_of
@@ -30,14 +30,6 @@ READ = f"""
 SELECT {ROW}, {DISTANCE}, given.score
 FROM unnest(%(ids)s::bigint[], %(scores)s::float[]) AS given (id, score) JOIN memory_logs AS m USING (id)
 WHERE {IS_TENANTS} ORDER BY score DESC, id DESC
-"""
-# An index entry of a former version is stale: PostgreSQL compares and filters such a memory instead.
-READ_INDEXED = f"""
-SELECT {ROW}, m.distance, 1 - m.distance / 2 FROM (
-    SELECT m.*, CASE WHEN m.indexed_version = m.version THEN given.distance ELSE {DISTANCE} END AS distance
-    FROM unnest(%(ids)s::bigint[], %(distances)s::float[]) AS given (id, distance) JOIN memory_logs AS m USING (id)
-    WHERE {IS_TENANTS} AND (m.indexed_version = m.version OR {CONDITION})
-) AS m WHERE m.distance IS NOT NULL ORDER BY distance, id DESC
 """
 
 
@@ -62,19 +54,6 @@ def read(tenant: Tenant, scores: Mapping[int, float], query_vector: QueryVector 
     return fetch(READ, {**tenant._asdict(), **compared_with(query_vector), **given})
 
 
-def read_indexed(
-    tenant: Tenant, distances: Mapping[int, float], filters: Filters, query_vector: QueryVector | None
-) -> list[SearchHit]:
-    """Return the memories that the index found, nearest first.
-
-    The index's distance counts if the index holds the present version. Otherwise the distance of the stored embedding
-    counts; a memory without one is left out.
-    """
-    given = {"ids": list(distances), "distances": list(distances.values())}
-    parameters = {**tenant._asdict(), **filters.parameters(), **compared_with(query_vector), **given}
-    return fetch(READ_INDEXED, parameters)
-
-
 def compared_with(query_vector: QueryVector | None) -> dict[str, Any]:
     """Return the parameters of DISTANCE."""
     if query_vector is None:
@@ -90,10 +69,11 @@ def fetch(statement: str, parameters: Mapping[str, Any]) -> list[SearchHit]:
     """Return the hits of a statement that selects ROW, a distance and a score."""
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
-        return [_hit(*row) for row in cursor.fetchall()]
+        return [hit(*row) for row in cursor.fetchall()]
 
 
-def _hit(*row: Any) -> SearchHit:
+def hit(*row: Any) -> SearchHit:
+    """Return the hit of a row that has ROW, a distance and a score."""
     *values, distance, score = row
     memory = MemoryLog.from_db(DEFAULT_DB_ALIAS, COLUMNS, values)
     memory.raw_data = json.loads(memory.raw_data)

@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from math import inf
+from typing import Any
 
 from django.conf import settings
 from django.db import models
@@ -14,21 +16,26 @@ from memories.background import in_background
 from memories.filters import EVERYTHING, Filters
 from memories.index import availability, generations
 from memories.index.collections import CollectionLost, NotFilled
-from memories.index.query import QueryVector, make_query_vector, nearest, similarity_of
+from memories.index.query import Neighbours, QueryFailed, QueryVector, make_query_vector, nearest
 from memories.indexing import fill
-from memories.search import exact
-from memories.search.hybrid import Rankings, best
+from memories.search import exact, meaning, results
+from memories.search.hybrid import Fused, best
 from memories.search.lexical import lexical_search
-from memories.search.results import SearchHit, read, read_indexed
+from memories.search.results import SearchHit
 from memories.tenants import Tenant
 from outbox import Unavailable
 
 logger = logging.getLogger(__name__)
 
-Result = TypeVar("Result")
+# Asks Chroma for a number of neighbours.
+Ask = Callable[[int], Neighbours]
+# Makes hits of neighbours; the second argument tells that they are from the index.
+Read = Callable[[Neighbours, bool], Fused]
 
 # This many ranks of each ranking are fused. Lower ranks change nothing.
 DEPTH = 50
+# Chroma is asked for this many neighbours at most: beyond that, PostgreSQL is not slower.
+MAX_ASKED = 2_000
 
 CHROMA, PGVECTOR = "chroma", "pgvector"
 
@@ -84,21 +91,20 @@ def answer(query: Query) -> Answer:
 
 def _search_vectors(query: Query) -> Answer:
     query_vector = make_query_vector(generations.of_tenant(query.tenant), query.text)
-    ask = partial(nearest, query_vector, limit=query.limit, filters=query.filters)
-    distances, backend = _distances(
-        query, query.limit, query_vector, ask if availability.is_available() else None
-    )
-    if backend == CHROMA:
-        found = read_indexed(query.tenant, distances, query.filters, query_vector)
-    else:
-        scores = {id: similarity_of(distance) for id, distance in distances.items()}
-        found = read(query.tenant, scores, query_vector)
-    return Answer(_similar(found, query), backend)
+
+    def read(neighbours: Neighbours, from_index: bool) -> Fused:
+        given = _meaning(query, query_vector, neighbours, from_index=from_index, depth=query.limit)
+        hits = meaning.read_nearest(given)
+        return Fused(hits, certain=sum((hit.distance or 0.0) <= neighbours.horizon for hit in hits))
+
+    ask = _asking_chroma(query, query_vector) if availability.is_available() else None
+    answered = _read_until_certain(query, query_vector, ask, read, depth=query.limit)
+    return Answer(_similar(answered.found, query), answered.backend)
 
 
 def _search_words(query: Query) -> list[SearchHit]:
     scores = dict(lexical_search(query.tenant, query.text, query.limit, query.filters))
-    return read(query.tenant, scores, query_vector=None)
+    return results.read(query.tenant, scores, query_vector=None)
 
 
 def _search_both(query: Query) -> Answer:
@@ -111,43 +117,86 @@ def _search_both(query: Query) -> Answer:
     with in_background() as submit:
         embedded = submit(make_query_vector, live, query.text)
         if chroma_is_available:
-            near = submit(lambda: nearest(embedded.result(), limit=depth, filters=query.filters))
+            first = submit(lambda: nearest(embedded.result(), limit=depth, filters=query.filters))
         words = [found.memory_id for found in lexical_search(query.tenant, query.text, depth, query.filters)]
+    limit = None if query.min_similarity else query.limit
+
+    def read(neighbours: Neighbours, from_index: bool) -> Fused:
+        given = _meaning(query, query_vector, neighbours, from_index=from_index, depth=depth)
+        return best(words, given, horizon=neighbours.horizon, limit=limit)
+
     try:
         query_vector = embedded.result()
-        distances, backend = _distances(
-            query, depth, query_vector, near.result if chroma_is_available else None
-        )
+        ask = _asking_chroma(query, query_vector, first) if chroma_is_available else None
+        answered = _read_until_certain(query, query_vector, ask, read, depth=depth)
     except Unavailable as error:
         if query.min_similarity:
             raise
         logger.warning("Searching by words alone: %s", error)
-        query_vector, distances, backend = None, {}, ""
-    rankings = Rankings(words, list(distances), from_index=backend == CHROMA)
-    limit = None if query.min_similarity else query.limit
-    found = best(rankings, query.tenant, query.filters, query_vector=query_vector, limit=limit)
-    return Answer(_similar(found, query)[: query.limit], backend)
+        query_vector = None
+        answered = Answer(read(Neighbours({}), from_index=False).hits, backend="")
+    return Answer(_similar(answered.found, query)[: query.limit], answered.backend)
 
 
-def _distances(
-    query: Query, limit: int, query_vector: QueryVector | None, ask: Callable[[], dict[int, float]] | None
-) -> tuple[dict[int, float], str]:
-    """Return the nearest memories' distances and the store that compared them: PostgreSQL if Chroma cannot answer."""
+def _meaning(
+    query: Query, query_vector: QueryVector | None, neighbours: Neighbours, *, from_index: bool, depth: int
+) -> dict[str, Any]:
+    return meaning.parameters(
+        neighbours, query.tenant, query.filters, query_vector, from_index=from_index, depth=depth
+    )
+
+
+def _asking_chroma(
+    query: Query, query_vector: QueryVector | None, first: "Future[Neighbours] | None" = None
+) -> Ask:
+    """Return the function that asks Chroma for a number of neighbours. `first` is the first answer, if it was asked."""
+    waiting = [first] if first else []
+
+    def ask(limit: int) -> Neighbours:
+        if waiting:
+            return waiting.pop().result()
+        return nearest(query_vector, limit=limit, filters=query.filters)
+
+    return ask
+
+
+def _read_until_certain(
+    query: Query, query_vector: QueryVector | None, ask: Ask | None, read: Read, *, depth: int
+) -> Answer:
+    """Read the ranking by meaning from Chroma's neighbours, and ask for more until `depth` of its memories are certain.
+
+    Memories that were changed or deleted since, or do not meet the filters, leave gaps in Chroma's answer. PostgreSQL
+    compares all vectors where Chroma cannot answer, or where too many of its memories do not count.
+    """
     if query_vector is None:
-        return {}, CHROMA
-    distances = _from_index(ask) if ask else None
-    if distances is None:
-        return exact.nearest(query.tenant, query_vector, limit=limit, filters=query.filters), PGVECTOR
-    return distances, CHROMA
+        return Answer(read(Neighbours({}), True).hits, CHROMA)
+    wanted = depth
+    while ask is not None and (neighbours := _from_index(partial(ask, wanted))) is not None:
+        hits, certain = read(neighbours, True)
+        is_all = neighbours.horizon == inf
+        if certain >= depth or (is_all and not _lacks_memories(query, certain, depth)):
+            return Answer(hits, CHROMA)
+        if is_all or wanted >= MAX_ASKED:
+            break
+        wanted = min(wanted * 4, MAX_ASKED)
+    neighbours = exact.nearest(query.tenant, query_vector, limit=depth, filters=query.filters)
+    return Answer(read(neighbours, False).hits, PGVECTOR)
 
 
-def _from_index(ask: Callable[[], Result]) -> Result | None:
+def _lacks_memories(query: Query, certain: int, depth: int) -> bool:
+    """Tell whether Chroma did not find all memories of a small tenant: its index is approximate."""
+    return not query.filters and meaning.count_embedded(query.tenant, depth) > certain
+
+
+def _from_index(ask: Callable[[], Neighbours]) -> Neighbours | None:
     """Return Chroma's answer; None where it cannot answer."""
     try:
         return ask()
     except CollectionLost as lost:
         logger.warning("Searching in PostgreSQL: %s", lost)
         fill.refill(lost)
+    except QueryFailed as error:
+        logger.warning("Searching in PostgreSQL: %s", error)  # Chroma is available to other queries
     except NotFilled:
         pass  # Chroma is available: other tenants' collections answer
     except Unavailable as error:

@@ -1,5 +1,6 @@
 """Search requests and their results."""
 
+from dataclasses import fields
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -8,7 +9,7 @@ from rest_framework import serializers
 from memories.api.fields import Identifier, Integer, JSONObject, Number, Text
 from memories.api.limits import ID_LENGTH, TEXT_LENGTH
 from memories.api.openapi import NUMBERS, STORED_TEXT
-from memories.filters import Filters
+from memories.filters import MAX_CONDITIONS, Filters
 from memories.index.metadata import MAX_STRING, is_filterable
 from memories.search.search import Mode, Query
 from memories.tenants import Tenant
@@ -18,6 +19,7 @@ from memories.tenants import Tenant
     {
         "type": "object",
         "propertyNames": STORED_TEXT,
+        "maxProperties": MAX_CONDITIONS,
         "additionalProperties": {
             "anyOf": [*NUMBERS, STORED_TEXT | {"maxLength": MAX_STRING}, {"type": "boolean"}]
         },
@@ -53,7 +55,12 @@ class SearchInput(serializers.Serializer[Query]):
     agent = Text(required=False, max_length=ID_LENGTH)
     date_from = serializers.DateField(required=False, help_text="this date or later")
     date_to = serializers.DateField(required=False, help_text="this date or earlier")
-    tags = serializers.ListField(child=Text(), required=False, help_text="all of these in `raw_data.tags`")
+    tags = serializers.ListField(
+        child=Text(),
+        required=False,
+        max_length=MAX_CONDITIONS,
+        help_text="all of these in `raw_data.tags`",
+    )
     raw_data = Values(required=False, help_text="the values that these keys of `raw_data` must have")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -61,19 +68,30 @@ class SearchInput(serializers.Serializer[Query]):
             raise serializers.ValidationError(
                 {"min_similarity": "The lexical mode has no similarity. Leave it out or use another mode."}
             )
+        if (count := len(_filters(attrs))) > MAX_CONDITIONS:
+            longest = max(("raw_data", "tags"), key=lambda name: len(attrs.get(name, ())))
+            refusal = (
+                f"A search has at most {MAX_CONDITIONS} conditions, and this one has {count}. Use fewer."
+            )
+            raise serializers.ValidationError({longest: refusal})
         return attrs
 
     def to_query(self) -> Query:
         """The search as the domain takes it. Call it after `is_valid()`."""
-        given = dict(self.validated_data)
+        given = self.validated_data
         return Query(
-            text=given.pop("query"),
-            tenant=Tenant(given.pop("user_id"), given.pop("project_id")),
-            limit=given.pop("limit"),
-            min_similarity=given.pop("min_similarity"),
-            mode=Mode(given.pop("mode")),
-            filters=Filters(**given | {"tags": tuple(given.get("tags", ()))}),
+            text=given["query"],
+            tenant=Tenant(given["user_id"], given["project_id"]),
+            limit=given["limit"],
+            min_similarity=given["min_similarity"],
+            mode=Mode(given["mode"]),
+            filters=_filters(given),
         )
+
+
+def _filters(given: dict[str, Any]) -> Filters:
+    names = [field.name for field in fields(Filters) if field.name in given]
+    return Filters(**{name: given[name] for name in names} | {"tags": tuple(given.get("tags", ()))})
 
 
 class SearchResult(serializers.Serializer[Any]):

@@ -49,6 +49,7 @@ class Command(IndexCommand):
             "memories": progress.memories,
             "embedded": progress.embedded,
             "removed": progress.removed,
+            "refused": sorted(progress.refused),
             "seconds": round(seconds, 3),
             "memories_per_s": round(progress.memories / seconds, 1),
         }
@@ -57,7 +58,15 @@ class Command(IndexCommand):
             f"({answer['memories_per_s']} a second); {progress.embedded} were embedded, "
             f"{progress.removed} orphaned documents were removed."
         )
+        for reason in progress.refused.values():
+            self.stderr.write(reason)
         self.answer(options, answer, text)
+        if progress.refused:
+            count = len(progress.refused)
+            raise CommandError(
+                f"{count} {'memory was' if count == 1 else 'memories were'} refused and not indexed. All others are "
+                "in the index. Change or delete a refused memory, and it is indexed or forgotten by its own event."
+            )
 
     def _to_fill(self, scope: Scope, options: dict[str, Any]) -> list[Generation]:
         recreate = options["recreate"]

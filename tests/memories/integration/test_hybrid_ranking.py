@@ -1,13 +1,16 @@
 """One ranking of two, by the places memories have in both."""
 
 from collections.abc import Sequence
+from math import inf
 
 import pytest
 
 from memories.filters import EVERYTHING
+from memories.index.query import Neighbours
 from memories.models import MemoryLog
 from memories.records.services import NewMemory, create_memories
-from memories.search.hybrid import NEIGHBOUR_BOOSTS, VECTOR_WEIGHT, K, Rankings, best
+from memories.search import meaning
+from memories.search.hybrid import NEIGHBOUR_BOOSTS, VECTOR_WEIGHT, K, best
 from memories.tenants import Tenant
 from tests.support.tenants import new_tenant
 
@@ -35,11 +38,10 @@ def fused(
     limit: int | None = None,
 ) -> dict[int, float]:
     """Ids and scores, in the order of the answer."""
-    rankings = Rankings(list(words), list(meanings), from_index)
-    return {
-        one.memory_log_id: one.score
-        for one in best(rankings, tenant, EVERYTHING, query_vector=None, limit=limit)
-    }
+    neighbours = Neighbours({id: place / 100 for place, id in enumerate(meanings)})
+    given = meaning.parameters(neighbours, tenant, EVERYTHING, None, from_index=from_index, depth=50)
+    hits, _certain = best(words, given, horizon=inf, limit=limit)
+    return {hit.memory_log_id: hit.score for hit in hits}
 
 
 def test_what_both_rankings_have_comes_before_what_only_one_has(tenant: Tenant) -> None:

@@ -53,6 +53,7 @@ def test_filters_narrow_the_answer(cast: Cast) -> None:
         {"task": "Fix login", "date_from": "2024-06-01"},
         {"date_to": "2024-06-30", "tags": ["web", "auth"]},
         {"raw_data": {"severity": 2}},
+        {"agent": "bob", "raw_data": {"severity": 2}, "tags": ["web", "auth"] * 15},
     ):
         found = asked_by(cast.alice, "login", **filters).json()
         assert [one["memory_log_id"] for one in found] == [wanted["id"]], filters
@@ -70,6 +71,18 @@ def test_filters_narrow_the_answer(cast: Cast) -> None:
         ({"tags": "auth"}, "/tags", "list"),
         ({"tags": [1]}, "/tags/0", "string"),
         ({"date_from": "tomorrow"}, "/date_from", "format"),
+        ({"tags": [f"tag {number}" for number in range(33)]}, "/tags", "32"),
+        (
+            {"raw_data": {f"key {number}": number for number in range(33)}},
+            "/raw_data",
+            "at most 32 conditions",
+        ),
+        ({"raw_data": {"a": 1}, "tags": [str(number) for number in range(32)]}, "/tags", "this one has 33"),
+        (
+            {"agent": "ann", "raw_data": {str(number): 1 for number in range(32)}},
+            "/raw_data",
+            "this one has 33",
+        ),
     ],
 )
 def test_what_cannot_be_asked_is_refused_by_its_place(
