@@ -13,10 +13,12 @@ from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.urls import path
 
+from semantix.database.statement_timeout import limit_statements
 from semantix.web.threads import ThreadedHandler
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "semantix.settings")
 event_loop = get_asgi_application()
+limit_statements(settings.DATABASE_STATEMENT_SECONDS)
 threads = ThreadedHandler(settings.WEB_THREADS)
 
 # These imports need the apps to be loaded.

@@ -222,6 +222,9 @@ DATABASES["default"]["OPTIONS"] = {
 } | DATABASES["default"].get("OPTIONS", {})
 # Seconds after which a request closes its connection to a server that accepts data but does not answer (frozen).
 DATABASE_WAIT_SECONDS = env.float("DATABASE_WAIT_SECONDS", default=60.0)
+# Seconds after which PostgreSQL stops a statement of the web server; the answer is then 503. 0: never. It has no effect
+# behind a transaction-mode pooler, where the database role can set statement_timeout.
+DATABASE_STATEMENT_SECONDS = env.float("DATABASE_STATEMENT_SECONDS", default=30.0)
 # The time of a version is the time of its statement, as in the row's `updated_at`, so the two are equal. With the time
 # of the transaction, a change that waited for another one would seem to be older than that one.
 PGHISTORY_CREATED_AT_FUNCTION = "statement_timestamp()"

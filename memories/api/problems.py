@@ -35,6 +35,8 @@ CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER = 5
 # SQLSTATE classes: the connection is lost (08), the server has no more connections (53), it shuts down (57).
 AWAY = ("08", "53", "57")
+# SQLSTATE of a statement that PostgreSQL stopped, after `statement_timeout` or on an operator's request.
+STOPPED = "57014"
 # When the connection is lost during a commit, nobody knows whether the commit happened.
 AGAIN = "Try again: with the same Idempotency-Key nothing is stored twice."
 
@@ -112,6 +114,11 @@ def translated(error: E) -> E | exceptions.APIException:
 
 def _of_postgres(error: Exception) -> str:
     state = getattr(error.__cause__, "sqlstate", None)
+    if state == STOPPED:
+        return (
+            "PostgreSQL stopped a statement that took too long (DATABASE_STATEMENT_SECONDS). Nothing of this "
+            "request was stored. Send less at once, or try again later."
+        )
     if state is None or state.startswith(AWAY):
         return f"PostgreSQL does not answer. {AGAIN}"
     return f"PostgreSQL stopped this request (SQLSTATE {state}). {AGAIN}"
