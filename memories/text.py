@@ -11,7 +11,15 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import chain, pairwise
-from typing import TypeGuard
+
+from memories.dialogue import (
+    BOOKKEEPING,
+    is_dialogue,
+    is_saved_conversation,
+    said,
+    speaker,
+    task_of,
+)
 
 # These fields come first: then the length limit does not cut them, and every embedding backend gives them more weight.
 FIRST_FIELDS = ("summary", "solution", "tags", "component")
@@ -56,6 +64,8 @@ def searchable_text(task: str, agent: str, raw_data: object) -> str:
     attempts: 3
     error status code: 401
     """
+    if is_saved_conversation(raw_data, agent):
+        return _conversation_text(task, raw_data)
     data = raw_data if isinstance(raw_data, dict) else {"": raw_data}
     known = {field: data[field] for field in FIRST_FIELDS if field in data}
     rest = {key: value for key, value in data.items() if key not in known}
@@ -69,24 +79,38 @@ def searchable_text(task: str, agent: str, raw_data: object) -> str:
     return _joined(filter(None, lines()))
 
 
-def is_dialogue(value: object) -> TypeGuard[list[Mapping[str, object]]]:
-    """Whether the value is a list of chat messages, each with a `role` and a `content` of text."""
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(
-            isinstance(message, dict)
-            and isinstance(message.get("role"), str)
-            and isinstance(message.get("content"), str)
-            for message in value
-        )
-    )
+def _conversation_text(task: str, raw_data: dict[str, object]) -> str:
+    """The lines of a saved conversation: who said what, and what its owner added to the memory. Nothing else.
+
+    What the service itself writes (the task, the agent, the number of the part and its turns) is in every memory of
+    this kind: it would make each of them similar to a question for "the first turn" or "a conversation".
+    """
+    own_task = task_of(raw_data["conversation_id"], raw_data.get("part"))
+    turns = raw_data["turns"]
+    rest = {name: value for name, value in raw_data.items() if name not in BOOKKEEPING and name != "turns"}
+    known = {field: rest.pop(field) for field in FIRST_FIELDS if field in rest}
+
+    def lines() -> Iterator[str]:
+        yield "" if task == own_task else _readable(task)
+        yield from (text for _, text in _fields(known))
+        for turn in turns if isinstance(turns, list) else ():
+            yield spoken_line(turn if isinstance(turn, dict) else {"content": turn})
+        yield from (f"{label}: {text}" if label and text else text for label, text in _fields(rest))
+
+    return _joined(filter(None, lines()))
 
 
 def spoken_line(message: Mapping[str, object]) -> str:
-    """The searchable line of a message: its role and its content; "" when no words are left of the content."""
-    content = _readable(str(message["content"]), MAX_CHARACTERS)
-    return f"{_readable(str(message['role']))}: {content}" if content else ""
+    """The searchable line of a chat message: who said what; "" when no words are left of what was said."""
+    words, room = [], MAX_CHARACTERS
+    for text in said(message):
+        if readable := _readable(text, MAX_CHARACTERS):
+            words.append(readable)
+            room -= len(readable) + 1
+        if room < 0:
+            break
+    content, who = _cut(" ".join(words), MAX_CHARACTERS), _readable(speaker(message))
+    return f"{who}: {content}" if content and who else content
 
 
 def text_hash(text: str) -> str:

@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 
 from memories.conversations import flush, transcript
 from memories.models.conversation import BufferFailover, Conversation, ConversationChunk, ConversationGap
+from memories.text import spoken_line
 from outbox.admin.confirmed_actions import buttons, page_of_the_only_row
 from outbox.admin.generic import ModelAdmin, TabularInline
 from outbox.admin.paging import BoundedPaginator
@@ -106,10 +107,10 @@ class ConversationAdmin(ReadOnly, ModelAdmin[Conversation]):
     @admin.display(description="turns that wait to be saved")
     def waiting_turns(self, row: Conversation) -> SafeString | str:
         turns, complete = transcript.waiting(row)
-        lines = [(turn["seq"], turn["role"], turn["content"]) for turn in turns]
+        lines = [(turn["seq"], spoken_line(turn) or "(no words)") for turn in turns]
         if not complete:
-            lines.append(("", "", "Redis does not answer, so the turns in Redis are not shown."))
-        return format_html_join("", "<p>{} {}: {}</p>", lines) or "none"
+            lines.append(("", "Redis does not answer, so the turns in Redis are not shown."))
+        return format_html_join("", "<p>{} {}</p>", lines) or "none"
 
     def get_fields(self, request: HttpRequest, obj: Conversation | None = None) -> Any:
         may_decide = self.has_change_permission(request, obj)

@@ -9,10 +9,6 @@ from memories.conversations.turns import Turn
 from memories.models.conversation import ConversationChunk
 from memories.text import MAX_CHARACTERS, spoken_line
 
-AGENT = "conversation"
-# Part of the limit of a memory's text that the lines around the turns use: the name and the numbers.
-OVERHEAD = 500
-
 
 class Chunk(NamedTuple):
     """Turns that become one memory, and how many characters of its text they take."""
@@ -23,7 +19,7 @@ class Chunk(NamedTuple):
 
 def chunk_limit() -> int:
     """Characters of turns in a chunk, so that the memory's text holds all of them."""
-    return min(int(settings.CONVERSATION_PART_CHARACTERS), MAX_CHARACTERS - OVERHEAD)
+    return min(int(settings.CONVERSATION_PART_CHARACTERS), MAX_CHARACTERS)
 
 
 def split(turns: Iterable[Turn], *, used: int = 0) -> list[Chunk]:
@@ -39,10 +35,6 @@ def split(turns: Iterable[Turn], *, used: int = 0) -> list[Chunk]:
             chunks.append(Chunk([], 0))
         chunks[-1] = Chunk([*chunks[-1].turns, turn], chunks[-1].characters + length)
     return chunks
-
-
-def task_of(conversation_id: str, number: int) -> str:
-    return f"Conversation {conversation_id}" + (f", part {number}" if number > 1 else "")
 
 
 def raw_data_of(chunk: ConversationChunk, conversation_id: str, turns: Sequence[Any]) -> dict[str, Any]:

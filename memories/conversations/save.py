@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from memories.conversations.chunks import AGENT, Chunk, raw_data_of, split, task_of
+from memories.conversations.chunks import Chunk, raw_data_of, split
 from memories.conversations.turns import SavedKey, Turn
+from memories.dialogue import AGENT, task_of
 from memories.models import MemoryLog
 from memories.models.conversation import Conversation, ConversationChunk, TurnKey
 from memories.records import services

@@ -4,27 +4,72 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.http import QueryDict
-from drf_spectacular.utils import inline_serializer
+from drf_spectacular.utils import extend_schema_field, inline_serializer
 from rest_framework import serializers
 
-from memories.api.fields import Identifier, Text, Verbatim
+from memories.api.fields import Identifier, Text
 from memories.api.limits import ID_LENGTH, TURN_LENGTH, TURNS
+from memories.api.openapi import JSON_OBJECT, STORED_TEXT, TEXT
 from memories.conversations.turns import SERVICE_FIELDS, Turn
 from memories.models.conversation import Conversation, ConversationGap
 
+CONTENT: dict[str, Any] = {
+    "description": "What was said, in any shape that chats use: text, a list of parts, an object or null.",
+    "anyOf": [
+        STORED_TEXT | {"maxLength": TURN_LENGTH},
+        {"type": "array", "items": {"$ref": "#/components/schemas/JSONValue"}},
+        JSON_OBJECT,
+        {"type": "null"},
+    ],
+}
+
+
+@extend_schema_field(TEXT | {"maxLength": ID_LENGTH})
+class Role(Text):
+    """Who said it, kept unchanged."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=ID_LENGTH, trim_whitespace=False, **options)
+
+    def to_internal_value(self, data: Any) -> str:
+        role = super().to_internal_value(data)
+        if not role.strip():
+            self.fail("blank")
+        return role
+
+
+@extend_schema_field(CONTENT)
+class Content(serializers.Field[Any, Any, Any, Any]):
+    """What was said, kept unchanged: text, a list of parts, an object or null."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(required=False, allow_null=True, **options)
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, str | list | dict):
+            raise serializers.ValidationError("Must be text, a list of parts, an object or null.")
+        if isinstance(data, str) and len(data) > TURN_LENGTH:
+            raise serializers.ValidationError(
+                f"Text may have {TURN_LENGTH:,} characters; this has {len(data):,}."
+            )
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
 
 class TurnInput(serializers.Serializer[Turn]):
-    """Who said what. All other fields of a turn are kept with it unchanged."""
+    """Who said what. A turn is stored as it was sent, with all its fields."""
 
-    role = Text(max_length=ID_LENGTH)
-    content = Verbatim(max_length=TURN_LENGTH)
+    role = Role()
+    content = Content()
 
     def to_internal_value(self, data: Any) -> Turn:
-        known = super().to_internal_value(data)
+        super().to_internal_value(data)
         if reserved := sorted(SERVICE_FIELDS & set(data)):
             refused = "The service sets this field of each turn; use another name."
             raise serializers.ValidationError({name: [refused] for name in reserved})
-        return {**known, **{key: value for key, value in data.items() if key not in known}}
+        return dict(data)
 
 
 class PostInput(serializers.Serializer[Any]):
@@ -32,8 +77,8 @@ class PostInput(serializers.Serializer[Any]):
 
     user_id = Identifier()
     project_id = Identifier()
-    role = Text(required=False, max_length=ID_LENGTH)
-    content = Verbatim(required=False, max_length=TURN_LENGTH)
+    role = Role(required=False)
+    content = Content()
     turns = serializers.ListField(child=TurnInput(), required=False, allow_empty=False, max_length=TURNS)
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
@@ -117,7 +162,7 @@ class TurnOutput(serializers.Serializer[Turn]):
 
     seq = serializers.IntegerField()
     role = serializers.CharField()
-    content = serializers.CharField()
+    content = Content()
     at = serializers.DateTimeField()
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 SQL = Path(__file__).with_name("sql")
 
 CREATE_TABLES = (SQL / "tables.sql").read_text()
-CREATE_FUNCTIONS = (SQL / "functions.sql").read_text()
+CREATE_FUNCTIONS = (SQL / "conversations.sql").read_text() + (SQL / "functions.sql").read_text()
 CREATE_TRIGGERS = (SQL / "triggers.sql").read_text()
 FILL = (SQL / "fill.sql").read_text()
 DROP = (SQL / "drop.sql").read_text()

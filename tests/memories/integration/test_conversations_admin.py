@@ -1,6 +1,7 @@
 """Conversations in the admin: waiting turns are shown, from either buffer, and can be saved now."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
+from memories.conversations import append
 from memories.conversations.buffers import failover
 from memories.models.conversation import ConversationGap
 from tests.support.conversations import Chat
@@ -53,6 +55,7 @@ def test_the_page_shows_waiting_turns_parts_and_gaps(admin: Client, buffer: str)
     chat.say("saved")
     save_now(admin, chat)
     chat.say("<b>waits</b>")
+    append.append(replace(chat.post(""), turns=({"role": "assistant", "content": None},)))
     ConversationGap.objects.create(
         conversation=chat.row, after_turn=7, before_turn=9, at_least=1, reason="evicted"
     )
@@ -60,6 +63,7 @@ def test_the_page_shows_waiting_turns_parts_and_gaps(admin: Client, buffer: str)
     page = admin.get(f"{LIST}{chat.row.id}/change/").content.decode()
 
     assert "user: &lt;b&gt;waits&lt;/b&gt;" in page
+    assert "3 (no words)" in page
     assert str(chat.memories[0].pk) in page
     assert "evicted" in page
 

@@ -76,6 +76,55 @@ def test_many_turns_come_in_one_request_each_with_what_belongs_to_it(cast: Cast)
     assert [{key: turn[key] for key in given} for turn, given in zip(shown, turns, strict=True)] == turns
 
 
+SHAPES: list[dict[str, Any]] = [
+    {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [
+            {"id": "c1", "type": "function", "function": {"name": "track", "arguments": '{"n": 1}'}}
+        ],
+    },
+    {"role": "assistant", "tool_calls": [{"id": "c2", "type": "function", "function": {"name": "track"}}]},
+    {"role": "tool", "tool_call_id": "c1", "name": "track", "content": "It is in Ghent"},
+    {
+        "role": "user",
+        "content": [
+            {"type": "text", "text": "What is this?"},
+            {"type": "image_url", "image_url": {"url": "https://example.org/lamp.png", "detail": "low"}},
+        ],
+    },
+    {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "track", "input": {"n": 1}}]},
+    {
+        "role": "user",
+        "content": [
+            {"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text", "text": "Ghent"}]}
+        ],
+    },
+    {"role": "user", "content": {"type": "text", "text": "one part"}},
+    {"role": "model", "parts": [{"text": "It is in Ghent"}]},
+    {"role": " user ", "content": "  spaces stay\n", "metadata": {"score": 1.5, "none": None}},
+    {"role": "assistant"},
+]
+
+
+@pytest.mark.parametrize("turn", SHAPES)
+def test_a_turn_of_any_shape_is_kept_unchanged(cast: Cast, turn: dict[str, Any]) -> None:
+    assert say(cast.alice, **turn).status_code == 202
+    [waiting] = read(cast.alice).json()["turns"]
+    flush_all()
+    [saved] = read(cast.alice).json()["turns"]
+
+    assert waiting == saved == {"seq": 1, "at": waiting["at"], **turn}
+
+
+def test_turns_of_all_shapes_come_in_one_request(cast: Cast) -> None:
+    assert say(cast.alice, turns=SHAPES).status_code == 202
+
+    shown = read(cast.alice).json()["turns"]
+
+    assert [{name: turn[name] for name in turn if name not in ("seq", "at")} for turn in shown] == SHAPES
+
+
 def test_saved_and_waiting_turns_are_shown_as_one(cast: Cast) -> None:
     say(cast.alice, role="user", content="one")
     flush_all()
@@ -149,13 +198,16 @@ def test_others_can_neither_write_nor_see_nor_close(cast: Cast) -> None:
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [
-        ({"role": "user"}, "/content"),
         ({"content": "hello"}, "/role"),
         ({"role": "user", "content": 5}, "/content"),
+        ({"role": "user", "content": True}, "/content"),
+        ({"role": "user", "content": "x" * 100_001}, "/content"),
+        ({"role": " ", "content": "hello"}, "/role"),
         ({"role": "user", "content": "hello", "seq": 7}, "/seq"),
         ({"role": "user", "content": "hello", "at": "2026-01-01"}, "/at"),
         ({"turns": []}, "/turns"),
-        ({"turns": [SAID, {"role": "user"}]}, "/turns/1/content"),
+        ({"turns": [SAID, {"role": "user", "content": 5}]}, "/turns/1/content"),
+        ({"turns": [SAID, {"content": "hello"}]}, "/turns/1/role"),
         ({"turns": [SAID], "role": "user"}, "/role"),
         ({"turns": [SAID] * 501}, "/turns"),
         ({"turns": "hello"}, "/turns"),

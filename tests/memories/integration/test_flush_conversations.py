@@ -10,12 +10,13 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
-from memories.conversations import flush
+from memories.conversations import append, flush
 from memories.conversations.checks import minutes_are_valid
+from memories.conversations.turns import Post
 from memories.models import MemoryLog, MemoryVersion
 from memories.models.conversation import BufferedTurn, Conversation, TurnKey
 from memories.records.services import delete_memory, update_memory
-from memories.search.search import Query, search
+from memories.search.search import Mode, Query, search
 from memories.text import MAX_CHARACTERS, searchable_text
 from outbox.models import Event
 from outbox.testing import drain
@@ -343,3 +344,42 @@ def test_settings_that_cannot_work_are_refused(settings: Any, wrong: dict[str, i
         setattr(settings, name, value)
 
     assert [message.id for message in minutes_are_valid()] == [check]
+
+
+def test_a_saved_conversation_is_searched_by_who_said_what_and_nothing_else(buffer: str) -> None:
+    chat = Chat()
+    chat.say("My parcel was left in the rain")
+    flush_all()
+
+    def words(text: str) -> list[int]:
+        query = Query(text=text, tenant=chat.tenant, mode=Mode.LEXICAL)
+        return [hit.memory_log_id for hit in search(query)]
+
+    [memory] = chat.memories
+    assert text_of(memory) == "user: My parcel was left in the rain"
+    assert words("parcel in the rain") == [memory.id]
+    for bookkeeping in (f"Conversation {chat.name}", "part 1", "first turn", "last_turn", "content", "seq"):
+        assert words(bookkeeping) == [], bookkeeping
+    update_memory(memory.id, {"task": "A wet part", "raw_data": {**memory.raw_data, "tags": ["logistics"]}})
+    assert words("wet part") == words("logistics") == [memory.id]
+
+
+def test_turns_of_every_shape_are_searched_by_the_text_in_them(buffer: str) -> None:
+    chat = Chat()
+    turns = (
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "c1", "function": {"name": "track", "arguments": '{"parcel": "lamp"}'}}],
+        },
+        {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "It is in Ghent"}]},
+    )
+    append.append(Post(tenant=chat.tenant, conversation_id=chat.name, turns=turns))
+    flush_all()
+    drain()
+
+    [memory] = chat.memories
+    assert text_of(memory) == "assistant: track lamp\ntool: It is in Ghent"
+    for mode in Mode:
+        [hit] = search(Query(text="lamp in Ghent", tenant=chat.tenant, mode=mode))
+        assert hit.memory_log_id == memory.id

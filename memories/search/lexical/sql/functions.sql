@@ -23,12 +23,13 @@ END $$;
 
 CREATE OR REPLACE FUNCTION memory_words(task text, agent text, date date, raw_data jsonb) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT left(concat_ws(E'\n', left(task, 4000), left(agent, 4000), to_char(date, 'YYYY-MM-DD FMDD FMMonth'),
+    SELECT left(concat_ws(E'\n', left(said.task, 4000), left(said.agent, 4000), to_char(date, 'YYYY-MM-DD FMDD FMMonth'),
         (SELECT string_agg(left(value, 4000), E'\n') FROM jsonb_array_elements_text(jsonb_path_query_array(
-            raw_data, 'strict $.**{0 to 32} ? (@.type() == "string" || @.type() == "number")')) AS value),
+            said.raw_data, 'strict $.**{0 to 32} ? (@.type() == "string" || @.type() == "number")')) AS value),
         (SELECT string_agg(left(key, 200), E'\n') FROM jsonb_array_elements_text(jsonb_path_query_array(
-            raw_data, 'strict $.**{0 to 32} ? (@.type() == "object").keyvalue().key')) AS key)
+            said.raw_data, 'strict $.**{0 to 32} ? (@.type() == "object").keyvalue().key')) AS key)
     ), 16000)
+    FROM memory_without_bookkeeping(task, agent, raw_data) AS said
 $$;
 
 CREATE OR REPLACE FUNCTION memory_term_key(user_id text, project_id text, lexeme text) RETURNS int
