@@ -46,6 +46,13 @@ PROGRAMS = {
             brew="pgbouncer",
         ),
         Program(
+            name="curl",
+            executables=("curl",),
+            tests="the requests that README.md and docs/ show",
+            apt="curl",
+            brew="curl",
+        ),
+        Program(
             name="chromium",
             executables=(
                 "chromium",

@@ -46,7 +46,7 @@ class Up:
                     "up",
                 ],
                 cwd="/",
-                env=_without_the_tests_services() | given,
+                env=outside_the_tests() | given,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -117,7 +117,7 @@ class Up:
 
     def manage(self, *command: str) -> str:
         """The output of a `manage.py` command, run as from another terminal."""
-        environment = _without_the_tests_services() | {"DATA_DIR": str(self.data)}
+        environment = outside_the_tests() | {"DATA_DIR": str(self.data)}
         argv = [sys.executable, str(ROOT / "manage.py"), *command]
         return subprocess.run(
             argv, env=environment, check=True, capture_output=True, text=True
@@ -184,7 +184,8 @@ class Home:
             self._up.__exit__()
 
 
-def _without_the_tests_services() -> dict[str, str]:
+def outside_the_tests() -> dict[str, str]:
+    """The environment without what names the tests' own services."""
     ours = {"DATABASE_URL", "CHROMA_URL", "SECRET_KEY", "DATA_DIR", "SEMANTIX_AUTH", "DJANGO_SETTINGS_MODULE"}
     return {name: value for name, value in os.environ.items() if name not in ours}
 
