@@ -65,7 +65,10 @@ class Machine:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
-    return Machine(tmp_path)
+    """Nothing but curl is there."""
+    machine = Machine(tmp_path)
+    machine.has("curl")
+    return machine
 
 
 def test_root_installs_what_is_missing_and_nothing_else(machine: Machine) -> None:
