@@ -95,6 +95,13 @@ ETAG = OpenApiParameter(
     description="the version, to use in If-Match",
     response=[200, 201],
 )
+LINK = OpenApiParameter(
+    "Link",
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    description='the next page, as `<url>; rel="next"`',
+    response=[200],
+)
 LOCATION = OpenApiParameter(
     "Location",
     OpenApiTypes.STR,

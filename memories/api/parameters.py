@@ -7,6 +7,7 @@ from django.db import connection
 from rest_framework import serializers
 from rest_framework.request import Request
 
+from memories.api.exports import Cursor
 from memories.api.fields import Identifier, Text
 from memories.api.limits import ID_LENGTH, TEXT_LENGTH
 from memories.api.pagination import NewestFirst
@@ -98,6 +99,29 @@ class MemoriesParameters(MemoryParameters, PageParameters):
                 {"sync_status": "Earlier sync states are not kept. Leave out as_of."}
             )
         return super().validate(attrs)
+
+
+class ExportCursor(serializers.CharField):
+    """Where the next page of an export starts; it comes from the `Link` of a page."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        try:
+            return Cursor.parse(super().to_internal_value(data))
+        except ValueError as error:
+            raise serializers.ValidationError(f"{error}.") from None
+
+
+class ExportParameters(Parameters):
+    """What to export."""
+
+    user_id = Identifier(required=False)
+    project_id = Identifier(required=False)
+    include = Words(
+        child=serializers.ChoiceField(choices=["versions", "embeddings", "conversations"]),
+        required=False,
+        help_text="all versions, the vectors, conversations with their turns",
+    )
+    cursor = ExportCursor(required=False, help_text="from the `Link` of another page")
 
 
 class DeletedMemories(Parameters):

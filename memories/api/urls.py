@@ -5,6 +5,7 @@ from memories.api.views.batch import MemoryLogBatch
 from memories.api.views.conversation import ConversationClose, ConversationDetail, ConversationTurns
 from memories.api.views.conversations import Conversations
 from memories.api.views.erasure import ErasureDetail, Erasures
+from memories.api.views.export import Exports
 from memories.api.views.memory_log import MemoryLogDetail, MemoryLogHistory
 from memories.api.views.memory_logs import BulkDeletionDetail, MemoryLogs
 from memories.api.views.search import MemoryLogSearch
@@ -17,6 +18,7 @@ urlpatterns = [
     path("memory-logs/search", MemoryLogSearch.as_view(), name="memory-log-search"),
     path("memory-logs/<int:pk>", MemoryLogDetail.as_view(), name="memory-log"),
     path("memory-logs/<int:pk>/history", MemoryLogHistory.as_view(), name="memory-log-history"),
+    path("exports", Exports.as_view(), name="exports"),
     path("erasures", Erasures.as_view(), name="erasures"),
     path("erasures/<int:pk>", ErasureDetail.as_view(), name="erasure"),
     path("conversations", Conversations.as_view(), name="conversations"),

@@ -161,6 +161,13 @@ def deletions_of_ones_own(scene: Scene, method: str, route: str) -> None:
     assert scene.ask(scene.alice, method, route, pk=made["id"]).json()["total"] == 1
 
 
+def exports_ones_own(scene: Scene, method: str, route: str) -> None:
+    for outsider in scene.outsiders:
+        assert scene.ask(outsider, method, f"{route}?include=conversations").content == b""
+        same_403(*(scene.ask(outsider, method, f"{route}?{urlencode(t._asdict())}") for t in foreign(scene)))
+    assert TASK in scene.ask(scene.alice, method, route).content.decode()
+
+
 def erasure(user_id: str, project_id: str) -> dict[str, Any]:
     return {"user_id": user_id, "project_id": project_id}
 
@@ -190,6 +197,7 @@ CHECKS: dict[tuple[str, str], Check] = {
     ("GET", "memory-logs/events"): follows_ones_own,
     ("DELETE", "memory-logs"): deletes_ones_own,
     ("GET", "memory-logs/deletions/<int:pk>"): deletions_of_ones_own,
+    ("GET", "exports"): exports_ones_own,
     ("GET", "erasures"): receipts_of_ones_own,
     ("POST", "erasures"): refuses_another_tenant(erasure),
     ("GET", "erasures/<int:pk>"): receipts_of_ones_own,
