@@ -236,6 +236,8 @@ CHROMA_URL = env.address("CHROMA_URL", "http://host:8000", default="http://127.0
 CHROMADB_PATH = BASE_DIR / Path(env.str("CHROMADB_PATH", default=str(DATA_DIR / "chromadb"))).expanduser()
 # The most seconds for one call to Chroma.
 CHROMA_TIMEOUT_SECONDS = env.float("CHROMA_TIMEOUT_SECONDS", default=10.0)
+# Whether Chroma also stores the text of each memory. No search needs it.
+CHROMA_STORE_DOCUMENTS = env.bool("CHROMA_STORE_DOCUMENTS", default=True)
 
 # --- Embeddings -----------------------------------------------------------------------------------------
 

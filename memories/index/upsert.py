@@ -5,6 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
+from django.conf import settings
 from opentelemetry.trace import SpanKind
 
 from memories import metrics
@@ -86,7 +87,10 @@ def _remove(collection: "Collection", ids: Sequence[str]) -> None:
 
 
 def _entry(row: MemoryLog, *, is_changed: bool) -> Entry:
-    document = searchable_text(task=row.task, agent=row.agent, raw_data=row.raw_data)
+    # An empty document, not none: an upsert without documents keeps the ones that Chroma has.
+    document = ""
+    if settings.CHROMA_STORE_DOCUMENTS:
+        document = searchable_text(task=row.task, agent=row.agent, raw_data=row.raw_data)
     return Entry(row.id, document_id(row.id, row.tenant), document, metadata_of(row), is_changed)
 
 

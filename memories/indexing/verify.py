@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from django.conf import settings
 from django.utils import timezone
 
 from memories.event_types import AGGREGATE, VECTOR_AGGREGATE
@@ -264,17 +265,22 @@ def _is_same(held: Any, vector: Any) -> bool:
 
 
 def _read_metadata(generation: Generation | None, documents: Sequence[str]) -> dict[str, Metadata]:
-    """Return the metadata of those documents that exist."""
+    """Return the metadata of those documents that exist.
+
+    A text counts as metadata, and so as a difference, where CHROMA_STORE_DOCUMENTS says that Chroma stores none.
+    """
     if generation is None or generation.chroma_id is None or not documents:
         return {}
 
     def read(collection: "ChromaCollection") -> dict[str, Metadata]:
-        found = collection.get(ids=list(documents), include=["metadatas"])
+        found = collection.get(ids=list(documents), include=include)
+        texts = found["documents"] or [""] * len(found["ids"])
         return {
-            id: dict(metadata or {})
-            for id, metadata in zip(found["ids"], found["metadatas"] or (), strict=True)
+            id: {**(metadata or {}), **({"document": text} if text else {})}
+            for id, metadata, text in zip(found["ids"], found["metadatas"] or (), texts, strict=True)
         }
 
+    include: list[Any] = ["metadatas"] if settings.CHROMA_STORE_DOCUMENTS else ["metadatas", "documents"]
     return with_collection(generation, read)
 
 
