@@ -3,11 +3,10 @@
 import logging
 from typing import Any
 
-from django.db import connection
-
 from memories.indexing import migrate, verify
 from memories.records import expiry, history, idempotency
 from outbox import Unavailable
+from outbox.operations.schedules import register_schedule
 
 logger = logging.getLogger(__name__)
 
@@ -21,21 +20,10 @@ INTERVALS = {
 }
 
 
-def ensure_schedules(**_: Any) -> None:
-    """Create the schedules that are missing. Called after every migrate; a person's changes stay.
-
-    To stop a schedule, set its repeats to 0 in the admin. The next migrate creates a deleted one again.
-    """
-    from django_q.models import Schedule
-
-    # `migrate memories` alone may come before django-q2's tables.
-    if "django_q_schedule" not in connection.introspection.table_names():
-        return
-    for func, minutes in INTERVALS.items():
-        Schedule.objects.get_or_create(
-            name=func.rpartition(".")[2],
-            defaults={"func": func, "schedule_type": Schedule.MINUTES, "minutes": minutes},
-        )
+def register() -> None:
+    """Have the cluster run each of these functions."""
+    for function, minutes in INTERVALS.items():
+        register_schedule(function.rpartition(".")[2], function, minutes=minutes)
 
 
 def migrate_models() -> int:

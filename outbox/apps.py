@@ -9,11 +9,15 @@ class OutboxConfig(AppConfig):
 
     def ready(self) -> None:
         from outbox import checks  # noqa: F401 - registers them
+        from outbox.cluster import allowed_tasks
         from outbox.database.triggers import sync_triggers
-        from outbox.operations.schedules import ensure_prune_schedule
+        from outbox.operations import prune
+        from outbox.operations.schedules import ensure_schedules
         from outbox.tasks import handler
 
         autodiscover_modules("handlers")
         handler.register()
+        prune.register_schedule()
+        allowed_tasks.install()
         post_migrate.connect(sync_triggers, sender=self, dispatch_uid="outbox_sync_triggers")
-        post_migrate.connect(ensure_prune_schedule, sender=self, dispatch_uid="outbox_prune_schedule")
+        post_migrate.connect(ensure_schedules, sender=self, dispatch_uid="outbox_schedules")

@@ -25,6 +25,9 @@ class Defaults:
     CIRCUIT_CAP_SECONDS: float = 30.0
     LEASE_SECONDS: float = 300.0
     RETENTION_DAYS: int = 30
+    # Dotted paths of the functions that workers may run as ordinary django-q2 tasks or hooks, besides those of
+    # registered schedules. "*": any function.
+    ALLOWED_TASKS: tuple[str, ...] = ()
     # `backpressure.refuse_if_too_deep()` refuses while more events than this wait. 0: it never refuses.
     MAX_BACKLOG: int = 50_000
     # The second line of a command's error message when the database does not answer.

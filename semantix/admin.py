@@ -9,11 +9,10 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
-from django_q.models import Schedule
 from unfold.admin import ModelAdmin, StackedInline, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from semantix.console.tasks import NarrowScheduleAdmin
+from semantix.console import tasks
 
 
 class ThemedUserAdmin(UserAdmin):  # type: ignore[type-arg]  # takes none at run time
@@ -22,12 +21,8 @@ class ThemedUserAdmin(UserAdmin):  # type: ignore[type-arg]  # takes none at run
     change_password_form = AdminPasswordChangeForm
 
 
-# Replacements for pages whose forms need unfold's widgets, or whose lists are wider than a screen.
-REPLACEMENTS: dict[type[Any], type[Any]] = {
-    User: ThemedUserAdmin,
-    Group: GroupAdmin,
-    Schedule: NarrowScheduleAdmin,
-}
+# Replacements for pages whose forms need unfold's widgets, and for django-q2's pages, which allow too much.
+REPLACEMENTS: dict[type[Any], type[Any]] = {User: ThemedUserAdmin, Group: GroupAdmin, **tasks.PAGES}
 
 
 def apply_theme(site: admin.AdminSite) -> None:

@@ -3,6 +3,8 @@
 from semantix.settings import *  # noqa: F403
 from semantix.settings import INSTALLED_APPS
 
+# Ordinary tasks that tests queue.
+OUTBOX_ALLOWED_TASKS = ("operator.add", "operator.neg")
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.support.outbox_app"]
 # A good one takes a third of a second for each password.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -11,8 +11,10 @@ from typing import Any
 from django.db import connection, transaction
 
 from outbox.conf import conf
+from outbox.operations import schedules
 
 BATCH = 1000
+SCHEDULE = "outbox_prune"
 
 DELIVERED = """
 SELECT id, delivered_at AS since FROM outbox_event
@@ -40,6 +42,11 @@ COUNT = f"SELECT (SELECT count(*) FROM ({DELIVERED}) d) + (SELECT count(*) FROM 
 
 
 OUTAGES = "DELETE FROM outbox_outage WHERE closed_at < now() - make_interval(days => %(days)s)"
+
+
+def register_schedule() -> None:
+    """Prune hourly in the cluster, for half a minute: enough for several hundred thousand events."""
+    schedules.register_schedule(SCHEDULE, "outbox.operations.prune.prune", minutes=60, kwargs="seconds=30")
 
 
 def prunable(*, days: int | None = None) -> int:

@@ -1,31 +1,75 @@
-"""What the cluster does by the clock for the outbox itself."""
+"""Schedules: functions that the cluster runs at intervals.
 
-from datetime import timedelta
+An app registers its schedules in `AppConfig.ready`. Every migrate creates the missing ones. A worker may run the
+registered functions (see outbox.cluster.allowed_tasks).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection
-from django.utils import timezone
 
-PRUNE = "outbox_prune"
+from outbox.cluster import allowed_tasks
+
+Minutes = int | Callable[[], int]
 
 
-def ensure_prune_schedule(**_: Any) -> None:
-    """After every migrate: a schedule that prunes hourly, unless there is one; a person's changes to it stay.
+@dataclass(frozen=True)
+class RegisteredSchedule:
+    """A schedule as its app registers it."""
 
-    To stop it, set its repeats to 0 in the admin; a deleted one comes back with the next migrate. Half a minute an
-    hour is enough for several hundred thousand events, and stays below the timeout of a task.
+    name: str
+    function: str
+    minutes: Minutes
+    kwargs: str = ""
+
+
+_registered: dict[str, RegisteredSchedule] = {}
+
+
+def register_schedule(name: str, function: str, *, minutes: Minutes, kwargs: str = "") -> None:
+    """Have the cluster run a function at intervals, under a unique name.
+
+    `function`: its dotted path. It must end within the timeout of a task.
+    `minutes`: the interval. A number is only the default: a person may change it in the database. A function, which
+    reads a setting, is authoritative: every migrate sets the interval to its value.
+    `kwargs`: the keyword arguments of the function, as text: "seconds=30".
+
+    Raises ValueError if the name is already registered for another function.
     """
+    registered = _registered.setdefault(name, RegisteredSchedule(name, function, minutes, kwargs))
+    if registered.function != function:
+        raise ValueError(f"The schedule {name!r} is already registered for {registered.function}.")
+    allowed_tasks.allow(function)
+
+
+def registered_names() -> list[str]:
+    """The names of the registered schedules."""
+    return sorted(_registered)
+
+
+def ensure_schedules(**_: Any) -> None:
+    """Create the registered schedules that are missing. Runs after every migrate.
+
+    A person's changes stay, except for an interval that a setting owns. To stop a schedule, set its repeats to 0: the
+    next migrate creates a deleted schedule again.
+    """
+    # `migrate outbox` alone may run before django-q2 has its tables.
+    if "django_q_schedule" in connection.introspection.table_names():
+        for registered in _registered.values():
+            _ensure(registered)
+
+
+def _ensure(registered: RegisteredSchedule) -> None:
     from django_q.models import Schedule
 
-    # `migrate outbox` alone may come before django-q2's tables.
-    if "django_q_schedule" not in connection.introspection.table_names():
-        return
-    Schedule.objects.get_or_create(
-        name=PRUNE,
-        defaults={
-            "func": "outbox.operations.prune.prune",
-            "kwargs": "seconds=30",
-            "schedule_type": Schedule.HOURLY,
-            "next_run": timezone.now() + timedelta(hours=1),
-        },
-    )
+    owned = {"minutes": registered.minutes()} if callable(registered.minutes) else {}
+    created = {
+        "func": registered.function,
+        "kwargs": registered.kwargs,
+        "schedule_type": Schedule.MINUTES,
+        "minutes": registered.minutes,
+        **owned,
+    }
+    Schedule.objects.update_or_create(name=registered.name, defaults=owned, create_defaults=created)

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django_q.conf import Conf as ClusterConf
 from django_q.signals import post_execute_in_worker
 
-from outbox.cluster import task_owners
+from outbox.cluster import allowed_tasks, task_owners
 from outbox.conf import conf
 from outbox.delivery.deliver import deliver
 from outbox.events import ClaimedRow
@@ -75,6 +75,9 @@ def run(token: UUID, rows: list[ClaimedRow], *, number: int, **options: Any) -> 
     """The function of the task. A worker runs it. `number`: the task's number in `task_owners`."""
     with task_owners.running(number):
         deliver(token, [row.event() for row in rows], **options)
+
+
+allowed_tasks.allow(run)
 
 
 @receiver(post_execute_in_worker, dispatch_uid="outbox_relay_tasks")

@@ -7,13 +7,11 @@ nothing, and those stay.
 
 from django.db import connection
 
-from memories.conversations.schedule import ensure_schedule
-from memories.schedules import ensure_schedules
 from outbox.database.triggers import sync_triggers
-from outbox.operations.schedules import ensure_prune_schedule
+from outbox.operations.schedules import ensure_schedules
 
-# What the apps connect with post_migrate.
-AFTER_EVERY_MIGRATE = (ensure_schedules, ensure_schedule, sync_triggers, ensure_prune_schedule)
+# The receivers of post_migrate.
+AFTER_EVERY_MIGRATE = (sync_triggers, ensure_schedules)
 
 EMPTY = """
 DO $$

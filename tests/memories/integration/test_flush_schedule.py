@@ -7,7 +7,7 @@ from django.core.management import call_command
 from django.utils.module_loading import import_string
 from django_q.models import Schedule
 
-from memories.conversations.schedule import ensure_schedule
+from outbox.operations.schedules import ensure_schedules
 from tests.support.conversations import Chat
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -25,17 +25,17 @@ def test_migrate_makes_it_once() -> None:
 
 
 def test_it_runs_as_often_as_the_setting_says_and_keeps_what_a_person_changed(settings: Any) -> None:
-    ensure_schedule()
+    ensure_schedules()
     Schedule.objects.update(repeats=0)
     settings.CONVERSATION_FLUSH_MINUTES = 7
 
-    ensure_schedule()
+    ensure_schedules()
 
     assert (the_schedule().minutes, the_schedule().repeats) == (7, 0)
 
 
 def test_what_it_calls_saves_what_has_been_idle(settings: Any) -> None:
-    ensure_schedule()
+    ensure_schedules()
     settings.CONVERSATION_IDLE_MINUTES = 0
     chat = Chat()
     chat.say("hello")

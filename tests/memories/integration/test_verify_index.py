@@ -19,8 +19,9 @@ from memories.indexing import repair
 from memories.indexing.verify import verify_next
 from memories.models import MemoryLog
 from memories.records.services import NewMemory, create_memories, delete_memory, update_memory
-from memories.schedules import INTERVALS, ensure_schedules
+from memories.schedules import INTERVALS
 from memories.tenants import Tenant
+from outbox.operations.schedules import ensure_schedules
 from outbox.testing import drain
 from tests.support.chroma_server import own_chroma
 from tests.support.indexed import collection_of

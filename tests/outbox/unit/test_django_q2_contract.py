@@ -15,6 +15,7 @@ from typing import Any
 
 import django_q
 import pytest
+from django.db.models.signals import post_save
 from django.dispatch import Signal
 from django.utils import timezone
 from django_q import cluster, monitor, pusher, scheduler, signals, signing, timeout, worker
@@ -23,7 +24,7 @@ from django_q.brokers.orm import ORM
 from django_q.conf import Conf
 from django_q.models import OrmQ
 
-from outbox.cluster import django_q_version, ipc, shutdown
+from outbox.cluster import allowed_tasks, django_q_version, ipc, shutdown
 from outbox.relay.broker import OutboxBroker
 
 # A broker asks for its connection when it is created.
@@ -152,6 +153,27 @@ def test_the_pusher_refuses_a_package_by_the_errors_that_our_loads_raises() -> N
     assert "except (TypeError, BadSignature)" in inspect.getsource(pusher.pusher)
 
 
+def test_the_worker_takes_its_tasks_by_get_alone() -> None:
+    """`allowed_tasks.GuardedQueue` has no other method."""
+    assert used_of(worker.worker, "task_queue") == {"get"}
+
+
+def test_a_cluster_and_a_task_with_sync_run_the_guarded_worker() -> None:
+    """`allowed_tasks.install` replaces both names when the apps load."""
+    assert cluster.worker is worker.worker
+    assert inspect.unwrap(worker.worker) is not worker.worker
+    assert "worker, self.task_queue" in inspect.getsource(cluster.Sentinel.spawn_worker)
+    assert "from django_q.worker import worker" in inspect.getsource(django_q.tasks._sync)  # noqa: SLF001
+
+
+def test_hooks_run_when_a_task_is_saved_and_only_through_our_receiver() -> None:
+    receivers = [receiver() for (_, _), receiver, *_ in post_save.receivers]
+
+    assert parameters(signals.call_hook) == ["sender", "instance", "kwargs"]
+    assert signals.call_hook not in receivers
+    assert allowed_tasks._call_allowed_hook in receivers  # noqa: SLF001
+
+
 def test_every_replaced_name_exists() -> None:
     for module, name in (
         (cluster, "Queue"),
@@ -249,7 +271,7 @@ def run_in_a_worker(**task: Any) -> dict[str, Any]:
     tasks, results = ipc.Queue(), ipc.Queue()
     tasks.put({"id": "1", "name": "one", "args": ("a",), "kwargs": {}, "sync": True, **task})
     tasks.put("STOP")
-    worker.worker(tasks, results, ipc.SharedTimer("f", -1), timeout=10)
+    inspect.unwrap(worker.worker)(tasks, results, ipc.SharedTimer("f", -1), timeout=10)
     result: dict[str, Any] = results.get()
     return result
 
