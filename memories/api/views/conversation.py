@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from memories.api.authentication import require
+from memories.api.encoded_path import decoded
 from memories.api.examples import CLOSE, SAY, SAY_MANY
 from memories.api.fields import Identifier
 from memories.api.idempotency import key_of
@@ -51,21 +52,21 @@ class ConversationTurns(GenericAPIView[Any]):
         require(request, *tenant)
         post = Post(
             tenant=tenant,
-            conversation_id=_checked(conversation_id),
+            conversation_id=_checked(request, conversation_id),
             turns=tuple(body.validated_data["turns"]),
             key=key_of(request),
         )
         appended = append.append(post)
         return Response(
             {
-                "conversation_id": conversation_id,
+                "conversation_id": post.conversation_id,
                 "turns": [{"seq": number} for number in appended.receipt.numbers],
                 "buffer": appended.buffer,
                 "degraded": appended.degraded,
             },
             status=status.HTTP_202_ACCEPTED,
             headers={
-                "Location": f"/conversations/{quote(conversation_id)}",
+                "Location": f"/conversations/{quote(post.conversation_id, safe='')}",
                 **({"Idempotency-Replayed": "true"} if appended.receipt.replayed else {}),
             },
         )
@@ -110,9 +111,10 @@ class ConversationClose(GenericAPIView[Any]):
         return Response({**conversation.data, "memory_ids": transcript.memory_ids(row)})
 
 
-def _checked(conversation_id: str) -> str:
+def _checked(request: Request, argument: str) -> str:
+    """The id in the path. Raises ValidationError."""
     try:
-        return str(Identifier().run_validation(conversation_id))
+        return str(Identifier().run_validation(decoded(request, argument)))
     except ValidationError as error:
         raise ValidationError({"conversation_id": error.detail}) from error
 
@@ -124,7 +126,7 @@ def _visible(request: Request, conversation_id: str, tenant: dict[str, Any]) -> 
         Conversation,
         user_id=tenant["user_id"],
         project_id=tenant["project_id"],
-        conversation_id=_checked(conversation_id),
+        conversation_id=_checked(request, conversation_id),
     )
 
 

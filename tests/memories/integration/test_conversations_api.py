@@ -54,6 +54,23 @@ def test_a_turn_is_taken_in_and_read_back_at_once(cast: Cast, buffer: str) -> No
     assert not MemoryLog.objects.exists()
 
 
+@pytest.mark.parametrize("name", ["a/b", "/", "a/turns", "100%/2", "a%2Fb/c", "a%252F/b"])
+def test_a_slash_in_a_name_is_sent_as_2f(cast: Cast, name: str) -> None:
+    """The test's client decodes the path as servers do. It tells the path as it was sent, as WSGI servers do."""
+
+    def at(suffix: str = "") -> dict[str, Any]:
+        path = f"/conversations/{quote(name, safe='')}{suffix}"
+        return {"path": path, "REQUEST_URI": f"{path}?a=b"}
+
+    tenant, as_json = cast.alice.tenant._asdict(), "application/json"
+    answer = cast.alice.client.post(**at("/turns"), data=tenant | SAID, content_type=as_json)
+    assert (answer.status_code, answer.json()["conversation_id"]) == (202, name)
+    assert answer["Location"] == at()["path"]
+    assert cast.alice.client.get(**at(), data=tenant).json()["conversation_id"] == name
+    closed = cast.alice.client.post(**at("/close"), data=tenant, content_type=as_json)
+    assert (closed.status_code, closed.json()["state"]) == (200, "closed")
+
+
 @pytest.mark.parametrize("name", ["two\nlines", "\x1b[1m", "\u65e5\u672c ?#%"])
 def test_the_location_is_an_address_whatever_the_conversation_is_called(cast: Cast, name: str) -> None:
     answer = say(cast.alice, to=quote(name))
