@@ -9,7 +9,6 @@ import hashlib
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
 from itertools import chain, pairwise
 
 from memories.dialogue import (
@@ -20,6 +19,7 @@ from memories.dialogue import (
     speaker,
     task_of,
 )
+from memories.word_cache import cache_short_words
 
 # These fields come first: then the length limit does not cut them, and every embedding backend gives them more weight.
 FIRST_FIELDS = ("summary", "solution", "tags", "component")
@@ -153,7 +153,7 @@ def _order(key: str) -> tuple[int, str]:
     return FIRST_FIELDS.index(key) if key in FIRST_FIELDS else len(FIRST_FIELDS), key
 
 
-@lru_cache(maxsize=10_000)
+@cache_short_words(maxsize=10_000, max_length=60)
 def _words(key: str) -> str:
     """The words of a key: `statusCode` and `status_code` become "status code". A key that is an id has none."""
     return _readable(_KEY_BREAK.sub(" ", _readable(key))[:60]).lower()

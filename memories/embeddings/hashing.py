@@ -9,7 +9,6 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from functools import lru_cache
 from math import log
 
 import mmh3
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from memories.embeddings.backend import Vectors
 from memories.embeddings.english import STOP_WORDS, stem
+from memories.word_cache import cache_short_words
 
 NGRAM_LENGTHS = (2, 3, 4)
 # The weight of all n-grams of a word together. The word itself has weight 1.
@@ -93,7 +93,8 @@ def _weighted_features(words: list[str]) -> tuple[NDArray[np.int64], NDArray[np.
     return places, weights
 
 
-@lru_cache(maxsize=20_000)
+# A word of 24 letters has 69 n-grams, so the cache takes at most about 30 MB.
+@cache_short_words(maxsize=20_000, max_length=24)
 def _features(word: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the hashes (31 bits) and signed weights of a word and its n-grams."""
     ngrams = _ngrams(f"<{word}>")
