@@ -72,6 +72,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("MAX_BODY_BYTES", default=10 * 1024 * 1024
 MEMORY_MAX_VALUES = env.int("MEMORY_MAX_VALUES", default=20_000)
 # Bytes of the raw_data of one memory, as JSON in UTF-8.
 MEMORY_MAX_BYTES = env.int("MEMORY_MAX_BYTES", default=1024 * 1024)
+# Bytes of task and raw_data in one page of a list: a page ends early when the next memory would be too much.
+PAGE_MAX_BYTES = env.int("PAGE_MAX_BYTES", default=4 * 1024 * 1024)
 # The most memories in one POST /memory-logs/batch.
 BATCH_MAX_ITEMS = env.int("BATCH_MAX_ITEMS", default=1000)
 # Hours for which a request repeated with its Idempotency-Key gets the first answer.

@@ -77,6 +77,7 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(db_default=memories.models.base.StatementTime())),
                 ('updated_at', models.DateTimeField(db_default=memories.models.base.StatementTime())),
                 ('pgh_id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('content_bytes', memories.models.base.ContentBytes()),
             ],
             options={
                 'db_table': 'memory_versions',
@@ -229,6 +230,7 @@ class Migration(migrations.Migration):
                 ('indexed_at', models.DateTimeField(blank=True, null=True)),
                 ('idempotency_key', models.TextField(blank=True, null=True)),
                 ('expires_at', models.DateTimeField(blank=True, help_text='from then on no read and no search finds it', null=True)),
+                ('content_bytes', memories.models.base.ContentBytes()),
                 ('created_at', models.DateTimeField(db_default=memories.models.base.StatementTime())),
                 ('updated_at', models.DateTimeField(db_default=memories.models.base.StatementTime())),
             ],

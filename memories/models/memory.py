@@ -5,7 +5,7 @@ from datetime import date as Date
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
 
-from memories.models.base import StatementTime
+from memories.models.base import ContentBytes, StatementTime
 from memories.models.vector_field import EmbeddingField
 from memories.tenants import Tenant
 
@@ -47,6 +47,7 @@ class MemoryLog(models.Model):
     expires_at = models.DateTimeField(
         null=True, blank=True, help_text="from then on no read and no search finds it"
     )
+    content_bytes = ContentBytes()
     created_at = models.DateTimeField(db_default=StatementTime())
     updated_at = models.DateTimeField(db_default=StatementTime())
 

@@ -4,6 +4,7 @@ import pghistory
 import pgtrigger
 from django.db import models
 
+from memories.models.base import ContentBytes
 from memories.models.memory import MemoryLog
 
 # A change of these columns makes a version. Bookkeeping (embedding, indexed_at, …) does not, so no vector is stored
@@ -48,6 +49,7 @@ class MemoryVersion(
     """
 
     pgh_id: "models.Field[int, int]" = models.BigAutoField(primary_key=True)
+    content_bytes = ContentBytes()
 
     class Meta:
         db_table = "memory_versions"

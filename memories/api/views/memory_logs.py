@@ -5,6 +5,7 @@ from datetime import date
 from functools import partial
 from typing import Any
 
+from django.conf import settings
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
@@ -27,7 +28,7 @@ from memories.api.openapi import (
     REPLAYED,
     page_of,
 )
-from memories.api.pagination import NewestFirst, NewestStateFirst
+from memories.api.pagination import NewestMemoryFirst, NewestStateFirst
 from memories.api.parameters import DeletedMemories, MemoriesParameters, conditions
 from memories.api.serializers.bulk_deletion import BulkDeletionOutput
 from memories.api.serializers.memory_log import MemoryLogInput, validate
@@ -40,6 +41,9 @@ from memories.records.services import NewMemory, create_memory
 from memories.records.sync_status import filter_by_status
 from memories.tenants import Tenant
 from outbox.publishing.backpressure import refuse_if_too_deep
+
+# The bytes of one number of a vector in an answer.
+VECTOR_BYTES = 22
 
 
 class MemoryLogs(GenericAPIView[Any]):
@@ -56,12 +60,13 @@ class MemoryLogs(GenericAPIView[Any]):
     def get(self, request: Request) -> Response:
         asked = MemoriesParameters.of(request)
         if "as_of" in asked:
-            return self._page(queries.memories_at(asked["as_of"]), asked, NewestStateFirst, serialize_state)
+            return self._page(queries.memories_at(asked["as_of"]), asked, NewestStateFirst(), serialize_state)
         embedding = "embedding" in asked.get("include", ())
         rows = queries.memories(embedding=embedding)
         if "sync_status" in asked:
             rows = filter_by_status(rows, asked["sync_status"])
-        return self._page(rows, asked, NewestFirst, partial(serialize, embedding=embedding))
+        pages = NewestMemoryFirst(VECTOR_BYTES * settings.EMBEDDING_DIMENSIONS if embedding else 0)
+        return self._page(rows, asked, pages, partial(serialize, embedding=embedding))
 
     @extend_schema(
         summary="Store a memory",
@@ -102,13 +107,12 @@ class MemoryLogs(GenericAPIView[Any]):
         )
 
     def _page(
-        self, rows: Any, asked: dict[str, Any], pages: type[NewestFirst], shape: Callable[[Any], Any]
+        self, rows: Any, asked: dict[str, Any], pages: NewestMemoryFirst, shape: Callable[[Any], Any]
     ) -> Response:
         require(self.request, asked.get("user_id"), asked.get("project_id"))
         rows = access_of(self.request).visible(rows).filter(**conditions(asked))
-        paginator = pages()
-        page = paginator.paginate_queryset(rows, self.request, view=self) or []
-        return paginator.get_paginated_response([shape(row) for row in page])
+        page = pages.paginate_queryset(rows, self.request, view=self) or []
+        return pages.get_paginated_response([shape(row) for row in page])
 
 
 class BulkDeletionDetail(GenericAPIView[Any]):

@@ -120,3 +120,66 @@ def test_what_is_not_understood_is_refused_by_name(
 
 def test_an_unknown_parameter_is_told_the_known_ones(cast: Cast) -> None:
     assert "user_id" in cast.alice.get("/memory-logs", usr_id="ada").json()["errors"][0]["detail"]
+
+
+class TestLargePages:
+    """A page has at most PAGE_MAX_BYTES, and at least one memory."""
+
+    SIZE = 10_000
+
+    @pytest.fixture(autouse=True)
+    def _five_large_memories(self, cast: Cast, settings: Any) -> None:
+        settings.PAGE_MAX_BYTES = 25_000
+        self.ids = [cast.alice.remember(raw_data={"a": "x" * self.SIZE})["id"] for _ in range(5)]
+
+    def test_a_page_ends_early_and_says_where_the_next_begins(self, cast: Cast) -> None:
+        pages = self.pages_of(cast.alice, "/memory-logs")
+
+        assert pages == [self.ids[:2:-1], self.ids[2:0:-1], self.ids[:1]]
+
+    def test_the_way_back_is_as_long(self, cast: Cast) -> None:
+        first = cast.alice.get("/memory-logs").json()
+        second = cast.alice.client.get(first["next"]).json()
+        third = cast.alice.client.get(second["next"]).json()
+
+        back = cast.alice.client.get(third["previous"]).json()
+
+        assert ids_of(back) == ids_of(second)
+        assert ids_of(cast.alice.client.get(back["previous"]).json()) == ids_of(first)
+
+    def test_a_memory_larger_than_a_page_is_alone_in_one(self, cast: Cast, settings: Any) -> None:
+        settings.PAGE_MAX_BYTES = 1
+
+        assert self.pages_of(cast.alice, "/memory-logs") == [[memory_id] for memory_id in self.ids[::-1]]
+
+    def test_earlier_states_and_versions_come_in_such_pages_too(self, cast: Cast) -> None:
+        stored = cast.alice.get(f"/memory-logs/{self.ids[-1]}").json()
+        for number in range(3):
+            change = {"raw_data": {"a": "y" * self.SIZE + str(number)}}
+            cast.alice.send("PATCH", f"/memory-logs/{self.ids[-1]}", change)
+
+        states = self.pages_of(cast.alice, "/memory-logs", as_of=stored["created_at"])
+        versions = self.pages_of(cast.alice, f"/memory-logs/{self.ids[-1]}/history")
+
+        assert states == [self.ids[:2:-1], self.ids[2:0:-1], self.ids[:1]]
+        assert [len(page) for page in versions] == [2, 2]
+
+    def test_rows_beyond_the_page_are_not_read(self, cast: Cast, django_assert_max_num_queries: Any) -> None:
+        with django_assert_max_num_queries(2) as queries:
+            cast.alice.get("/memory-logs", page_size=500)
+
+        sizes, rows = (query["sql"] for query in queries.captured_queries)
+        assert "raw_data" not in sizes.split(" FROM ")[0]
+        assert str(self.ids[3]) in rows
+        assert str(self.ids[2]) not in rows
+
+    @staticmethod
+    def pages_of(actor: Actor, path: str, **query: Any) -> list[list[int]]:
+        pages = [actor.get(path, **query).json()]
+        while pages[-1]["next"]:
+            pages.append(actor.client.get(pages[-1]["next"]).json())
+        return [ids_of(page) for page in pages]
+
+
+def ids_of(page: dict[str, Any]) -> list[int]:
+    return [memory["id"] for memory in page["results"]]
