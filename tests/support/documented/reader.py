@@ -41,7 +41,7 @@ class Reader:
             elif block.language == "json":
                 self._compare(block)
             elif block.language == "text" and self._log:
-                self._wait_for(block)
+                self._wait_for(block, block.text)
             elif block.language == "python":
                 self.execute(block, names)
         self._expect_no_refusal()
@@ -60,9 +60,9 @@ class Reader:
         self._log = self._shell.start(self._translate(command.text))
         self._wait_for(block, command.output)
 
-    def _wait_for(self, block: Block, shown: str = "") -> None:
+    def _wait_for(self, block: Block, shown: str) -> None:
         """Until the command that does not end has printed this."""
-        shown, log = shown or block.text, self._log
+        log = self._log
         assert log
         try:
             wait_until(lambda: answers.says(f"…{shown.strip()}…", log.read_text()), seconds=60)

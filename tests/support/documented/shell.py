@@ -103,6 +103,11 @@ class Shell:
             )
         return log
 
+    @property
+    def has_running(self) -> bool:
+        """Whether something was left running."""
+        return bool(self._running)
+
     def close(self) -> None:
         for process in self._running:
             with suppress(ProcessLookupError):
