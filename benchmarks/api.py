@@ -201,8 +201,7 @@ class Connection:
 def inline_web() -> Iterator[str]:
     from semantix.allinone.web import command
 
-    shipped = command("127.0.0.1", 0)
-    with served([part.replace("semantix.asgi", "benchmarks.inline") for part in shipped]) as url:
+    with served([*command("127.0.0.1", 0), "--app", "benchmarks.inline:application"]) as url:
         yield url
 
 

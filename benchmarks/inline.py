@@ -21,6 +21,7 @@ from memories.index.client import get_client  # noqa: E402
 from memories.models import MemoryLog  # noqa: E402
 from memories.records.services import NewMemory, _fields  # noqa: E402
 from memories.text import searchable_text  # noqa: E402
+from semantix.web.bodies import BoundedBodies  # noqa: E402
 from semantix.web.threads import ThreadedHandler  # noqa: E402
 
 PROVIDER_SECONDS = 0.3
@@ -50,4 +51,5 @@ def post(self: Any, request: Any) -> Response:
 
 
 memory_logs.MemoryLogs.post = post  # type: ignore[method-assign]
-application = ThreadedHandler(settings.WEB_THREADS)
+threads = ThreadedHandler(settings.WEB_THREADS)
+application = BoundedBodies(threads, threads.executor)

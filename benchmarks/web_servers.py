@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from benchmarks.__main__ import Figures
 from benchmarks.api import closed, create, get, reconnecting, served
 from benchmarks.service import cluster, percentiles, say, stores
+from semantix.allinone.web import command
 
 ADDRESS = ["--host", "127.0.0.1", "--port", "0"]
 UVICORN = [sys.executable, "-m", "uvicorn", *ADDRESS, "--lifespan", "off", "--log-level", "warning"]
@@ -31,11 +32,13 @@ def run(options: Namespace) -> Figures:
 
 def servers() -> Iterator[tuple[str, list[str], dict[str, str]]]:
     """Name, command and environment of each."""
-    shipped = [*UVICORN, "semantix.asgi:application"]
+    shipped = command("127.0.0.1", 0)
+    bare = [*UVICORN, "semantix.asgi:application"]
     for threads in (2, 4, 8, 16):
         yield f"uvicorn, {threads} threads", shipped, {"WEB_THREADS": str(threads)}
-    yield "uvicorn, 2 workers of 4 threads", [*shipped, "--workers", "2"], {"WEB_THREADS": "4"}
-    yield "uvicorn, h11 and asyncio, 8 threads", [*shipped, "--http", "h11", "--loop", "asyncio"], {}
+    yield "uvicorn without our limits, 8 threads", bare, {}
+    yield "uvicorn, 2 workers of 4 threads", [*bare, "--workers", "2"], {"WEB_THREADS": "4"}
+    yield "uvicorn, h11 and asyncio, 8 threads", [*bare, "--http", "h11", "--loop", "asyncio"], {}
     # A connection that a thread keeps outlives it until Python looks for garbage: Postgres runs out of them.
     own = {"DATABASE_CONN_MAX_AGE": "0"}
     yield "uvicorn, Django's own ASGI", [*UVICORN, "semantix.asgi:event_loop"], own

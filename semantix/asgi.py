@@ -1,6 +1,7 @@
 """The ASGI application: one port for requests, server-sent events and WebSockets.
 
-Django's views run on threads. Streams (server-sent events, WebSockets) run on the event loop and occupy no thread.
+Django's views run on threads. Streams (server-sent events, WebSockets) run on the event loop and occupy no thread, and
+so does /health/live, which answers also while all threads are busy.
 """
 
 import os
@@ -12,33 +13,52 @@ from channels.security.websocket import AllowedHostsOriginValidator
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.urls import path
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from semantix.database.statement_timeout import limit_statements
-from semantix.web.threads import ThreadedHandler
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "semantix.settings")
 event_loop = get_asgi_application()
 limit_statements(settings.DATABASE_STATEMENT_SECONDS)
-threads = ThreadedHandler(settings.WEB_THREADS)
 
 # These imports need the apps to be loaded.
 from memories.api.live.socket import LiveUpdates  # noqa: E402
 from memories.api.prefer_wait import PreferWait  # noqa: E402
+from semantix.web.bodies import BoundedBodies  # noqa: E402
+from semantix.web.live import answer_live  # noqa: E402
+from semantix.web.startup import require_secret_key  # noqa: E402
+from semantix.web.threads import ThreadedHandler  # noqa: E402
 
-answers = PreferWait(threads, threads.executor)
+require_secret_key()
+threads = ThreadedHandler(settings.WEB_THREADS)
+views = PreferWait(threads, threads.executor)
 
 programs = AuthMiddlewareStack(URLRouter([path("ws/memory-logs/events", LiveUpdates.as_asgi())]))
 # A page of another site could use a visitor's session, so the Origin header of browsers is checked. Programs send none.
 browsers = AllowedHostsOriginValidator(programs)
 
 STREAMS = {"/memory-logs/events"}
+LIVE = {("GET", "/health/live"), ("HEAD", "/health/live")}
 
 
-async def application(scope: Any, receive: Any, send: Any) -> None:
+async def respond(scope: Any, receive: Any, send: Any) -> None:
+    """Answer an HTTP request whose body has been read."""
+    await (event_loop if scope["path"] in STREAMS else views)(scope, receive, send)
+
+
+requests = BoundedBodies(respond, threads.executor)
+
+
+async def dispatch(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "websocket":
         from_a_page = any(name == b"origin" for name, _ in scope["headers"])
         await (browsers if from_a_page else programs)(scope, receive, send)
-    elif scope["path"] in STREAMS:
-        await event_loop(scope, receive, send)
+    elif (scope["method"], scope["path"]) in LIVE:
+        await answer_live(send)
     else:
-        await answers(scope, receive, send)
+        await requests(scope, receive, send)
+
+
+# The client's address and scheme come from X-Forwarded-For and X-Forwarded-Proto only where a trusted proxy sets them.
+proxies = settings.FORWARDED_ALLOW_IPS
+application: Any = ProxyHeadersMiddleware(dispatch, proxies) if proxies else dispatch

@@ -37,16 +37,32 @@ OUTBOX_DATABASE_HINT = (
 # --- The web -----------------------------------------------------------------------------------------
 
 DEBUG = env.bool("DEBUG", default=False)
-# The default is for commands like `makemigrations`; `check --deploy` refuses it.
-SECRET_KEY = env.str("SECRET_KEY", default="django-insecure-set-SECRET_KEY-before-you-deploy")
+# The default is for commands like `makemigrations`. Nothing that serves starts with it.
+INSECURE_SECRET_KEY = "django-insecure-set-SECRET_KEY-before-you-deploy"
+SECRET_KEY = env.str("SECRET_KEY", default=INSECURE_SECRET_KEY)
 HOST = env.str("HOST", default="127.0.0.1")
 PORT = env.port("PORT", default=8000)
 # Requests handled at the same time; each of these threads keeps a database connection.
 WEB_THREADS = env.int("WEB_THREADS", default=8)
+# The most connections of clients at the same time. Beyond it, the connection that has waited longest for a request is
+# closed; where all are in use, a new one is answered 503.
+WEB_CONNECTIONS = env.int("WEB_CONNECTIONS", default=2000)
+# Seconds that a connection stays open after a response. Longer than the 60 s of common clients and proxies, so that
+# they close it first and never send a request into a closed connection.
+WEB_KEEP_ALIVE_SECONDS = env.int("WEB_KEEP_ALIVE_SECONDS", default=75)
+# Seconds for the head of a request to arrive.
+WEB_HEAD_SECONDS = env.float("WEB_HEAD_SECONDS", default=10.0)
+# Seconds for the body of a request to arrive, and one second more for each 8 KiB that have arrived.
+WEB_BODY_SECONDS = env.float("WEB_BODY_SECONDS", default=10.0)
+# Bytes of request bodies in memory at the same time. Beyond it requests are answered 503. A client may use a quarter.
+WEB_BODIES_BYTES = env.int("WEB_BODIES_BYTES", default=256 * 1024 * 1024)
+# Proxies, as addresses or networks separated by commas, whose X-Forwarded-For and X-Forwarded-Proto are believed.
+# Empty: no proxy is. *: everybody is; only where clients cannot reach the port directly.
+FORWARDED_ALLOW_IPS = env.str("FORWARDED_ALLOW_IPS", default="")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
-# Clients use https through a proxy that sets X-Forwarded-Proto (uvicorn believes the proxies in FORWARDED_ALLOW_IPS).
-# Then http is redirected to https, cookies are sent over https only, and browsers are told to use https only (HSTS).
+# Clients use https through a proxy of FORWARDED_ALLOW_IPS that sets X-Forwarded-Proto. Then http is redirected to
+# https, cookies are sent over https only, and browsers are told to use https only (HSTS).
 HTTPS = env.bool("HTTPS", default=False)
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 # Machines of the same network request these without the proxy.

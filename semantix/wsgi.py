@@ -6,4 +6,7 @@ from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "semantix.settings")
 
+from semantix.web.startup import require_secret_key
+
+require_secret_key()
 application = get_wsgi_application()

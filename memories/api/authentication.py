@@ -13,6 +13,8 @@ from memories.auth.access import EVERYTHING, Access
 from memories.models import APIKey
 
 SCHEMES = ("bearer", "api-key")
+# The WWW-Authenticate header of a 401.
+CHALLENGE = 'Bearer realm="semantix"'
 
 
 class KeyAuthentication(BaseAuthentication):
@@ -30,7 +32,7 @@ class KeyAuthentication(BaseAuthentication):
         return None, row
 
     def authenticate_header(self, request: Request) -> str:
-        return 'Bearer realm="semantix"'
+        return CHALLENGE
 
 
 class AdminSession(SessionAuthentication):

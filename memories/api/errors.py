@@ -35,6 +35,14 @@ class TooLarge(APIException):
         )
 
 
+class RequestTimeout(APIException):
+    """The body did not arrive in time."""
+
+    status_code = 408
+    default_code = "request_timeout"
+    default_detail = "The body of the request did not arrive in time. Send the request again."
+
+
 class PreconditionFailed(APIException):
     """The memory is not at the version that If-Match names."""
 

@@ -33,6 +33,11 @@ WHERE id = (SELECT id FROM api_keys WHERE id = %s FOR NO KEY UPDATE SKIP LOCKED)
 _remembered: dict[str, tuple[float, APIKey]] = {}
 
 
+def is_well_formed(key: str) -> bool:
+    """Whether the text has the form of a key. Reads no database."""
+    return _FORM.fullmatch(key) is not None
+
+
 def holder(key: str) -> APIKey | None:
     """The key's row while it may be used; None for what is unknown, revoked or expired."""
     until, row = _remembered.get(key, (0.0, None))
@@ -44,7 +49,7 @@ def holder(key: str) -> APIKey | None:
 def _look_up(key: str) -> APIKey | None:
     _remembered.pop(key, None)
     try:
-        row = cast(APIKey, APIKey.objects.get_from_key(key if _FORM.fullmatch(key) else ""))
+        row = cast(APIKey, APIKey.objects.get_from_key(key if is_well_formed(key) else ""))
     except APIKey.DoesNotExist:
         return None
     if len(_remembered) >= MOST_REMEMBERED:

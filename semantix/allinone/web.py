@@ -6,15 +6,9 @@ import sys
 
 from semantix.allinone.errors import StartError
 
-# Seconds for open requests to finish when the server stops.
-GRACE_SECONDS = 2
-
 
 def command(host: str, port: int) -> list[str]:
-    options = ["--host", host, "--port", str(port), "--lifespan", "off", "--log-level", "warning"]
-    options += ["--http", "semantix.web.protocol:Protocol"]
-    grace = ["--timeout-graceful-shutdown", str(GRACE_SECONDS)]
-    return [sys.executable, "-m", "uvicorn", "semantix.asgi:application", *options, *grace]
+    return [sys.executable, "-m", "semantix.web", "--host", host, "--port", str(port)]
 
 
 def require_free_port(host: str, port: int) -> None:

@@ -72,8 +72,6 @@ class Composed:
 
     def command(self, name: str) -> list[str]:
         command = list(SERVICES[name]["command"])
-        if name == "web":
-            command[command.index("--port") + 1] = self.ports[name]
         return self.here(command) + (["--port", self.ports[name]] if command[0] == "redis-server" else [])
 
     def here(self, command: list[str]) -> list[str]:

@@ -25,7 +25,7 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.timeout(400)
 
 # By what stands in their commands, the ones first that others need.
-PARTS = {"Postgres": "postgres", "Chroma": "chromadb", "Cluster": "qcluster", "Web server": "uvicorn"}
+PARTS = {"Postgres": "postgres", "Chroma": "chromadb", "Cluster": "qcluster", "Web server": "semantix.web"}
 
 # A claim does not wait for the disk, but who commits after it does.
 FLUSHED = "SELECT pg_logical_emit_message(true, '', '')"

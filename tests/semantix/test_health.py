@@ -2,12 +2,16 @@
 
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 from django.test import Client
 
 from outbox.models import Relay
 from semantix.web import health
+from tests.support.waiting import wait_until
+from tests.support.web_server import WebServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -25,6 +29,17 @@ def a_cluster() -> None:
 
 def test_live_reports_only_that_the_process_answers(client: Client) -> None:
     assert client.get("/health/live").json() == {"status": "ok"}
+
+
+def test_live_is_answered_while_all_threads_are_busy(mute_server: str) -> None:
+    """One thread waits for a database that does not answer, and the other requests wait for the thread."""
+    away = {"DATABASE_URL": f"postgresql://postgres@{mute_server}/semantix", "WEB_THREADS": "1"}
+    with WebServer(**away) as server, ThreadPoolExecutor(5) as clients:
+        busy = [clients.submit(httpx.get, f"{server.url}/memory-logs", timeout=120) for _ in range(5)]
+        wait_until(lambda: any(request.done() for request in busy))
+        assert httpx.get(f"{server.url}/health/live", timeout=60).json() == {"status": "ok"}
+        assert httpx.head(f"{server.url}/health/live", timeout=60).status_code == 200
+        assert not all(request.done() for request in busy)
 
 
 @pytest.mark.usefixtures("a_cluster")

@@ -2,7 +2,10 @@
 
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
+from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.test import Client
 from django.utils import timezone
 
@@ -16,6 +19,15 @@ def new_key(user_id: str, project_id: str = "", *, days: int | None = None) -> s
         name="test", user_id=user_id, project_id=project_id, expiry_date=expiry
     )
     return key
+
+
+def new_session() -> str:
+    """The session key of a superuser who is logged in to the admin."""
+    client = Client()
+    client.force_login(
+        get_user_model().objects.create_superuser(username=f"admin-{uuid4().hex}", password="x")
+    )
+    return client.cookies[settings.SESSION_COOKIE_NAME].value
 
 
 def client_with(key: str, scheme: str = "Bearer") -> Client:

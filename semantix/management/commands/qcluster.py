@@ -10,12 +10,14 @@ from django_q.management.commands import qcluster
 from prometheus_client import start_http_server
 
 from semantix.observability.metrics.view import measured_registry
+from semantix.web.startup import require_secret_key
 
 
 class Command(qcluster.Command):  # type: ignore[misc]  # django-q2 is untyped
     help = "Start a cluster. It delivers the events of the outbox and runs scheduled tasks."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        require_secret_key()
         if name := options.get("cluster_name"):
             os.environ["Q_CLUSTER_NAME"] = name
         cluster = Cluster()

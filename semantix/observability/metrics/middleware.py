@@ -9,6 +9,7 @@ from django.http.response import HttpResponseBase
 
 from semantix.observability.metrics.metrics import http_requests, http_seconds
 
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 STATIC = f"/{settings.STATIC_URL.strip('/')}/"
 
 
@@ -19,7 +20,7 @@ def measure(
         started = time.perf_counter()
         response = get_response(request)
         route = route_of(request)
-        http_requests.labels(_method(request), route, str(response.status_code)).inc()
+        http_requests.labels(known_method(request.method), route, str(response.status_code)).inc()
         http_seconds.labels(route).observe(time.perf_counter() - started)
         return response
 
@@ -34,6 +35,6 @@ def route_of(request: HttpRequest) -> str:
     return f"/{match.route}" if match and match.route is not None else "(unknown)"
 
 
-def _method(request: HttpRequest) -> str:
-    known = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-    return request.method if request.method in known else "(other)"
+def known_method(method: str | None) -> str:
+    """The method, or `(other)`: clients may invent methods, and each would create a series."""
+    return method if method in METHODS else "(other)"
