@@ -7,8 +7,11 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Model, QuerySet
+from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.utils.html import format_html_join
+from django.urls import reverse
+from django.utils.functional import cached_property
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from memories.conversations import flush, transcript
@@ -18,6 +21,10 @@ from outbox.admin.confirmed_actions import buttons, page_of_the_only_row
 from outbox.admin.generic import ModelAdmin, TabularInline
 from outbox.admin.paging import BoundedPaginator
 from outbox.admin.reading import ReadOnly
+
+# Rows and turns on the page of one conversation, and characters of a turn.
+SHOWN = 50
+LINE = 1_000
 
 
 class Immutable(ReadOnly):
@@ -35,9 +42,30 @@ class SaveNow:
     code: str = "save_now"
 
 
+class FirstRows(BaseInlineFormSet):  # type: ignore[type-arg]  # generic for the type checker only
+    """Only the first rows: a conversation may have thousands of memories."""
+
+    @cached_property
+    def _first(self) -> Any:
+        return super().get_queryset()[:SHOWN]
+
+    def get_queryset(self) -> Any:
+        return self._first
+
+
 class ChunkInline(Immutable, TabularInline[ConversationChunk, Conversation]):
+    """The newest memories of the conversation. A link does not read the memory, so no vector is read."""
+
     model = ConversationChunk
-    fields = ("number", "memory", "first_turn", "last_turn", "characters")
+    formset = FirstRows
+    ordering = ("-number",)
+    verbose_name_plural = f"memories with its saved turns (the newest {SHOWN})"
+    fields = readonly_fields = ("number", "memory_link", "first_turn", "last_turn", "characters")
+
+    @admin.display(description="memory")
+    def memory_link(self, row: ConversationChunk) -> SafeString:
+        page = reverse("admin:memories_memorylog_change", args=[row.memory_id])
+        return format_html('<a href="{}" style="text-decoration:underline">{}</a>', page, row.memory_id)
 
 
 class GapInline(Immutable, TabularInline[ConversationGap, Conversation]):
@@ -106,8 +134,12 @@ class ConversationAdmin(ReadOnly, ModelAdmin[Conversation]):
 
     @admin.display(description="turns that wait to be saved")
     def waiting_turns(self, row: Conversation) -> SafeString | str:
-        turns, complete = transcript.waiting(row)
-        lines = [(turn["seq"], spoken_line(turn) or "(no words)") for turn in turns]
+        turns, complete = transcript.waiting(row, limit=SHOWN + 1)
+        lines = [(turn["seq"], spoken_line(turn)[:LINE] or "(no words)") for turn in turns[:SHOWN]]
+        if len(turns) > SHOWN:
+            lines.append(
+                ("", f"These are the first {SHOWN}. GET /conversations/{{id}} pages through all turns.")
+            )
         if not complete:
             lines.append(("", "Redis does not answer, so the turns in Redis are not shown."))
         return format_html_join("", "<p>{} {}</p>", lines) or "none"

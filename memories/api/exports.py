@@ -13,13 +13,16 @@ import orjson
 
 from memories.api.serializers.memory_output import serialize, serialize_version
 from memories.auth.access import Access
-from memories.conversations.transcript import transcript
+from memories.conversations.transcript import Limit, transcript
 from memories.models import Conversation, MemoryLog
 from memories.records import queries
 
 # A page ends after so many rows, or with the row that takes it over so many bytes.
 PAGE_ROWS = 500
 PAGE_BYTES = 4 * 2**20
+
+# A conversation is one line.
+EVERYTHING = Limit(turns=2**31, bytes=2**63)
 
 MEMORIES, CONVERSATIONS = "memories", "conversations"
 
@@ -81,15 +84,15 @@ class Export:
 
 
 def _conversation(row: Conversation) -> dict[str, Any]:
-    """A conversation with all turns; `complete` is false where Redis may hold more and does not answer."""
-    told = transcript(row)
+    """A conversation with all turns; `complete` is false if Redis may hold more turns and does not answer."""
+    whole = transcript(row, EVERYTHING)
     return {
         "conversation_id": row.conversation_id,
         "user_id": row.user_id,
         "project_id": row.project_id,
         "created_at": row.created_at,
-        "complete": told.complete,
-        "turns": list(told.turns),
+        "complete": whole.complete,
+        "turns": list(whole.turns),
     }
 
 

@@ -155,6 +155,9 @@ class ConversationParameters(TenantParameters):
     after = serializers.IntegerField(
         default=0, min_value=0, max_value=2**63 - 1, help_text="only turns with a higher number"
     )
+    page_size = serializers.IntegerField(
+        default=100, min_value=1, max_value=NewestFirst.max_page_size, help_text="the most turns of a page"
+    )
 
 
 class ConversationsParameters(PageParameters):

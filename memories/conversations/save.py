@@ -72,7 +72,7 @@ def _last_chunks(rows: Iterable[Conversation]) -> dict[int, ConversationChunk]:
 
 
 def _locked(memory_ids: Iterable[int]) -> dict[int, MemoryLog]:
-    rows = MemoryLog.objects.select_for_update(no_key=True).defer("embedding").order_by("id")
+    rows = MemoryLog.objects.unexpired().select_for_update(no_key=True).defer("embedding").order_by("id")
     return {row.id: row for row in rows.filter(id__in=list(memory_ids))}
 
 

@@ -47,7 +47,8 @@ class Chat:
 
     @property
     def transcript(self) -> reading.Transcript:
-        return reading.transcript(self.row)
+        """All turns."""
+        return reading.transcript(self.row, reading.Limit(turns=10_000, bytes=10**9))
 
     @property
     def contents(self) -> list[str]:

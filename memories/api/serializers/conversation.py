@@ -183,9 +183,12 @@ class ConversationClosed(ConversationOutput):
 
 
 class ConversationTranscript(ConversationClosed):
+    """A page of turns; `memory_ids` are the memories that hold the saved turns of the page."""
+
+    next = serializers.URLField(allow_null=True, help_text="the page after this one")
     turns = TurnOutput(many=True)
     gaps = Gap(many=True)
     complete = serializers.BooleanField(help_text="false if Redis may hold more turns and does not answer")
 
     class Meta(ConversationClosed.Meta):
-        fields = (*ConversationClosed.Meta.fields, "turns", "gaps", "complete")  # type: ignore[assignment]
+        fields = (*ConversationClosed.Meta.fields, "next", "turns", "gaps", "complete")  # type: ignore[assignment]

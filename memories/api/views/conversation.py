@@ -3,6 +3,7 @@
 from typing import Any
 from urllib.parse import quote
 
+from django.conf import settings
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
@@ -10,6 +11,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.utils.urls import replace_query_param
 
 from memories.api.authentication import require
 from memories.api.encoded_path import decoded
@@ -28,6 +30,7 @@ from memories.api.serializers.conversation import (
     TurnsAppended,
 )
 from memories.conversations import append, flush, transcript
+from memories.conversations.transcript import Limit
 from memories.conversations.turns import Post
 from memories.models.conversation import Conversation
 from memories.tenants import Tenant
@@ -73,7 +76,7 @@ class ConversationTurns(GenericAPIView[Any]):
 
 
 class ConversationDetail(GenericAPIView[Any]):
-    """Every turn in order, saved or waiting, and the gaps."""
+    """A page of turns in order, saved or waiting, and the gaps. `next` is the address of the next page."""
 
     serializer_class = ConversationOutput
 
@@ -86,7 +89,8 @@ class ConversationDetail(GenericAPIView[Any]):
     def get(self, request: Request, conversation_id: str) -> Response:
         parameters = ConversationParameters.of(request)
         row = _visible(request, conversation_id, parameters)
-        return Response(_serialized(transcript.transcript(row, after=parameters["after"])))
+        limit = Limit(parameters["page_size"], settings.PAGE_MAX_BYTES)
+        return Response(_serialized(request, transcript.transcript(row, limit, after=parameters["after"])))
 
 
 class ConversationClose(GenericAPIView[Any]):
@@ -130,10 +134,11 @@ def _visible(request: Request, conversation_id: str, tenant: dict[str, Any]) -> 
     )
 
 
-def _serialized(found: transcript.Transcript) -> dict[str, Any]:
-    waiting = found.waiting if found.complete else None
+def _serialized(request: Request, found: transcript.Transcript) -> dict[str, Any]:
+    url = request.build_absolute_uri()
     return {
-        **ConversationOutput(found.row, context={"waiting": {found.row.id: waiting}}).data,
+        **ConversationOutput(found.row, context={"waiting": {found.row.id: found.waiting}}).data,
+        "next": None if found.next_after is None else replace_query_param(url, "after", found.next_after),
         "turns": found.turns,
         "memory_ids": found.memory_ids,
         "gaps": Gap(found.gaps, many=True).data,

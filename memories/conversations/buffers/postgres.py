@@ -97,6 +97,10 @@ class PostgresBuffer:
             turns[buffered.conversation_id].append({"seq": buffered.seq, **cast(Turn, buffered.turn)})
         return {id: Contents(turns=waiting) for id, waiting in turns.items()}
 
+    def page(self, row: Conversation, after: int, limit: int) -> list[Turn]:
+        waiting = BufferedTurn.objects.filter(conversation=row, seq__gt=after)[:limit]
+        return [{"seq": buffered.seq, **cast(Turn, buffered.turn)} for buffered in waiting]
+
     def keep(self, rows: Iterable[Conversation]) -> None:
         """PostgreSQL drops nothing."""
 

@@ -51,6 +51,9 @@ class Buffer(Protocol):
     def read(self, rows: Iterable[Conversation]) -> Mapping[int, Contents]:
         """Raises Unreadable if the buffer holds something else than turns for one of the conversations."""
 
+    def page(self, row: Conversation, after: int, limit: int) -> list[Turn]:
+        """The first `limit` waiting turns with a number above `after`, in order. Raises Unreadable."""
+
     def keep(self, rows: Iterable[Conversation]) -> None:
         """Do not drop the turns of these conversations while they are set aside."""
 

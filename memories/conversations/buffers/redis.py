@@ -15,7 +15,7 @@ from django.db import connection
 
 from memories.conversations.buffers import failover, number_blocks, redis_client
 from memories.conversations.buffers.protocol import Activity, Contents
-from memories.conversations.turns import Post, Receipt, SavedKey
+from memories.conversations.turns import Post, Receipt, SavedKey, Turn
 from memories.models.conversation import Conversation
 
 KEY = "semantix:conversation:"
@@ -92,6 +92,21 @@ class RedisBuffer:
                 pipeline.hgetall(key_of(row.tenant, row.conversation_id))
             answers = pipeline.execute()
         return {row.id: _contents(row, fields) for row, fields in zip(rows, answers, strict=True)}
+
+    def page(self, row: Conversation, after: int, limit: int) -> list[Turn]:
+        """Raises RedisAway, Unreadable. Reads one number after the other: a block may have unused numbers."""
+        key, client = key_of(row.tenant, row.conversation_id), redis_client.get_client()
+        turns: list[Turn] = []
+        with redis_client.translated_errors():
+            first, last = (int(number or 0) for number in client.hmget(key, "first", "last"))
+            number = max(after + 1, first, row.redis_saved_through + 1)
+            while number <= last and len(turns) < limit:
+                numbers = range(number, min(number + limit, last + 1))
+                values = client.hmget(key, list(map(str, numbers)))
+                known = {str(n): str(value) for n, value in zip(numbers, values, strict=True) if value}
+                turns += _contents(row, known).turns
+                number = numbers.stop
+        return turns[:limit]
 
     def keep(self, rows: Iterable[Conversation]) -> None:
         """Raises RedisAway."""

@@ -148,6 +148,20 @@ def test_a_turn_that_comes_while_others_are_saved_stays_for_the_next_flush(
     assert chat.saved == ["one", "two"]
 
 
+def test_waiting_turns_are_read_a_page_at_a_time(buffer: Buffer) -> None:
+    chat = Chat()
+    buffer.append(chat.post(*map(str, range(1, 251))))
+
+    def numbers(after: int, limit: int) -> list[int]:
+        return [turn["seq"] for turn in buffer.page(chat.row, after, limit)]
+
+    assert numbers(0, 3) == [1, 2, 3]
+    assert numbers(3, 100) == list(range(4, 104))
+    assert numbers(248, 100) == [249, 250]
+    assert numbers(250, 100) == numbers(10**15, 100) == []
+    assert buffer.page(chat.row, 0, 1) == [buffer.read([chat.row])[chat.row.id].turns[0]]
+
+
 def test_activity_tells_how_many_wait_and_since_when(buffer: Buffer) -> None:
     chat = Chat()
     post = chat.post("one", "two")

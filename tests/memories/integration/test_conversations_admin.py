@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from memories.conversations import append
 from memories.conversations.buffers import failover
@@ -66,6 +68,25 @@ def test_the_page_shows_waiting_turns_parts_and_gaps(admin: Client, buffer: str)
     assert "3 (no words)" in page
     assert str(chat.memories[0].pk) in page
     assert "evicted" in page
+
+
+def test_the_page_of_a_long_conversation_is_bounded_and_reads_no_vector(
+    admin: Client, buffer: str, settings: Any
+) -> None:
+    settings.CONVERSATION_PART_CHARACTERS = 10
+    chat = Chat()
+    chat.say(*(f"saved {n}" for n in range(60)))
+    save_now(admin, chat)
+    chat.say(*(f"waits {n}." for n in range(60)))
+
+    with CaptureQueriesContext(connection) as queries:
+        page = admin.get(f"{LIST}{chat.row.id}/change/").content.decode()
+
+    assert ("waits 49." in page, "waits 50." in page, "These are the first 50" in page) == (True, False, True)
+    links = set(re.findall(r'href="/admin/memories/memorylog/(\d+)/change/"', page))
+    assert links == {str(memory.id) for memory in chat.memories[-50:]}
+    assert '"embedding"' not in str(queries.captured_queries)
+    assert len(queries) < 30
 
 
 def test_save_now_saves_the_chosen_conversations_only(admin: Client, buffer: str) -> None:

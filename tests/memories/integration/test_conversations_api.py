@@ -4,8 +4,11 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from memories.models import MemoryLog
+from memories.records.services import update_memory
 from tests.support.conversations import flush_all
 from tests.support.redis_server import RedisServer
 from tests.support.two_tenants import Actor, Cast
@@ -153,6 +156,70 @@ def test_saved_and_waiting_turns_are_shown_as_one(cast: Cast) -> None:
     assert (shown["turn_count"], shown["saved"], shown["buffered"]) == (2, 1, 1)
     assert shown["memory_ids"] == [MemoryLog.objects.get().id]
     assert [turn["content"] for turn in read(cast.alice, after=1).json()["turns"]] == ["two"]
+
+
+def pages(who: Actor, **query: Any) -> list[list[str]]:
+    """The contents of each page, following `next` to the last page."""
+    answer = read(who, **query).json()
+    found = [[turn["content"] for turn in answer["turns"]]]
+    while answer["next"]:
+        answer = who.client.get(answer["next"]).json()
+        found.append([turn["content"] for turn in answer["turns"]])
+    return found
+
+
+@pytest.mark.parametrize("saved", [0, 1, 4, 7, 10])
+def test_turns_are_read_a_page_at_a_time(cast: Cast, settings: Any, saved: int) -> None:
+    settings.CONVERSATION_PART_CHARACTERS = 20  # two turns a memory
+    said = [str(number) for number in range(10)]
+    for number, content in enumerate(said):
+        if number == saved:
+            flush_all()
+        say(cast.alice, role="user", content=content)
+    if saved == 10:
+        flush_all()
+
+    assert pages(cast.alice, page_size=4) == [said[:4], said[4:8], said[8:]]
+    assert pages(cast.alice, page_size=10) == pages(cast.alice) == [said]
+    assert pages(cast.alice, page_size=5, after=5) == [said[5:]]
+    shown = read(cast.alice, page_size=1).json()
+    assert (shown["turn_count"], shown["saved"]) == (10, saved)
+    assert shown["memory_ids"] == list(MemoryLog.objects.order_by("id").values_list("id", flat=True))[:1]
+
+
+def test_a_page_ends_before_the_turn_that_would_be_too_much(cast: Cast, settings: Any) -> None:
+    settings.PAGE_MAX_BYTES = 2_500
+    for number in range(2):
+        say(cast.alice, turns=[{"role": "user", "content": f"{number}{part}" * 500} for part in range(3)])
+        flush_all() if number == 0 else None
+
+    assert [len(page) for page in pages(cast.alice)] == [2, 2, 2]
+
+
+@pytest.mark.parametrize("page_size", [0, 501, "x"])
+def test_a_page_size_that_is_too_small_or_too_large_is_refused(cast: Cast, page_size: Any) -> None:
+    say(cast.alice)
+    assert read(cast.alice, page_size=page_size).status_code == 400
+
+
+def test_reading_a_conversation_reads_no_vector(cast: Cast) -> None:
+    say(cast.alice)
+    flush_all()
+    with CaptureQueriesContext(connection) as queries:
+        assert read(cast.alice).status_code == 200
+
+    assert "raw_data" in str(queries.captured_queries)
+    assert '"embedding"' not in str(queries.captured_queries)
+
+
+@pytest.mark.parametrize("turns", [[{"seq": 2, "content": "not mine"}], "nonsense", [{"seq": "1"}], [None]])
+def test_turns_that_an_owner_edited_hide_no_waiting_turn(cast: Cast, turns: Any) -> None:
+    say(cast.alice)
+    flush_all()
+    update_memory(MemoryLog.objects.get().id, {"raw_data": {"turns": turns}})
+    say(cast.alice, role="user", content="waits")
+
+    assert [(turn["seq"], turn["content"]) for turn in read(cast.alice).json()["turns"]] == [(2, "waits")]
 
 
 def test_close_saves_now_and_a_later_turn_opens_it_again(cast: Cast) -> None:
