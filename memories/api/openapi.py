@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.conf import settings
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSerializerExtension
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
@@ -164,7 +164,7 @@ def describe_problems(result: Schema, **_: Any) -> Schema:
     """
     components = result.setdefault("components", {}).setdefault("schemas", {})
     for name, component in components.items():
-        if name.endswith("Request"):  # what is not known is passed over, but it is JSON of the same kind
+        if name.endswith("Request") and "additionalProperties" not in component:  # its fields are free
             component |= {name: JSON_OBJECT[name] for name in ("additionalProperties", "propertyNames")}
     components |= {"Problem": PROBLEM, "JSONValue": JSON_VALUE}
     for path, operations in result["paths"].items():
@@ -199,6 +199,22 @@ def page_of(shape: type[serializers.BaseSerializer[Any]], name: str) -> serializ
     }
     shaped: serializers.Serializer[Any] = type(name, (serializers.Serializer,), fields)()
     return shaped
+
+
+class StrictBody(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+    """A Body has no other fields than those it declares, and those that a GET answers, which it ignores."""
+
+    target_class = "memories.api.bodies.Body"
+    match_subclasses = True
+
+    def map_serializer(self, auto_schema: Any, direction: Any) -> Schema:
+        schema: Schema = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)  # noqa: SLF001
+        ignored = {
+            name: {"$ref": "#/components/schemas/JSONValue"}
+            for name in sorted(self.target.answered)
+            if name not in schema["properties"]
+        }
+        return schema | {"properties": schema["properties"] | ignored, "additionalProperties": False}
 
 
 class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

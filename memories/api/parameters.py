@@ -7,6 +7,7 @@ from django.db import connection
 from rest_framework import serializers
 from rest_framework.request import Request
 
+from memories.api.bodies import unknown_names
 from memories.api.exports import Cursor
 from memories.api.fields import Identifier, Text
 from memories.api.limits import ID_LENGTH, TEXT_LENGTH
@@ -50,10 +51,8 @@ class Parameters(serializers.Serializer[Any]):
             name: values[0] if len(values) == 1 else values for name, values in request.query_params.lists()
         }
         parameters = cls(data=given)
-        known = {*parameters.fields, *ALWAYS}
-        if unknown := sorted(set(given) - known):
-            there_are = f"Unknown parameter. There are: {', '.join(sorted(parameters.fields)) or 'none'}."
-            raise serializers.ValidationError({name: [there_are] for name in unknown})
+        if unknown := given.keys() - parameters.fields.keys() - ALWAYS:
+            raise serializers.ValidationError(unknown_names(unknown, parameters.fields, "parameter"))
         parameters.is_valid(raise_exception=True)
         return dict(parameters.validated_data)
 

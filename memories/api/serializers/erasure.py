@@ -4,6 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from memories.api.bodies import Body
 from memories.api.fields import Identifier, Integer
 from memories.api.limits import ERASED_AT_ONCE
 from memories.models import Erasure
@@ -20,7 +21,9 @@ REMAINS = [
 ]
 
 
-class ErasureInput(serializers.Serializer[Any]):
+class ErasureInput(Body[Any]):
+    """What to forget."""
+
     user_id = Identifier()
     project_id = Identifier(required=False, help_text="without it: all projects of the user")
     memory_log_ids = serializers.ListField(

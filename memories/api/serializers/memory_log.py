@@ -5,14 +5,23 @@ from typing import Any
 from django.http import QueryDict
 from rest_framework import serializers
 
+from memories.api.bodies import Body
 from memories.api.fields import FutureMoment, Identifier, RawData, Text
 from memories.api.limits import ID_LENGTH, TEXT_LENGTH
+from memories.api.serializers.memory_output import MemoryLogOutput
 from memories.models import MemoryLog
 from memories.records.services import NewMemory
 
+# What a GET answers of a memory besides its input.
+ANSWERED = frozenset(MemoryLogOutput.Meta.fields)
+HINT = " Your own data belongs into raw_data."
 
-class MemoryLogInput(serializers.Serializer[NewMemory]):
+
+class MemoryLogInput(Body[NewMemory]):
     """A memory to store."""
+
+    answered = ANSWERED
+    hint = HINT
 
     user_id = Identifier()
     project_id = Identifier()
@@ -23,8 +32,11 @@ class MemoryLogInput(serializers.Serializer[NewMemory]):
     expires_at = FutureMoment(required=False, allow_null=True)
 
 
-class MemoryLogChange(serializers.Serializer[MemoryLog]):
+class MemoryLogChange(Body[MemoryLog]):
     """Changes of a memory. `raw_data` is replaced as a whole."""
+
+    answered = ANSWERED
+    hint = HINT
 
     user_id = Identifier(required=False)
     project_id = Identifier(required=False)

@@ -6,6 +6,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from memories.api.bodies import Body
 from memories.api.fields import Identifier, Integer, JSONObject, Number, Text
 from memories.api.limits import ID_LENGTH, TEXT_LENGTH
 from memories.api.openapi import NUMBERS, STORED_TEXT
@@ -37,7 +38,7 @@ class Values(JSONObject):
         return values
 
 
-class SearchInput(serializers.Serializer[Query]):
+class SearchInput(Body[Query]):
     """A search."""
 
     query = Text(max_length=TEXT_LENGTH)

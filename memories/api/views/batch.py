@@ -1,7 +1,5 @@
 """`/memory-logs/batch`: store many memories, all or none."""
 
-from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 from django.conf import settings
@@ -64,16 +62,15 @@ def _validate_all(body: Any) -> list[NewMemory]:
             f"A batch has from 1 to {settings.BATCH_MAX_ITEMS:,} memories (BATCH_MAX_ITEMS); "
             f"this one has {len(body):,}."
         )
-    outcomes = list(_validate_each(body))
-    errors = {str(n): found.detail for n, found in enumerate(outcomes) if isinstance(found, ValidationError)}
-    if errors:
-        raise ValidationError(dict(islice(errors.items(), MOST_REFUSALS)))
-    return [found for found in outcomes if isinstance(found, NewMemory)]
-
-
-def _validate_each(items: list[Any]) -> Iterator[NewMemory | ValidationError]:
-    for item in items:
+    valid: list[NewMemory] = []
+    errors: dict[str, Any] = {}
+    for index, item in enumerate(body):
         try:
-            yield NewMemory(**validate(item))
+            valid.append(NewMemory(**validate(item)))
         except ValidationError as error:
-            yield error
+            errors[str(index)] = error.detail
+        if len(errors) == MOST_REFUSALS:
+            break
+    if errors:
+        raise ValidationError(errors)
+    return valid
