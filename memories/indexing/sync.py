@@ -23,6 +23,7 @@ from memories.models import Generation, MemoryLog
 from memories.tenants import Tenant
 from memories.text import searchable_text
 from outbox import Reject, Unavailable
+from outbox.database.async_commit import own_transaction
 
 logger = logging.getLogger(__name__)
 
@@ -70,10 +71,13 @@ def derived_write() -> Iterator[None]:
     """Open a transaction for derived data, which does not wait for the disk.
 
     A crash of PostgreSQL can lose the last fraction of a second, latest commits first. The event's outcome is recorded
-    after this transaction, so it is lost too, and the event is delivered again.
+    after this transaction, so it is lost too, and the event is delivered again. Inside a transaction of the caller, the
+    data is stored with that transaction, which waits for the disk as before.
     """
+    own = own_transaction()
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL synchronous_commit TO off")
+        if own:
+            cursor.execute("SET LOCAL synchronous_commit TO off")
         yield
 
 

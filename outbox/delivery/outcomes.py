@@ -15,7 +15,7 @@ from django.db import connection
 
 from outbox.conf import conf
 from outbox.database import backoff
-from outbox.database.async_commit import ASYNC_COMMIT
+from outbox.database.async_commit import ASYNC_COMMIT, own_transaction
 from outbox.database.channels import wake
 from outbox.delivery.db_retry import retry_while_unavailable
 from outbox.models import Status
@@ -70,7 +70,8 @@ ERROR_LENGTH, TRACEBACK_LENGTH = 2_000, 20_000
 
 def delivered(token: UUID, ids: Collection[int]) -> set[int]:
     """Record success. Returns the ids of the events that this claim still owned."""
-    [(settled, has_followers)] = _record(DELIVERED, {"ids": list(ids), "token": token})
+    parameters = {"ids": list(ids), "token": token, "own_transaction": own_transaction()}
+    [(settled, has_followers)] = _record(DELIVERED, parameters)
     if has_followers:
         _unblock_next(ids)
     return set(settled)

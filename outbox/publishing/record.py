@@ -5,22 +5,23 @@ from typing import Any
 
 from django.db import connection
 
-from outbox.database.async_commit import ASYNC_COMMIT
+from outbox.database.async_commit import ASYNC_COMMIT, own_transaction
 from outbox.publishing import headers
 from outbox.publishing.publish import as_json
 from outbox.registry import is_handled
 
-# One statement, and so a transaction of its own where there is none.
 INSERT = f"""
 INSERT INTO outbox_event (aggregatetype, aggregateid, type, payload, headers, status, delivered_at)
-SELECT %s, %s, %s, %s::jsonb, %s::jsonb, 'delivered', now() WHERE {ASYNC_COMMIT}
+SELECT %(aggregatetype)s, %(aggregateid)s, %(type)s, %(payload)s::jsonb, %(headers)s::jsonb, 'delivered', now()
+WHERE {ASYNC_COMMIT}
 """
 
 
 def record(type: str, *, aggregate: tuple[str, str | int], payload: Mapping[str, Any]) -> None:
     """Record an event of an action that changed nothing, so that there is no transaction to join.
 
-    The statement does not wait for the disk, so a crash of PostgreSQL can lose the last recorded events.
+    The statement does not wait for the disk, so a crash of PostgreSQL can lose the last recorded events. Inside a
+    transaction of the caller, the event is stored with that transaction.
 
     Raises ValueError if the type has a handler, because no event of such a type may be lost, UnknownEventType if
     the type is not declared, TypeError if the payload is no JSON.
@@ -28,12 +29,13 @@ def record(type: str, *, aggregate: tuple[str, str | int], payload: Mapping[str,
     if is_handled(type):
         raise ValueError(f"{type} has a handler: publish() it in the transaction of its change.")
     aggregatetype, aggregateid = aggregate
-    row = (
-        aggregatetype,
-        str(aggregateid),
-        type,
-        as_json(payload),
-        as_json(headers.merge(headers.current())),
-    )
+    row: dict[str, str | bool] = {
+        "aggregatetype": aggregatetype,
+        "aggregateid": str(aggregateid),
+        "type": type,
+        "payload": as_json(payload),
+        "headers": as_json(headers.merge(headers.current())),
+        "own_transaction": own_transaction(),
+    }
     with connection.cursor() as cursor:
         cursor.execute(INSERT, row)

@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from outbox import signals
 from outbox.conf import conf
 from outbox.database import backoff
-from outbox.database.async_commit import ASYNC_COMMIT
+from outbox.database.async_commit import ASYNC_COMMIT, own_transaction
 from outbox.events import BULK, ClaimedEvent, ClaimedRow
 from outbox.models import Event, Status
 from outbox.queue.ordering import unblock_next
@@ -161,6 +161,7 @@ def claim(
         "token": token,
         "lease": conf.LEASE_SECONDS,
         "since": since,
+        "own_transaction": session is not None or own_transaction(),
     }
     started = time.perf_counter()
     rows = list(map(ClaimedRow._make, _run_until_unique(parameters, session)))

@@ -1,17 +1,15 @@
 """Recording how a delivery ended, by who holds the lease and nobody else."""
 
 import socket
-from collections.abc import Callable, Iterator
 from uuid import uuid4
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pytest_django.fixtures import Settings
 
 from outbox.delivery import outcomes
 from outbox.models import Event, Failure
-from outbox.queue.claim import Claim
 from tests.support.published import (
     NOTED,
     claim_all,
@@ -24,35 +22,6 @@ from tests.support.published import (
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def _durable_by_default() -> Iterator[None]:
-    """As Postgres ships; the tests' own waits for nothing."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET synchronous_commit TO on")
-    yield
-    connection.close()
-
-
-def waits_for_the_disk(record: Callable[[], object]) -> bool:
-    """Whether the commit of what `record` does would."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        record()
-        cursor.execute("SHOW synchronous_commit")
-        return bool(cursor.fetchone() == ("on",))
-
-
-@pytest.mark.usefixtures("_durable_by_default")
-def test_only_what_may_be_lost_does_not_wait_for_the_disk() -> None:
-    first, second = publish(), publish()
-    taken: list[Claim] = []
-
-    assert not waits_for_the_disk(lambda: taken.append(claim_all()))
-    token = taken[0].token
-    assert not waits_for_the_disk(lambda: outcomes.delivered(token, [first.id]))
-    assert waits_for_the_disk(lambda: outcomes.failed(token, [second.id], ValueError("no")))
-    assert status_of(first, second) == ["delivered", "pending"]
 
 
 def test_what_was_delivered_is_done_with() -> None:

@@ -45,8 +45,8 @@ def prepared_plan(session: psycopg.Connection[Any], types: list[str]) -> list[di
     """The same of the plan that the session keeps."""
     names = "SELECT name FROM pg_prepared_statements WHERE statement LIKE '%UPDATE outbox_event%'"
     [(name,)] = session.execute(names).fetchall()
-    arguments = [types, "", float("-inf"), 100, 8, uuid4(), 300]
-    explain = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE {name} (%s, %s, %s, %s, %s, %s, %s)"
+    arguments = [types, True, "", float("-inf"), 100, 8, uuid4(), 300]
+    explain = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE {name} (%s, %s, %s, %s, %s, %s, %s, %s)"
     with session.transaction(force_rollback=True):
         answer = psycopg.ClientCursor(session).execute(explain, arguments).fetchone()
     assert answer
@@ -56,7 +56,8 @@ def prepared_plan(session: psycopg.Connection[Any], types: list[str]) -> list[di
 def plan(types: list[str], since: float = float("-inf")) -> list[dict[str, Any]]:
     """Every node of the claim's plan, as it was run."""
     parameters = {"types": types, "batch": 100, "retries": 8, "probing": "", "lease": 300, "since": since}
-    return explained(CLAIM, {**parameters, "token": "00000000-0000-0000-0000-000000000000"})
+    token = "00000000-0000-0000-0000-000000000000"
+    return explained(CLAIM, {**parameters, "token": token, "own_transaction": True})
 
 
 def explained(statement: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
@@ -182,7 +183,7 @@ def test_settling_looks_its_events_up_and_does_not_read_all_that_is_open() -> No
     insert(10_000, "pending")
     claimed = claim(TYPES, batch=100, retries=8)
 
-    nodes = explained(DELIVERED, {"ids": ids(claimed), "token": claimed.token})
+    nodes = explained(DELIVERED, {"ids": ids(claimed), "token": claimed.token, "own_transaction": True})
 
     # "e" are the events that may wait behind them: one look each.
     assert "outbox_event_open" not in {node.get("Index Name") for node in nodes if node.get("Alias") != "e"}
