@@ -7,7 +7,7 @@ from django.db import connection
 
 from outbox.database.async_commit import ASYNC_COMMIT, own_transaction
 from outbox.publishing import headers
-from outbox.publishing.publish import as_json
+from outbox.publishing.encoding import as_json
 from outbox.registry import is_handled
 
 INSERT = f"""
@@ -24,7 +24,7 @@ def record(type: str, *, aggregate: tuple[str, str | int], payload: Mapping[str,
     transaction of the caller, the event is stored with that transaction.
 
     Raises ValueError if the type has a handler, because no event of such a type may be lost, UnknownEventType if
-    the type is not declared, TypeError if the payload is no JSON.
+    the type is not declared, TypeError or ValueError if the payload is no JSON (NaN is none).
     """
     if is_handled(type):
         raise ValueError(f"{type} has a handler: publish() it in the transaction of its change.")
@@ -33,7 +33,7 @@ def record(type: str, *, aggregate: tuple[str, str | int], payload: Mapping[str,
         "aggregatetype": aggregatetype,
         "aggregateid": str(aggregateid),
         "type": type,
-        "payload": as_json(payload),
+        "payload": as_json(payload, [(type, payload)]),
         "headers": as_json(headers.merge(headers.current())),
         "own_transaction": own_transaction(),
     }

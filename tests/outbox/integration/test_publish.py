@@ -131,8 +131,34 @@ def test_a_number_of_any_size_is_kept() -> None:
 
 @pytest.mark.django_db
 def test_a_payload_that_is_no_json_is_refused() -> None:
-    with pytest.raises(TypeError, match="datetime is not JSON serializable"):
+    with pytest.raises(
+        TypeError, match=r"The payload of test\.noted is no JSON: .*datetime is not JSON serializable"
+    ):
         publish(at=datetime.now(UTC))
+
+    assert not Event.objects.exists()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("wrap", [lambda x: x, lambda x: [1, {"a": (x,)}]], ids=["alone", "deep"])
+@pytest.mark.django_db(transaction=True)
+def test_a_number_that_json_does_not_have_is_refused(value: float, wrap: Any) -> None:
+    refused = pytest.raises(ValueError, match=r"The payload of test\.\w+ is no JSON: it contains the number")
+    with refused:
+        publish(number=wrap(value), nothing=None)
+    with refused:
+        outbox.record("test.recorded", aggregate=ORDER, payload={"number": wrap(value)})
+    with refused:
+        make(1, number=wrap(value))
+
+    assert not Event.objects.exists()
+
+
+@pytest.mark.parametrize("key", [1, None, 2.5, True, (1,)])
+@pytest.mark.django_db
+def test_a_key_that_is_no_string_is_refused(key: Any) -> None:
+    with pytest.raises(TypeError, match=r"The payload of test\.noted is no JSON: .*key"):
+        publish(inner={key: 1})
 
     assert not Event.objects.exists()
 
