@@ -7,6 +7,7 @@ again (django-q2's issues 23 and 339). Here the kernel does the locking, and it 
 
 import fcntl
 import logging
+import math
 import pickle
 import select
 import socket
@@ -30,6 +31,13 @@ BUFFER = 262_144
 # Seconds that a worker waits until the monitor takes its result. Meanwhile the worker holds its timer's lock, and the
 # sentinel, which replaces a dead monitor, may be waiting for that lock.
 PUT_SECONDS = 5.0
+
+
+def is_readable(file: socket.socket | int, seconds: float) -> bool:
+    """Whether a file has data within `seconds`. `select()` fails in a process with more than 1,024 open files."""
+    poll = select.poll()
+    poll.register(file, select.POLLIN)
+    return bool(poll.poll(math.ceil(seconds * 1000)))
 
 
 class Queue:
@@ -88,7 +96,7 @@ class Queue:
             socket.send_fds(self._in, [b"file"], [file.fileno()])
 
     def empty(self) -> bool:
-        return not select.select([self._out], [], [], 0)[0]
+        return not is_readable(self._out, 0)
 
     def qsize(self) -> int:
         """1 if there are any objects: the kernel does not count them. django-q2 displays this number."""

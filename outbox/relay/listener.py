@@ -3,12 +3,12 @@
 import logging
 import math
 import time
-from select import select
 from typing import Any, NamedTuple
 
 import psycopg
 from django.db import connection
 
+from outbox.cluster.ipc import is_readable
 from outbox.conf import conf
 from outbox.database import channels
 from outbox.database.connection import own_connection
@@ -118,7 +118,7 @@ class Listener:
         if time.monotonic() >= self._check_at:
             self._check(listening)
         self._collect(listening)
-        if not self._heard and select([listening], [], [], seconds)[0]:
+        if not self._heard and is_readable(listening.fileno(), seconds):
             listening.pgconn.consume_input()
             self._collect(listening)
         # One claim serves all NOTIFYs so far.

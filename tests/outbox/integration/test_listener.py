@@ -15,6 +15,7 @@ from outbox.database.triggers import sync_triggers
 from outbox.models import Event
 from outbox.relay import listener as listening
 from outbox.relay.listener import ECHO, EVENT, EVENTS, EVERYTHING, NOTHING, TASK, TASKS, Listener, WorkHint
+from tests.support.many_files import many_open_files
 from tests.support.published import NOTED, publish, publish_all
 from tests.support.waiting import wait_until
 
@@ -43,6 +44,19 @@ def cut() -> None:
             "WHERE datname = current_database() AND application_name = 'outbox relay'"
         )
         assert cursor.fetchall()
+
+
+def test_it_hears_in_a_process_with_more_open_files_than_select_allows() -> None:
+    with many_open_files():
+        listener = Listener()
+        try:
+            assert listener.wait(0) == EVERYTHING
+            assert listener.wait(0) == NOTHING
+            wake(TASK)
+
+            assert listener.wait(60) == TASKS
+        finally:
+            listener.close()
 
 
 def test_it_hears_what_was_said_once_for_all(listening_one: Listener) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from outbox.cluster import ipc
 from outbox.cluster.ipc import INLINE, Queue, SharedFlag, SharedTimer
+from tests.support.many_files import many_open_files
 from tests.support.waiting import wait_until
 
 forking = multiprocessing.get_context("fork")
@@ -44,6 +45,17 @@ def test_objects_come_out_as_they_were_put_in_and_in_order(maxsize: int) -> None
 
     assert queue.empty()
     assert queue.qsize() == 0
+
+
+def test_a_queue_works_in_a_process_with_more_open_files_than_select_allows() -> None:
+    with many_open_files():
+        queue = Queue()
+        assert queue.empty()
+
+        queue.put(1)
+
+        assert not queue.empty()
+        assert queue.get() == 1
 
 
 def test_a_full_queue_takes_more_when_somebody_takes_some() -> None:
