@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, Warning, register
-from django.db import connections, router
+from django.db import DEFAULT_DB_ALIAS, connection, router
 from django.utils.module_loading import import_string
 from django_q.conf import Conf as Cluster
 
@@ -93,16 +93,22 @@ def retry_outlasts_the_timeout(**_: Any) -> Sequence[CheckMessage]:
 def database_is_postgresql(**_: Any) -> Sequence[CheckMessage]:
     from outbox.models import Event
 
-    alias = router.db_for_write(Event)
-    vendor = connections[alias].vendor
-    if vendor == "postgresql":
-        return []
+    if connection.vendor != "postgresql":
+        return [
+            Error(
+                f"The default database is {connection.vendor}: the outbox's claims and wakeups need PostgreSQL.",
+                hint="Use the engine django.db.backends.postgresql for the default database in DATABASES.",
+                id="outbox.E004",
+            )
+        ]
+    elsewhere = {router.db_for_read(Event), router.db_for_write(Event)} - {DEFAULT_DB_ALIAS}
     return [
         Error(
-            f"The outbox's database {alias!r} is {vendor}: claims and wakeups need PostgreSQL.",
-            hint="Use the engine django.db.backends.postgresql in DATABASES.",
+            f"The outbox's SQL uses the default database, but a database router sends outbox.Event to {alias!r}.",
+            hint="Let the routers in DATABASE_ROUTERS return None or 'default' for the app 'outbox'.",
             id="outbox.E004",
         )
+        for alias in sorted(elsewhere)
     ]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import django_q
 import pytest
 from django.core.checks import CheckMessage, run_checks
+from django.db.models import Model
 from django.test import override_settings
 from django_q.conf import Conf as Cluster
 from pytest_django.fixtures import Settings
@@ -135,7 +136,28 @@ def test_only_postgresql_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
     message = only()
 
     assert message.id == "outbox.E004"
-    assert "database 'default' is sqlite" in message.msg
+    assert "The default database is sqlite" in message.msg
+
+
+class Router:
+    """Sends the outbox's models elsewhere for reads or for writes."""
+
+    def __init__(self, use: str) -> None:
+        setattr(self, f"db_for_{use}", self._database)
+
+    def _database(self, model: type[Model], **_: Any) -> str | None:
+        return "replica" if model._meta.app_label == "outbox" else None  # noqa: SLF001
+
+
+@pytest.mark.parametrize("use", ["read", "write"])
+def test_a_router_must_leave_the_outbox_in_the_default_database(settings: Settings, use: str) -> None:
+    """Its SQL uses the default connection."""
+    settings.DATABASE_ROUTERS = [Router(use)]
+
+    message = only()
+
+    assert message.id == "outbox.E004"
+    assert "a database router sends outbox.Event to 'replica'" in message.msg
 
 
 @pytest.mark.parametrize(
