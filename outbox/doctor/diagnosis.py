@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 
 from outbox.doctor import backlog, environment, schema
 from outbox.doctor.finding import Finding
@@ -31,7 +31,7 @@ EXAMINATIONS: Sequence[Examination] = (
 def _repair(fix: Callable[[], object], examine: Examination) -> Finding:
     try:
         fix()
-    except DatabaseError as error:
+    except (DatabaseError, InterfaceError) as error:
         finding = examine()
         return replace(finding, actual=f"{finding.actual} (the repair failed: {str(error).strip()})")
     return replace(examine(), fixed=True)

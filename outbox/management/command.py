@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import OperationalError, ProgrammingError
+from django.db import InterfaceError, OperationalError, ProgrammingError
 
 from outbox.conf import conf
 
@@ -30,7 +30,7 @@ class OutboxCommand(BaseCommand):
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
             return super().execute(*args, **options)
-        except OperationalError as error:
+        except (OperationalError, InterfaceError) as error:
             raise CommandError(f"The database failed: {str(error).strip()}\n{conf.DATABASE_HINT}") from error
         except ProgrammingError as error:
             raise CommandError(

@@ -3,11 +3,12 @@
 import json
 from datetime import timedelta
 from io import StringIO
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import IntegrityError, connection, connections, transaction
+from django.db import IntegrityError, InterfaceError, connection, connections, transaction
 from django.test import override_settings
 from django.utils import timezone
 from django_q.conf import Conf as Cluster
@@ -161,6 +162,24 @@ def test_what_cannot_be_mended_is_said() -> None:
         "outbox_event_in_flight is invalid (the repair failed: could not create unique"
     )
     Event.objects.all().delete()
+    assert examine("indexes", fix=True).ok
+
+
+def test_a_connection_that_is_closed_while_it_repairs_is_said() -> None:
+    """Django's InterfaceError is no DatabaseError."""
+
+    def closed(execute: Any, sql: str, *arguments: Any) -> Any:
+        if sql.startswith("CREATE INDEX"):
+            raise InterfaceError("connection already closed")
+        return execute(sql, *arguments)
+
+    execute("DROP INDEX outbox_event_delivered")
+    with connection.execute_wrapper(closed):
+        finding = examine("indexes", fix=True)
+
+    assert (
+        finding.actual == "outbox_event_delivered is missing (the repair failed: connection already closed)"
+    )
     assert examine("indexes", fix=True).ok
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 from django.core.management import CommandError
-from django.db import OperationalError, connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from outbox.management.command import operator
@@ -220,6 +220,19 @@ def test_tables_that_are_missing_are_said_without_a_traceback() -> None:
         transaction.set_rollback(True)
 
     assert no.value.returncode == 1
+
+
+def test_a_closed_connection_is_said_without_a_traceback() -> None:
+    """Django's InterfaceError is no DatabaseError."""
+
+    def closed(*_: object) -> None:
+        raise InterfaceError("connection already closed")
+
+    with (
+        connection.execute_wrapper(closed),
+        pytest.raises(CommandError, match="The database failed: connection already closed"),
+    ):
+        run("outbox_status")
 
 
 def test_a_database_that_is_away_is_exit_code_1() -> None:
