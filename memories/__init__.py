@@ -1,0 +1,1 @@
+"""The domain: memories of agents, stored in PostgreSQL, indexed in Chroma and searched over REST."""

@@ -1,0 +1,1 @@
+"""The REST API: views, serializers, parameters, errors and live streams."""

@@ -26,6 +26,7 @@ def test_every_command_is_documented_with_its_options(name: str) -> None:
     of_all = {"--json", "--user-id", "--project-id"}
 
     assert len(help) > 40
+    assert name in FOREIGN or all(action.help for action in own_options(name, COMMANDS[name]))
     assert name in FOREIGN or options(name) - of_all <= set(re.findall(r"--[a-z-]+", row))
 
 

@@ -1,0 +1,1 @@
+"""English formats. Django imports the module `formats` of this package."""

@@ -1,0 +1,1 @@
+"""Middleware around every request: the access log and the trace."""
