@@ -4,6 +4,7 @@ from typing import Any
 from urllib.parse import quote
 
 from django.conf import settings
+from django.http import Http404
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
@@ -19,7 +20,7 @@ from memories.api.examples import CLOSE, SAY, SAY_MANY
 from memories.api.fields import Identifier
 from memories.api.idempotency import key_of
 from memories.api.openapi import CONVERSATION_ID, IDEMPOTENCY_KEY, IDEMPOTENCY_PROBLEMS, LOCATION, REPLAYED
-from memories.api.parameters import ConversationParameters
+from memories.api.parameters import ConversationParameters, TenantParameters
 from memories.api.serializers.conversation import (
     ConversationClosed,
     ConversationOutput,
@@ -29,7 +30,7 @@ from memories.api.serializers.conversation import (
     TenantInput,
     TurnsAppended,
 )
-from memories.conversations import append, flush, transcript
+from memories.conversations import append, erase, flush, transcript
 from memories.conversations.transcript import Limit
 from memories.conversations.turns import Post
 from memories.models.conversation import Conversation
@@ -91,6 +92,20 @@ class ConversationDetail(GenericAPIView[Any]):
         row = _visible(request, conversation_id, parameters)
         limit = Limit(parameters["page_size"], settings.PAGE_MAX_BYTES)
         return Response(_serialized(request, transcript.transcript(row, limit, after=parameters["after"])))
+
+    @extend_schema(
+        summary="Delete a conversation: waiting turns and saved memories",
+        operation_id="conversations_delete",
+        parameters=[CONVERSATION_ID, TenantParameters],
+        responses={204: None},
+    )
+    def delete(self, request: Request, conversation_id: str) -> Response:
+        row = _visible(request, conversation_id, TenantParameters.of(request))
+        try:
+            erase.delete(row)
+        except Conversation.DoesNotExist as error:
+            raise Http404 from error
+        return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 class ConversationClose(GenericAPIView[Any]):

@@ -26,6 +26,7 @@ class BlockState(NamedTuple):
     offered: int
     generation: int
     block_id: str
+    conversation: int
 
 
 def grant(post: Post, key: str) -> str:
@@ -41,7 +42,7 @@ def grant(post: Post, key: str) -> str:
 
 
 def _grant(row: Conversation, post: Post, key: str) -> str:
-    generation, state = failover.generation(), _state(key)
+    generation, state = failover.generation(), _state(key, row)
     is_current = state is not None and (state.generation, state.offered) == (generation, row.reserved_through)
     if state and is_current and state.last + len(post.turns) <= state.offered and row.in_redis:
         return state.block_id
@@ -55,18 +56,21 @@ def _grant(row: Conversation, post: Post, key: str) -> str:
     return _offer(key, generation, base, row)
 
 
-def _state(key: str) -> BlockState | None:
+def _state(key: str, row: Conversation) -> BlockState | None:
+    """What Redis knows of this conversation; None also for an older one of this name, which was deleted."""
     with redis_client.translated_errors():
         fields = redis_client.get_client().hmget(key, *BlockState._fields)
     if None in fields:
         return None
-    last, limit, offered, generation, block_id = map(str, fields)
-    return BlockState(int(last), int(limit), int(offered), int(generation), block_id)
+    last, limit, offered, generation, block_id, conversation = map(str, fields)
+    state = BlockState(int(last), int(limit), int(offered), int(generation), block_id, int(conversation))
+    return state if state.conversation == row.id else None
 
 
 def _offer(key: str, generation: int, base: int, row: Conversation) -> str:
     block_id = uuid4().hex
     arguments: list[str | int] = [generation, base, row.reserved_through, block_id, redis_client.keep_ms()]
+    arguments.append(row.id)
     for known in TurnKey.objects.filter(conversation=row):
         turns = {"hash": known.body_hash, "first": known.first_turn, "count": known.count}
         arguments += [known.key, json.dumps(turns)]
