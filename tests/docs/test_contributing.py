@@ -27,6 +27,6 @@ def test_the_hooks_call_the_tools_of_make_lint() -> None:
 def test_every_target_that_a_page_names_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob(".github/**/*.md")]
-    named = {target for page in pages for target in re.findall(r"`?\bmake ([a-z-]+)[`\n]", page.read_text())}
+    named = {target for page in pages for target in re.findall(r"(?:`|\$ )make ([a-z-]+)", page.read_text())}
 
     assert {"run", "test", "lint"} <= named <= targets
