@@ -190,6 +190,7 @@ REST_FRAMEWORK = {
         # For the forms of the browsable API.
         "rest_framework.parsers.MultiPartParser",
     ],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "memories.api.parsers.StrictNegotiation",
     "DEFAULT_THROTTLE_CLASSES": ["memories.api.throttling.KeyThrottle"],
     "DEFAULT_METADATA_CLASS": "memories.api.metadata.Metadata",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",

@@ -4,10 +4,12 @@ from typing import Any
 
 from django.conf import settings
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
-from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied, UnsupportedMediaType
 from rest_framework.permissions import BasePermission
+from rest_framework.renderers import BrowsableAPIRenderer
 from rest_framework.request import Request, is_form_media_type
 
+from memories.api.parsers import JSON_NEEDED
 from memories.auth import api_keys
 from memories.auth.access import EVERYTHING, Access
 from memories.models import APIKey
@@ -51,10 +53,16 @@ class KeyRequired(BasePermission):
 
 
 class FormsCarryToken(BasePermission):
-    """Requires a CSRF token with an HTML form: any website could send a form to a service on its visitor's machine."""
+    """Takes a form only from a page of this service, with its CSRF token.
+
+    Any website could send a form to a service on its visitor's machine. A program has no page, so it gets 415: the
+    usual cause is a missing header, because curl -d declares a body as a form by default.
+    """
 
     def has_permission(self, request: Request, view: Any) -> bool:
         if is_form_media_type(request.content_type):
+            if not isinstance(request.accepted_renderer, BrowsableAPIRenderer) or _is_compressed(request):
+                raise UnsupportedMediaType("", f"Only the pages of this service send forms. {JSON_NEEDED}")
             self._require_token(request)
         return True
 
@@ -63,11 +71,14 @@ class FormsCarryToken(BasePermission):
         try:
             AdminSession().enforce_csrf(request)
         except PermissionDenied as error:
-            # The usual cause is a missing header: curl -d declares a body as a form by default.
             raise PermissionDenied(
                 f"A form needs the CSRF token of its page ({error.detail}). "
                 "A program sends JSON with the header Content-Type: application/json."
             ) from error
+
+
+def _is_compressed(request: Request) -> bool:
+    return bool(request.headers.get("Content-Encoding"))
 
 
 def is_open() -> bool:

@@ -19,13 +19,12 @@ ALWAYS = {"format"}
 
 
 class Words(serializers.ListField):
-    """`?name=a,b` or `?name=a&name=b`."""
+    """`?name=a,b` or `?name=a&name=b`. A repeated parameter is not split, so its values may have commas."""
 
     child = Text()
 
     def to_internal_value(self, data: Any) -> list[str]:
-        given = [data] if isinstance(data, str) else data
-        return super().to_internal_value([word for part in given for word in str(part).split(",")])
+        return super().to_internal_value(data.split(",") if isinstance(data, str) else data)
 
 
 class Moment(serializers.DateTimeField):
@@ -89,7 +88,10 @@ class MemoriesParameters(MemoryParameters, PageParameters):
     agent = Text(required=False, max_length=ID_LENGTH)
     date_from = serializers.DateField(required=False, help_text="this date or later")
     date_to = serializers.DateField(required=False, help_text="this date or earlier")
-    tags = Words(required=False, help_text="all of these in `raw_data.tags`, separated by commas")
+    tags = Words(
+        required=False,
+        help_text="all of these in `raw_data.tags`: with commas between them, or repeated",
+    )
     sync_status = serializers.ChoiceField(choices=SyncStatus.choices, required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

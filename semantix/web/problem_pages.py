@@ -10,6 +10,7 @@ from collections.abc import Callable
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.urls import is_valid_path
+from django.utils.html import format_html
 
 from memories.api.errors import ServiceUnavailable
 from memories.api.problems import CONTENT_TYPE, problem, problem_of, translated
@@ -55,7 +56,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
         logger.error("Request %s failed. Its traceback follows.", _request_id())
         return HttpResponse("<h1>Server Error (500)</h1>", status=500)
     if _is_the_admins(request):
-        answer = HttpResponse(f"<h1>Not available</h1><p>{error.detail}</p>", status=error.status_code)
+        page = format_html("<h1>Not available</h1><p>{}</p>", error.detail)
+        answer = HttpResponse(page, status=error.status_code)
     else:
         answer = _json(problem_of(error))
     answer["Retry-After"] = str(error.wait)

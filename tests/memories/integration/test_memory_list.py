@@ -75,6 +75,14 @@ def test_tags_are_all_there(cast: Cast) -> None:
     assert listed(cast.alice, tags=["cookies", "auth"]) == [both]
 
 
+def test_a_tag_with_a_comma_is_asked_for_by_repeating_the_parameter(cast: Cast) -> None:
+    comma = cast.alice.remember(raw_data={"tags": ["red, green", "web"]})["id"]
+    cast.alice.remember(raw_data={"tags": ["red", "green", "web"]})
+
+    assert listed(cast.alice, tags=["red, green", "web"]) == [comma]
+    assert listed(cast.alice, tags=["red, green", "red, green"]) == [comma]
+
+
 def test_they_can_be_told_apart_by_how_far_they_have_come(cast: Cast) -> None:
     indexed = cast.alice.remember()["id"]
     drain()

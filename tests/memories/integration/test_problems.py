@@ -1,12 +1,13 @@
 """Whatever goes wrong is told in one form: application/problem+json."""
 
-import json
 from typing import Any
 
 import pytest
-from django.test import Client
+from django.test import Client, RequestFactory
 
 from memories.models import MemoryLog
+from outbox import Unavailable
+from semantix.web.problem_pages import server_error
 from tests.support.keys import memory
 
 pytestmark = pytest.mark.django_db
@@ -105,16 +106,6 @@ def test_what_cannot_be_answered_or_read(client: Client) -> None:
     the_problem(post(client, "a: 1", content_type="application/yaml"), 415)
 
 
-def test_json_that_is_called_a_form_is_told_the_header_it_lacks() -> None:
-    client = Client(enforce_csrf_checks=True)
-
-    answer = client.generic(
-        "POST", "/memory-logs", json.dumps(ONE), content_type="application/x-www-form-urlencoded"
-    )
-
-    assert "Content-Type: application/json" in the_problem(answer, 403)["detail"]
-
-
 def test_a_body_above_the_limit_is_413(client: Client, settings: Any) -> None:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 100
 
@@ -153,6 +144,27 @@ def test_a_person_sees_the_problem_on_a_page(client: Client) -> None:
     assert answer.status_code == 404
     assert answer["Content-Type"].startswith("text/html")
     assert "urn:semantix:problem:not-found" in answer.content.decode()
+
+
+MARKUP = "<script>alert(1)</script>"
+
+
+def test_a_page_escapes_what_the_request_said(client: Client) -> None:
+    answer = client.get("/memory-logs", {MARKUP: 1}, headers={"Accept": "text/html"})
+
+    assert MARKUP not in answer.content.decode()
+    assert "Unknown parameter" in answer.content.decode()
+
+
+def test_the_admins_error_page_escapes_the_error(rf: RequestFactory) -> None:
+    try:
+        raise Unavailable("chroma", MARKUP)
+    except Unavailable:
+        answer = server_error(rf.get("/admin/"))
+
+    assert answer.status_code == 503
+    assert MARKUP not in answer.content.decode()
+    assert "&lt;script&gt;" in answer.content.decode()
 
 
 def test_the_admins_errors_stay_pages(admin_client: Client) -> None:
