@@ -22,7 +22,8 @@ DECLARE
 BEGIN
     FOR name IN SELECT quote_ident(relname) FROM pg_class
                 WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
-                  AND relname NOT IN ('django_migrations', 'django_content_type', 'auth_permission')
+                  AND relname NOT IN (
+                      'django_migrations', 'django_content_type', 'auth_permission', 'memory_terms_secret')
     LOOP
         EXECUTE 'SELECT EXISTS (SELECT FROM ' || name || ')' INTO has_rows;
         IF has_rows THEN filled := filled || name; END IF;

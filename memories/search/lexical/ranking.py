@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 
-from memories.filters import ALLOWED, EVERYTHING, Filters
+from memories.filters import ALLOWED, EVERYTHING, IS_TENANTS, Filters
 from memories.search.lexical.statistics import Statistics, Term, statistics
 from memories.tenants import Tenant
 
@@ -27,25 +27,22 @@ SCORE = "sum(rarity * count / (count + %(base)s::float + %(slope)s::float * leng
 BEST_BY_RARE_TERMS = f"""
     SELECT memory_id, {SCORE} AS score FROM term CROSS JOIN LATERAL (
         SELECT memory_id, length, counts[width_bucket(term.key, keys)]::float AS count
-        FROM memory_terms WHERE keys @> ARRAY[term.key]
+        FROM memory_terms AS m WHERE keys @> ARRAY[term.key] AND {IS_TENANTS}
     ) AS holder {{allowed}}
     WHERE term.rare GROUP BY memory_id ORDER BY score DESC, memory_id DESC LIMIT %(finalists)s
 """
 NEWEST_MEMORIES = f"""
     SELECT m.id AS memory_id, 0 AS score FROM memory_logs AS m WHERE {ALLOWED} ORDER BY m.id DESC LIMIT {NEWEST}
 """
-# The tenant is checked in a subquery: one look-up by id for each row, whatever the planner estimates for the tenant's
-# size.
-RANKING = """
+RANKING = f"""
 WITH term AS MATERIALIZED (
-    SELECT * FROM unnest(%(keys)s::int[], %(rarities)s::float[], %(rare)s::bool[]) AS t (key, rarity, rare)
-), finalist AS MATERIALIZED ({finalists})
+    SELECT * FROM unnest(%(keys)s::bigint[], %(rarities)s::float[], %(rare)s::bool[]) AS t (key, rarity, rare)
+), finalist AS MATERIALIZED ({{finalists}})
 SELECT memory_id, finalist.score + coalesce((
-    SELECT {score} FROM term, width_bucket(key, keys) AS place, LATERAL (SELECT counts[place]::float) AS c (count)
+    SELECT {SCORE} FROM term, width_bucket(key, keys) AS place, LATERAL (SELECT counts[place]::float) AS c (count)
     WHERE NOT rare AND keys[place] = key
 ), 0) AS score
 FROM finalist JOIN memory_terms USING (memory_id)
-WHERE (SELECT (m.user_id, m.project_id) = (%(user_id)s, %(project_id)s) FROM memory_logs AS m WHERE m.id = memory_id)
 ORDER BY score DESC, memory_id DESC LIMIT %(limit)s
 """
 
@@ -102,5 +99,5 @@ def _parameters(tenant: Tenant, found: Statistics, rare: int, limit: int, filter
 
 def _ranked(finalists: str, parameters: dict[str, Any]) -> list[Ranked]:
     with connection.cursor() as cursor:
-        cursor.execute(RANKING.format(finalists=finalists, score=SCORE), parameters)
+        cursor.execute(RANKING.format(finalists=finalists), parameters)
         return [Ranked(*row) for row in cursor.fetchall() if row[1] > 0]

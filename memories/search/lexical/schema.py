@@ -4,11 +4,12 @@ Triggers write the terms in the transaction of the row, whoever writes it and ho
 missing after a bulk insert or a line of SQL. A change of how words become terms needs a migration that runs
 CREATE_FUNCTIONS and then FILL, because old and new terms do not match each other.
 
-    memory_terms: a row a memory
+    memory_terms: a row for each memory, with its tenant
         keys    its distinct terms as hashes, ascending; the GIN index over them is the inverted index
         counts  how often each stands in the memory, in the order of keys
         length  the sum of counts
-    memory_terms_sample: a row for each term of every 32nd memory, to estimate how common a term is
+    memory_terms_sample: a row for each term of one memory in 32, to estimate how common a term is
+    memory_terms_secret: one random number, made when the tables are, from which all hashes are
 
 The alternatives, tried with 100,000 memories of 27 terms. A table with a row for each term of each memory took 350 MB
 instead of 35, and three times as long to write. A GIN index over a tsvector cannot be read by tenant, and ranking by a

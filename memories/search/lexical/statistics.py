@@ -14,20 +14,23 @@ MAX_TERMS = 64
 # one memory in 32 (from 32 hits there on, so no more than about 1,000 rows are counted, and an estimate is off
 # by 18 % at most times: 0.2 in a weight of about 5). The last row is the empty term's, the whole tenant.
 STATISTICS = """
-WITH term (key, position) AS (
-    (SELECT memory_term_key(%(user_id)s, %(project_id)s, lexeme), min(positions[1])
-     FROM unnest(memory_lexemes(%(text)s)) GROUP BY 1 ORDER BY 2, 1 LIMIT %(max_terms)s)
+WITH tenant AS MATERIALIZED (
+    SELECT memory_term_seed((SELECT secret FROM memory_terms_secret), %(user_id)s, %(project_id)s) AS seed
+), term (key, position) AS (
+    (SELECT memory_term_key(seed, lexeme), min(positions[1])
+     FROM tenant, unnest(memory_lexemes(%(text)s)) GROUP BY 1 ORDER BY 2, 1 LIMIT %(max_terms)s)
     UNION ALL
-    SELECT memory_term_key(%(user_id)s, %(project_id)s, ''), NULL
+    SELECT memory_term_key(seed, ''), NULL FROM tenant
 )
 SELECT term.key, coalesce(counted.memories, sample.memories * 32), coalesce(counted.length, sample.length)
 FROM term
 CROSS JOIN LATERAL (
-    SELECT count(*) AS memories, avg(length)::float AS length FROM memory_terms_sample WHERE key = term.key
+    SELECT count(*) AS memories, avg(length)::float AS length FROM memory_terms_sample
+    WHERE key = term.key AND (user_id, project_id) = (%(user_id)s, %(project_id)s)
 ) AS sample
 LEFT JOIN LATERAL (
     SELECT count(*) AS memories, avg(length)::float AS length FROM memory_terms
-    WHERE keys @> ARRAY[term.key] AND sample.memories < 32
+    WHERE keys @> ARRAY[term.key] AND (user_id, project_id) = (%(user_id)s, %(project_id)s) AND sample.memories < 32
 ) AS counted ON sample.memories < 32
 ORDER BY term.position NULLS LAST
 """

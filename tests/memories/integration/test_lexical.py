@@ -4,6 +4,7 @@ from datetime import date
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from memories.filters import Filters
 from memories.models import MemoryLog
@@ -127,17 +128,83 @@ def test_tenants_find_only_their_own() -> None:
     assert found(Tenant("userproject", "-b"), "login") == []
 
 
+@pytest.fixture
+def colliding_keys() -> None:
+    """Equal words of different tenants have equal keys, as if a tenant had found collisions."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE OR REPLACE FUNCTION memory_term_key(seed bigint, lexeme text) RETURNS bigint "
+            "LANGUAGE sql IMMUTABLE AS 'SELECT hashtextextended(lexeme, 0)'"
+        )
+
+
+@pytest.mark.usefixtures("colliding_keys")
 def test_two_tenants_whose_terms_collide_are_told_apart() -> None:
     tenant, other = new_tenant(), new_tenant()
     (mine,) = remember(tenant, "Fix the login")
-    (theirs,) = remember(other, "Bake bread")
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE memory_terms SET keys = (SELECT keys FROM memory_terms WHERE memory_id = %s) WHERE memory_id = %s",
-            [mine.id, theirs.id],
-        )
+    remember(other, "Fix the login", "Login")
 
     assert found(tenant, "login") == [mine.id]
+
+
+HOSTILE = """
+INSERT INTO memory_logs (user_id, project_id, task, agent, date, raw_data, version, content_hash, embedding_model,
+                         embedded_hash)
+SELECT %s, %s, 'Rotate certificate login redirect common words', 'ann', '2024-05-08', '{}', 1, '', '', ''
+FROM generate_series(1, %s)
+"""
+
+
+@pytest.mark.usefixtures("colliding_keys")
+@pytest.mark.parametrize("filters", [{}, {"agent": "ann"}])
+def test_a_hostile_neighbour_changes_no_result_and_no_score(
+    filters: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranking, "ENOUGH", 20)
+    monkeypatch.setattr(ranking, "MAX_CANDIDATES", 50)
+    monkeypatch.setattr(ranking, "FINALISTS", 20)
+    tenant, neighbour = new_tenant(), new_tenant()
+    remember(tenant, "Rotate the certificate", "Fix the login redirect", "Fix the login")
+    remember(tenant, *(f"Common words {number}" for number in range(60)))
+    queries = (
+        "rotate certificate",
+        "login redirect",
+        "login",
+        "common words",
+        "common certificate 7",
+        "absent",
+    )
+
+    def answers() -> list[list[ranking.Ranked]]:
+        return [lexical_search(tenant, query, 10, Filters(**filters)) for query in queries]  # type: ignore[arg-type]
+
+    before = answers()
+    with connection.cursor() as cursor:
+        cursor.execute(HOSTILE, [*neighbour, 3_000])
+
+    assert answers() == before
+    assert before[0]
+    assert not before[-1]
+
+
+def test_keys_differ_between_tenants_and_between_installations() -> None:
+    def keys() -> list[int]:
+        tenants = (("ann", "x"), ("ann", "y"), ("bob", "x"))
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT memory_term_key(memory_term_seed(secret, user_id, project_id), 'login') "
+                "FROM memory_terms_secret, unnest(%s::text[], %s::text[]) AS t (user_id, project_id)",
+                [[user for user, _ in tenants], [project for _, project in tenants]],
+            )
+            return [key for (key,) in cursor.fetchall()]
+
+    here = keys()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE memory_terms_secret SET secret = secret + 1")
+    elsewhere = keys()
+
+    assert len({*here, *elsewhere}) == 6
+    assert any(abs(key) > 2**32 for key in here)
 
 
 def test_a_change_is_found_at_once_and_the_old_words_are_not() -> None:
@@ -150,6 +217,16 @@ def test_a_change_is_found_at_once_and_the_old_words_are_not() -> None:
     assert found(tenant, "bread") == [row.id]
 
 
+def test_expired_memories_leave_no_gap_in_the_answer() -> None:
+    tenant = new_tenant()
+    (kept,) = remember(tenant, "Fix the login of the shop")
+    gone = remember(tenant, *["Fix the login"] * 5)
+    MemoryLog.objects.filter(id__in=[row.id for row in gone]).update(expires_at=timezone.now())
+
+    assert found(tenant, "login", limit=1) == [kept.id]
+    assert found(tenant, "login", limit=1, agent="ann") == [kept.id]
+
+
 def test_a_deleted_memory_is_not_found() -> None:
     tenant = new_tenant()
     gone, kept = remember(tenant, "Fix the login", "Fix the login page")
@@ -159,9 +236,18 @@ def test_a_deleted_memory_is_not_found() -> None:
     assert found(tenant, "login") == [kept.id]
 
 
+EQUAL_TERMS = """
+SELECT (SELECT array_agg((memory_id, user_id, project_id, expires_at, length, keys, counts) ORDER BY memory_id)
+        FROM memory_terms)
+    = (SELECT array_agg((m.id, m.user_id, m.project_id, m.expires_at, t.length, t.keys, t.counts) ORDER BY m.id)
+       FROM memory_logs AS m, memory_terms_secret AS s,
+            memory_terms_of(memory_term_seed(s.secret, user_id, project_id), task, agent, date, raw_data) AS t)
+"""
+
+
 def test_every_way_of_writing_leaves_the_terms_of_the_rows_and_no_others() -> None:
     tenant = new_tenant()
-    rows = remember(tenant, *(f"Fix login {number}" for number in range(100)))
+    rows = remember(tenant, *(f"Fix login {number}" for number in range(500)))
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO memory_logs (user_id, project_id, task, agent, date, raw_data, version, content_hash,"
@@ -170,11 +256,9 @@ def test_every_way_of_writing_leaves_the_terms_of_the_rows_and_no_others() -> No
         )
         cursor.execute("UPDATE memory_logs SET task = 'Changed' WHERE id % 2 = 0")
         cursor.execute("UPDATE memory_logs SET user_id = 'moved' WHERE id % 5 = 0")
+        cursor.execute("UPDATE memory_logs SET expires_at = now() + interval '1 day' WHERE id % 7 = 0")
         cursor.execute("DELETE FROM memory_logs WHERE id % 3 = 0")
-        cursor.execute(
-            "SELECT (SELECT array_agg(t ORDER BY t) FROM memory_terms AS t) = (SELECT array_agg(t ORDER BY t) "
-            "FROM memory_logs AS m, memory_terms_of(m.id, user_id, project_id, task, agent, date, raw_data) AS t)"
-        )
+        cursor.execute(EQUAL_TERMS)
         assert cursor.fetchone() == (True,)
         cursor.execute(
             "SELECT count(*), count(*) FILTER (WHERE m.id IS NULL) FROM memory_terms_sample AS s "
@@ -182,7 +266,7 @@ def test_every_way_of_writing_leaves_the_terms_of_the_rows_and_no_others() -> No
             "AND s.key = ANY (t.keys)"
         )
         sampled, orphaned = cursor.fetchone()
-        assert sampled > 0
+        assert sampled > 0  # each of about 600 memories with a chance of 1 in 32
         assert orphaned == 0
         cursor.execute("TRUNCATE memory_logs CASCADE")
         cursor.execute(

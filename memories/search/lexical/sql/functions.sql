@@ -1,6 +1,6 @@
--- A key is the hash of a tenant and a term, so that a look-up does not read other tenants' rows. A key has 32 bits: two
--- terms of one tenant share a key once in billions. Terms of different tenants do share keys, so each ranking ends with
--- a join to the tenant's own memories.
+-- A key is a hash of the installation's secret, the tenant and the term. It has 64 bits, so that two terms do not share
+-- a key by chance. Whoever does not know the secret cannot look for a collision. Keys only find rows quickly: every
+-- statement that counts or ranks also compares the tenant itself, before it cuts by a LIMIT.
 --
 -- Words: Unicode is folded (compatibility forms, accents). Each Chinese or Japanese character is a term, because no
 -- spaces separate their words. ASCII punctuation separates terms, so that paths, hosts, dates and identifiers are found
@@ -32,22 +32,25 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
     FROM memory_without_bookkeeping(task, agent, raw_data) AS said
 $$;
 
-CREATE OR REPLACE FUNCTION memory_term_key(user_id text, project_id text, lexeme text) RETURNS int
+-- The seed of a tenant's keys.
+CREATE OR REPLACE FUNCTION memory_term_seed(secret bigint, user_id text, project_id text) RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT (hashtextextended(lexeme, hashtextextended(project_id, hashtextextended(user_id, 0))) >> 32)::int
+    SELECT hashtextextended(project_id, hashtextextended(user_id, secret))
 $$;
 
-CREATE OR REPLACE FUNCTION memory_terms_of(
-    memory_id bigint, user_id text, project_id text, task text, agent text, date date, raw_data jsonb
-) RETURNS SETOF memory_terms
+CREATE OR REPLACE FUNCTION memory_term_key(seed bigint, lexeme text) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT hashtextextended(lexeme, seed) $$;
+
+CREATE OR REPLACE FUNCTION memory_terms_of(seed bigint, task text, agent text, date date, raw_data jsonb)
+RETURNS TABLE (length int, keys bigint[], counts smallint[])
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT memory_id, array_agg(key), array_agg(count), sum(count)::int
+    SELECT sum(count)::int, array_agg(key), array_agg(count)
     FROM (
-        SELECT memory_term_key(user_id, project_id, lexeme), coalesce(cardinality(positions), 1)::smallint
+        SELECT memory_term_key(seed, lexeme), coalesce(cardinality(positions), 1)::smallint
         FROM unnest(memory_lexemes(memory_words(task, agent, date, raw_data)))
         UNION ALL
-        -- The empty term stands in every memory: its statistics are the tenant's.
-        SELECT memory_term_key(user_id, project_id, ''), 1::smallint
+        -- The empty term is in every memory: its statistics are the tenant's.
+        SELECT memory_term_key(seed, ''), 1::smallint
         ORDER BY 1
     ) AS term (key, count)
 $$;
