@@ -14,7 +14,7 @@ def broker() -> Iterator[OutboxBroker]:
 
 @pytest.fixture
 def warm(broker: OutboxBroker) -> OutboxBroker:
-    """One that has looked at everything and listens."""
+    """A broker that listens and has no work left."""
     while broker.dequeue() or not broker.listener.hears:
         pass
     return broker

@@ -1,4 +1,4 @@
-"""A dependency that is away, for tests that are about something else."""
+"""An unavailable dependency."""
 
 import outbox
 from outbox.models import Circuit

@@ -17,12 +17,12 @@ from django.db import connection
 from tests.support.paths import ROOT
 from tests.support.waiting import wait_until
 
-# One worker, where a test is not about several: each reads in all that it needs, which takes a while.
-GIVEN = {"LOG_LEVEL": "DEBUG", "CLUSTER_WORKERS": "1"}
+# One worker, unless a test needs several: to start one takes a while.
+DEFAULTS = {"LOG_LEVEL": "DEBUG", "CLUSTER_WORKERS": "1"}
 
 
 class Cluster:
-    """`manage.py qcluster` in a process of its own."""
+    """`manage.py qcluster` in its own process group."""
 
     def __init__(self, output: Path, database_url: str, **environment: str) -> None:
         self._output = output
@@ -31,7 +31,7 @@ class Cluster:
             self.process = subprocess.Popen(
                 [sys.executable, "manage.py", "qcluster", "--skip-checks"],
                 cwd=ROOT,
-                env=os.environ | GIVEN | {"DATABASE_URL": database_url} | environment,
+                env=os.environ | DEFAULTS | {"DATABASE_URL": database_url} | environment,
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -56,11 +56,11 @@ class Cluster:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def pids(self, announced: str) -> list[int]:
-        """The processes that said this, django-q2's words for what they are, in that order."""
+        """The processes whose log line has these words of django-q2 before their pid, in this order."""
         return [int(pid) for pid in re.findall(rf"{announced} (\d+)", self.output)]
 
     def relay_pid(self) -> int | None:
-        """The process that claims, once it gave a sign of life."""
+        """The relay's process, once it has a heartbeat."""
         pids = [process.pid for process in self.processes()]
         with psycopg.connect(self._database_url) as session:
             found = session.execute("SELECT pid FROM outbox_relay WHERE pid = ANY(%s)", [pids]).fetchone()
@@ -69,7 +69,7 @@ class Cluster:
 
 @contextmanager
 def cluster(folder: Path, *, database_url: str | None = None, **environment: str) -> Iterator[Cluster]:
-    """A running cluster; what is left of it at the end of the block is killed."""
+    """A running cluster. Its remaining processes are killed at the end of the block."""
     output = folder / f"cluster-{len(list(folder.glob('cluster-*')))}.log"
     running = Cluster(output, database_url or url_of_the_tests_database(), **environment)
     try:
@@ -81,6 +81,6 @@ def cluster(folder: Path, *, database_url: str | None = None, **environment: str
 
 
 def url_of_the_tests_database() -> str:
-    """DATABASE_URL with the name that pytest-django gave this process' database."""
+    """DATABASE_URL with the name of this process's test database."""
     parts = urlsplit(os.environ["DATABASE_URL"])
     return urlunsplit(parts._replace(path="/" + quote(connection.settings_dict["NAME"])))

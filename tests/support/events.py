@@ -1,4 +1,4 @@
-"""Events in whatever state a test needs them, and the commands that operate on them."""
+"""Event rows in any state, and the commands that operate on them."""
 
 import json
 from datetime import timedelta
@@ -17,7 +17,7 @@ _aggregates = count(1)
 def stored(
     type: str, status: Status = Status.PENDING, *, age: timedelta | None = None, **fields: Any
 ) -> Event:
-    """An event row in this status, of an aggregate of its own; `age` ago it was created, due and delivered."""
+    """Insert an event row of its own aggregate. `age`: time since it was created, due and delivered."""
     then = timezone.now() - (age or timedelta())
     times: dict[str, Any] = {"created_at": then, "available_at": then} if age else {}
     if status == Status.DELIVERED:
@@ -35,5 +35,5 @@ def run(command: str, *arguments: str) -> str:
 
 
 def answer(command: str, *arguments: str) -> Any:
-    """What the command says with --json."""
+    """The answer of the command with --json."""
     return json.loads(run(command, *arguments, "--json"))

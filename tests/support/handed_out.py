@@ -1,4 +1,4 @@
-"""What a relay hands out, and what a worker does with it."""
+"""The tasks that a relay returns, and what a worker does with them."""
 
 from typing import Any
 
@@ -12,14 +12,16 @@ def packages(tasks: list[Task]) -> list[dict[str, Any]]:
 
 
 def run(tasks: list[Task]) -> None:
-    """As a worker does."""
+    """Run the tasks as a worker does."""
     for package in packages(tasks):
         package["func"](*package["args"], **package["kwargs"])
 
 
 def events_in(tasks: list[Task]) -> list[list[int]]:
+    """The ids of the events of each task."""
     return [[row.id for row in package["args"][1]] for package in packages(tasks)]
 
 
 def until_handed_out(broker: OutboxBroker) -> list[Task]:
+    """Wait until the broker returns tasks, and return them."""
     return wait_until(broker.dequeue)

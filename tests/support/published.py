@@ -1,4 +1,4 @@
-"""Publishing, claiming and looking, for tests that are about something else."""
+"""Short forms of publishing, claiming and reading events."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,12 +10,12 @@ import outbox
 from outbox.models import Event
 from outbox.queue.claim import Claim, claim, reclaim_expired
 
-# Types of tests.support.outbox_app, also known to the clusters that tests start.
+# Types of tests.support.outbox_app. The clusters that tests start know them too.
 NOTED, TOGETHER = "test.noted", "test.noted_together"
 
 
 def publish(type: str = NOTED, id: str | int | None = None, **payload: Any) -> Event:
-    """Commit an event; without an id its aggregate is its own."""
+    """Commit an event. `id`: that of its aggregate; by default it has an aggregate of its own."""
     with transaction.atomic():
         return outbox.publish(type, aggregate=("thing", id or uuid4().hex), payload=payload)
 
@@ -46,17 +46,17 @@ def status_of(*events: Event) -> list[str]:
 
 
 def expire_leases() -> None:
-    """As if the workers had been gone for long."""
+    """Let every lease expire, as if the workers had died long ago."""
     Event.objects.filter(status="claimed").update(lease_expires_at="2000-01-01T00:00Z")
 
 
-def free_what_lost_workers_held() -> None:
-    """As the relay does in the end; may be claimed again at once."""
+def free_events_of_lost_workers() -> None:
+    """Free all claimed events, as the relay does, and skip their backoff."""
     expire_leases()
     reclaim_expired()
-    let_due()
+    make_due()
 
 
-def let_due() -> None:
-    """As if every backoff had passed."""
+def make_due() -> None:
+    """Skip every backoff."""
     Event.objects.filter(status="pending").update(available_at="2000-01-01T00:00Z")

@@ -1,4 +1,4 @@
-"""Workers that can be paused or killed before and after each statement to Postgres and each call to Chroma."""
+"""Workers that a test can pause or kill before and after each statement to PostgreSQL and each call to Chroma."""
 
 import threading
 from collections.abc import Callable
@@ -9,19 +9,20 @@ from django.db import connection
 
 from memories.index.client import get_client
 
-PATIENCE = 100.0  # seconds until a test is told that a worker hangs
+# Seconds until a test fails because a worker hangs.
+HANG_SECONDS = 100.0
 
 _current = threading.local()
 
 
 class Killed(BaseException):
-    """From here on the worker does nothing any more, as after SIGKILL: not even its `finally` reaches a store."""
+    """The worker does nothing more, as after SIGKILL: not even its `finally` blocks reach a store."""
 
 
 class Worker:
-    """Runs `work` in a thread up to its `pause_at`-th boundary, then waits to be resumed or killed.
+    """Runs `work` in a thread up to its `pause_at`-th boundary. There it waits until the test resumes or kills it.
 
-    A boundary inside a transaction is paused at only if `in_transactions`: its locks make others wait.
+    A boundary inside a transaction pauses only if `in_transactions` is true, because the locks make others wait.
     """
 
     def __init__(self, work: Callable[[], object], *, pause_at: int, in_transactions: bool = False) -> None:
@@ -35,17 +36,17 @@ class Worker:
         self._go_on = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
-        assert self._halted.wait(PATIENCE), "a worker hangs"
+        assert self._halted.wait(HANG_SECONDS), "a worker hangs"
 
     def resume(self) -> None:
-        """Let it go on to its end."""
+        """Let the worker run to its end."""
         self._go_on.set()
-        self._thread.join(PATIENCE)
+        self._thread.join(HANG_SECONDS)
         assert not self._thread.is_alive(), "a worker hangs"
         self.paused = False
 
     def kill(self, *, after: int = 0) -> None:
-        """Let it come across `after` boundaries more, and no further."""
+        """Let the worker pass `after` more boundaries and then die."""
         self._dies_after = after
         self.resume()
 
@@ -54,7 +55,7 @@ class Worker:
         if self._left <= 0 and not self._go_on.is_set() and self._may_pause():
             self.paused = True
             self._halted.set()
-            self._go_on.wait(PATIENCE)
+            self._go_on.wait(HANG_SECONDS)
         if self._dies_after is not None:
             self._dies_after -= 1
             if self._dies_after < 0:
@@ -84,7 +85,7 @@ class Worker:
 
 
 def watch_chroma() -> None:
-    """Make the calls of this process to Chroma boundaries of the worker that makes them."""
+    """Make each call to Chroma in this process a boundary of the worker that makes it."""
     session: httpx.Client = get_client()._server._session  # type: ignore[attr-defined]  # noqa: SLF001
     session.event_hooks = {"request": [_boundary], "response": [_boundary]}
 

@@ -30,7 +30,7 @@ from outbox.queue.claim import claim
 from outbox.registry import handled_types, handler_of
 from outbox.testing import drain
 from tests.support.equality import assert_equal_stores
-from tests.support.published import free_what_lost_workers_held
+from tests.support.published import free_events_of_lost_workers
 from tests.support.tenants import new_tenant
 from tests.support.workers import Worker, watch_chroma
 
@@ -107,11 +107,11 @@ class Stores(RuleBasedStateMachine):
     @rule(worker=consumes(workers), after=st.integers(0, 4))
     def kill(self, worker: Worker, after: int) -> None:
         worker.kill(after=after)
-        free_what_lost_workers_held()
+        free_events_of_lost_workers()
 
     @rule(target=outlived, worker=consumes(workers))
     def lose_the_lease(self, worker: Worker) -> Worker:
-        free_what_lost_workers_held()
+        free_events_of_lost_workers()
         return worker
 
     @rule(worker=st.one_of(consumes(workers), consumes(outlived)))
@@ -129,7 +129,7 @@ class Stores(RuleBasedStateMachine):
         for worker in self.all:
             worker.resume()
             assert worker.error is None
-        free_what_lost_workers_held()
+        free_events_of_lost_workers()
         Event.objects.filter(status=Status.PENDING).update(available_at=Now())
         drain()
         assert_equal_stores(self.tenant)

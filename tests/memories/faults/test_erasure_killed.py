@@ -15,7 +15,7 @@ from outbox.registry import handled_types
 from outbox.testing import drain
 from tests.support.indexed import collection_of
 from tests.support.leftovers import rows_with
-from tests.support.published import free_what_lost_workers_held
+from tests.support.published import free_events_of_lost_workers
 from tests.support.tenants import new_tenant
 from tests.support.workers import Worker, watch_chroma
 
@@ -53,7 +53,7 @@ def test_wherever_a_worker_dies_the_erasure_ends_verified() -> None:
         if not worker.paused:
             break
         worker.kill()
-        free_what_lost_workers_held()
+        free_events_of_lost_workers()
         drain()
 
         erasure.refresh_from_db()

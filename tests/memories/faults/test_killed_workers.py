@@ -12,7 +12,7 @@ from outbox.queue.claim import claim
 from outbox.registry import handled_types
 from outbox.testing import drain
 from tests.support.equality import assert_equal_stores
-from tests.support.published import free_what_lost_workers_held
+from tests.support.published import free_events_of_lost_workers
 from tests.support.tenants import new_tenant
 from tests.support.workers import Worker, watch_chroma
 
@@ -63,7 +63,7 @@ def test_wherever_a_worker_dies_the_stores_end_equal(situation: Callable[[Tenant
         if not worker.paused:
             break
         worker.kill()
-        free_what_lost_workers_held()
+        free_events_of_lost_workers()
         drain()
 
         assert_equal_stores(tenant)
@@ -103,7 +103,7 @@ def test_what_happens_while_a_worker_pauses_outlasts_what_it_then_writes(
             indexing.resume()
         else:
             indexing.kill(after=dies_after)
-        free_what_lost_workers_held()
+        free_events_of_lost_workers()
         drain()
 
         assert_equal_stores(tenant)

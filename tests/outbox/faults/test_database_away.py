@@ -1,4 +1,4 @@
-"""Postgres restarted under a running cluster. A server of the test's own, so that nobody else misses it."""
+"""PostgreSQL restarts under a running cluster. Each test has its own server."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from tests.support.waiting import wait_until
 
 
 class Database:
-    """A Postgres that can be stopped and started again, seen by plain SQL."""
+    """A PostgreSQL server that a test can stop, start and query."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -62,7 +62,7 @@ class Database:
 
 @pytest.fixture(scope="module")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of one that has its tables, which takes a while to make."""
+    """The data folder of a migrated server. To migrate one takes a while."""
     folder = tmp_path_factory.mktemp("migrated")
     database = Database(folder)
     try:
@@ -84,7 +84,7 @@ def database(migrated: Path, tmp_path: Path) -> Iterator[Database]:
         database.stop()
 
 
-def test_a_restart_neither_kills_the_relay_nor_stalls_it(tmp_path: Path, database: Database) -> None:
+def test_a_restart_of_postgres_neither_ends_nor_stalls_the_relay(tmp_path: Path, database: Database) -> None:
     with cluster(tmp_path, database_url=database.url) as running:
         before = database.publish()
         wait_until(lambda: database.event(before) == ("delivered", 1))
@@ -113,9 +113,7 @@ def _listens(database: Database) -> bool:
     return bool(row and row[0])
 
 
-def test_what_a_worker_has_in_hand_meanwhile_is_recorded_afterwards(
-    tmp_path: Path, database: Database
-) -> None:
+def test_an_outcome_during_a_restart_is_recorded_afterwards(tmp_path: Path, database: Database) -> None:
     done = tmp_path / "done"
     with cluster(tmp_path, database_url=database.url) as running:
         in_hand = database.publish("test.waited_for", f'{{"file": "{done}"}}')

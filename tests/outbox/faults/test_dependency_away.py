@@ -1,4 +1,4 @@
-"""A dependency that is away, and comes back, under real clusters."""
+"""A dependency becomes unavailable and answers again, under real clusters."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_events_wait_it_out_and_drain_by_themselves_when_it_is_back(tmp_path: Path) -> None:
+def test_events_wait_for_a_dependency_and_are_delivered_when_it_answers(tmp_path: Path) -> None:
     Away.objects.create(dependency="oven")
     pauses = {"OUTBOX_CIRCUIT_BASE_SECONDS": "0.2", "OUTBOX_CIRCUIT_CAP_SECONDS": "0.5"}
     with cluster(tmp_path, **pauses), cluster(tmp_path, **pauses):

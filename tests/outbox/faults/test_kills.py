@@ -1,4 +1,4 @@
-"""Workers that are killed, and events that kill them."""
+"""Killed processes of a cluster, and events that kill their worker."""
 
 import os
 import signal
@@ -19,10 +19,10 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_an_event_that_kills_its_worker_is_dead_after_max_attempts_and_its_neighbours_go_on(
+def test_an_event_that_kills_its_worker_is_dead_after_max_attempts_and_others_are_delivered(
     tmp_path: Path, settings: Settings
 ) -> None:
-    """And nobody waits for a lease to run out."""
+    """No event waits until a lease expires."""
     settings.OUTBOX_MAX_ATTEMPTS = 3
     with cluster(tmp_path, OUTBOX_MAX_ATTEMPTS="3") as running:
         (poison,) = publish_all("test.deadly", ["poison"], kill=True)
@@ -52,7 +52,7 @@ def test_a_batch_that_killed_its_worker_is_delivered_one_by_one(tmp_path: Path, 
         wait_until(lambda: status_of(poison) == ["dead"], seconds=60)
 
 
-def test_a_worker_that_takes_too_long_is_ended_and_the_reason_recorded(tmp_path: Path) -> None:
+def test_a_handler_that_takes_too_long_is_ended_and_the_reason_recorded(tmp_path: Path) -> None:
     with cluster(tmp_path, CLUSTER_TIMEOUT_SECONDS="5", OUTBOX_MAX_ATTEMPTS="1") as running:
         event = publish("test.waited_for", file=str(tmp_path / "never"))
 
@@ -64,7 +64,7 @@ def test_a_worker_that_takes_too_long_is_ended_and_the_reason_recorded(tmp_path:
         wait_until(lambda: "after timeout" in running.output, seconds=60)
 
 
-def test_a_relay_that_is_killed_is_replaced_and_nothing_is_lost(tmp_path: Path) -> None:
+def test_a_killed_relay_is_replaced_and_loses_nothing(tmp_path: Path) -> None:
     with cluster(tmp_path) as running:
         relay = running.relay_pid()
         assert relay
@@ -76,8 +76,8 @@ def test_a_relay_that_is_killed_is_replaced_and_nothing_is_lost(tmp_path: Path) 
         assert "reincarnated pusher" in running.output
 
 
-def test_who_is_killed_while_waiting_leaves_what_comes_to_others(tmp_path: Path) -> None:
-    """A worker for its next task, and the monitor for its result."""
+def test_a_process_killed_while_it_waits_blocks_no_other(tmp_path: Path) -> None:
+    """A worker waits for its next task, the monitor for a result."""
     with cluster(tmp_path) as running:
         before = publish()
         wait_until(lambda: status_of(before) == ["delivered"], seconds=60)
@@ -94,7 +94,7 @@ def test_who_is_killed_while_waiting_leaves_what_comes_to_others(tmp_path: Path)
         assert running.wait_for_end() == 0
 
 
-def test_a_cluster_that_lost_its_machine_leaves_its_events_to_another(tmp_path: Path) -> None:
+def test_another_cluster_delivers_the_events_of_a_lost_machine(tmp_path: Path) -> None:
     with cluster(tmp_path) as lost:
         in_hand = publish("test.waited_for", file=str(tmp_path / "go on"))
         wait_until(lambda: Effect.objects.exists())
@@ -107,14 +107,14 @@ def test_a_cluster_that_lost_its_machine_leaves_its_events_to_another(tmp_path: 
 
 
 @pytest.mark.parametrize("killed", ["the sentinel", "the main process"])
-def test_none_of_a_cluster_outlives_who_looks_after_it(tmp_path: Path, killed: str) -> None:
+def test_no_process_of_a_cluster_outlives_its_sentinel(tmp_path: Path, killed: str) -> None:
     with cluster(tmp_path) as running:
         processes = running.processes()
         (sentinel,) = psutil.Process(running.process.pid).children()
         os.kill(sentinel.pid if killed == "the sentinel" else running.process.pid, signal.SIGKILL)
 
         wait_until(lambda: not any(is_alive(process) for process in processes), seconds=60)
-        # For who starts again what failed.
+        # The exit code tells a service manager to start the cluster again.
         assert running.wait_for_end() != 0
 
 

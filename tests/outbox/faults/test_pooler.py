@@ -67,7 +67,7 @@ def _answers(url: str) -> bool:
     return True
 
 
-def test_behind_a_transaction_mode_pooler_it_says_so_and_delivers_by_polling(
+def test_behind_a_transaction_mode_pooler_the_relay_logs_it_and_polls(
     tmp_path: Path, pooled_url: str
 ) -> None:
     with cluster(tmp_path, database_url=pooled_url, DATABASE_TRANSACTION_POOLER="true") as running:

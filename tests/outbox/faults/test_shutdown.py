@@ -15,7 +15,7 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_stopping_finishes_what_is_in_hand_and_gives_back_what_was_prefetched(tmp_path: Path) -> None:
+def test_stopping_finishes_the_current_events_and_returns_the_others(tmp_path: Path) -> None:
     done = tmp_path / "done"
     with cluster(tmp_path) as running:
         in_hand = publish("test.waited_for", file=str(done))
@@ -35,7 +35,7 @@ def test_stopping_finishes_what_is_in_hand_and_gives_back_what_was_prefetched(tm
 
 
 def test_a_rolling_restart_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    """Two clusters, one stops while another starts, and all the time somebody publishes."""
+    """One cluster stops while another starts, and events are published all the time."""
     versions = dict.fromkeys((f"key-{number}" for number in range(10)), 0)
 
     def publish_some() -> None:

@@ -1,4 +1,4 @@
-"""Backpressure: refusing while too much waits."""
+"""Backpressure: new work is refused while too many events wait."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -38,21 +38,21 @@ def refusal() -> outbox.BacklogTooDeep:
     return refused.value
 
 
-def test_as_many_as_may_wait_are_no_reason(settings: Any) -> None:
+def test_a_backlog_at_the_limit_is_not_refused(settings: Any) -> None:
     settings.OUTBOX_MAX_BACKLOG = 10
     publish(10)
 
     backpressure.refuse_if_too_deep()
 
 
-def test_one_more_is(settings: Any) -> None:
+def test_one_event_above_the_limit_is_refused(settings: Any) -> None:
     settings.OUTBOX_MAX_BACKLOG = 10
     publish(11)
 
     assert str(refusal()) == "11 events wait to be delivered, more than 10."
 
 
-def test_delivered_and_dead_ones_do_not_wait(settings: Any) -> None:
+def test_delivered_and_dead_events_do_not_count(settings: Any) -> None:
     settings.OUTBOX_MAX_BACKLOG = 10
     publish(30)
     ids = list(Event.objects.values_list("id", flat=True))
@@ -62,7 +62,7 @@ def test_delivered_and_dead_ones_do_not_wait(settings: Any) -> None:
     backpressure.refuse_if_too_deep()
 
 
-def test_bulk_work_makes_bulk_work_wait_and_nothing_urgent(settings: Any) -> None:
+def test_bulk_events_refuse_bulk_work_and_no_interactive_work(settings: Any) -> None:
     settings.OUTBOX_MAX_BACKLOG = 10
     publish(8)
     publish(20, priority=outbox.BULK)
@@ -72,7 +72,7 @@ def test_bulk_work_makes_bulk_work_wait_and_nothing_urgent(settings: Any) -> Non
         backpressure.refuse_if_too_deep(outbox.BULK)
 
 
-def test_too_much_that_is_urgent_makes_everything_wait(settings: Any) -> None:
+def test_too_many_interactive_events_refuse_all_work(settings: Any) -> None:
     settings.OUTBOX_MAX_BACKLOG = 10
     publish(11)
     publish(5, priority=outbox.BULK)
@@ -82,14 +82,14 @@ def test_too_much_that_is_urgent_makes_everything_wait(settings: Any) -> None:
         backpressure.refuse_if_too_deep(outbox.BULK)
 
 
-def test_zero_lets_any_number_wait(settings: Any) -> None:
+def test_a_limit_of_zero_refuses_nothing(settings: Any) -> None:
     settings.OUTBOX_MAX_BACKLOG = 0
     publish(5)
 
     backpressure.refuse_if_too_deep()
 
 
-def test_how_long_to_stay_away_is_told_by_how_fast_events_drain(settings: Any) -> None:
+def test_retry_after_follows_from_the_drain_rate(settings: Any) -> None:
     settings.OUTBOX_MAX_BACKLOG = 100
     publish(250)
     with connection.cursor() as cursor:
@@ -102,14 +102,14 @@ def test_how_long_to_stay_away_is_told_by_how_fast_events_drain(settings: Any) -
     assert refusal().retry_after == 21
 
 
-def test_where_nothing_drains_it_is_long(settings: Any) -> None:
+def test_retry_after_is_the_longest_if_nothing_drains(settings: Any) -> None:
     settings.OUTBOX_MAX_BACKLOG = 1
     publish(2)
 
     assert refusal().retry_after == backpressure.LONGEST
 
 
-def test_the_table_is_looked_at_now_and_then_only(
+def test_the_events_are_counted_once_in_two_seconds(
     settings: Any, django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backpressure, "SECONDS", 1000.0)
@@ -119,7 +119,7 @@ def test_the_table_is_looked_at_now_and_then_only(
             backpressure.refuse_if_too_deep()
 
 
-def test_it_looks_no_further_into_the_backlog_than_it_must(settings: Any) -> None:
+def test_the_count_stops_at_the_limit(settings: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET enable_seqscan TO off")
         cursor.execute("EXPLAIN " + backpressure.DEPTH, {"limit": 10})

@@ -25,7 +25,7 @@ from tests.support.published import (
     TOGETHER,
     claim_all,
     expire_leases,
-    let_due,
+    make_due,
     publish,
     publish_all,
     status_of,
@@ -35,7 +35,7 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_what_is_handed_out_delivers_and_needs_no_acknowledgement(broker: OutboxBroker) -> None:
+def test_a_task_of_events_delivers_them_and_needs_no_acknowledgement(broker: OutboxBroker) -> None:
     event = publish()
 
     tasks = broker.dequeue()
@@ -47,9 +47,7 @@ def test_what_is_handed_out_delivers_and_needs_no_acknowledgement(broker: Outbox
     assert status_of(event) == ["delivered"]
 
 
-def test_events_are_shared_out_among_the_workers(
-    broker: OutboxBroker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_events_are_divided_among_the_workers(broker: OutboxBroker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ClusterConf, "WORKERS", 2)
     events = publish_all(NOTED, range(5))
 
@@ -59,7 +57,7 @@ def test_events_are_shared_out_among_the_workers(
     assert packages(tasks)[0]["name"] == f"test.noted #{events[0].id} and 2 more"
 
 
-def test_few_events_that_are_handled_together_stay_together(
+def test_few_events_of_a_batch_handler_are_one_task(
     broker: OutboxBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ClusterConf, "WORKERS", 2)
@@ -73,7 +71,7 @@ def test_few_events_that_are_handled_together_stay_together(
     assert events_in(until_handed_out(broker)) == [[e.id for e in many[:half]], [e.id for e in many[half:]]]
 
 
-def test_no_task_has_more_events_than_a_batch_and_the_rest_comes_at_once(
+def test_a_task_has_at_most_a_batch_and_the_next_claim_follows_at_once(
     broker: OutboxBroker, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ClusterConf, "WORKERS", 2)
@@ -86,20 +84,20 @@ def test_no_task_has_more_events_than_a_batch_and_the_rest_comes_at_once(
     assert handed_out == [[e.id for e in events[n : n + 2]] for n in (0, 2, 4, 6)] + [[events[8].id]]
 
 
-def test_what_failed_before_goes_alone_and_the_rest_comes_at_once(
+def test_each_failed_event_is_a_task_of_its_own_and_the_next_claim_follows_at_once(
     broker: OutboxBroker, settings: Settings
 ) -> None:
     settings.OUTBOX_RETRY_BATCH_SIZE = 2
     settings.OUTBOX_POLL_SECONDS = 1000.0
     events = publish_all(TOGETHER, range(3))
     outcomes.failed(claim_all(TOGETHER).token, [event.id for event in events], ValueError("no"))
-    let_due()
+    make_due()
 
     assert events_in(broker.dequeue()) == [[events[0].id], [events[1].id]]
     assert events_in(broker.dequeue()) == [[events[2].id]]
 
 
-def test_types_that_nobody_handles_here_are_left_alone(broker: OutboxBroker) -> None:
+def test_types_without_a_handler_here_are_not_claimed(broker: OutboxBroker) -> None:
     event = publish()
     mine = registry.put(NOTED, None)
     try:
@@ -109,7 +107,7 @@ def test_types_that_nobody_handles_here_are_left_alone(broker: OutboxBroker) -> 
     assert status_of(event) == ["pending"]
 
 
-def test_it_gives_a_sign_of_life(warm: OutboxBroker) -> None:
+def test_it_renews_its_heartbeat(warm: OutboxBroker) -> None:
     warm.beat()
 
     relay = Relay.objects.get()
@@ -123,7 +121,7 @@ def _long_backoff(settings: Settings) -> None:
 
 
 @pytest.mark.usefixtures("_long_backoff")
-def test_it_frees_what_lost_workers_held(broker: OutboxBroker) -> None:
+def test_it_frees_events_with_an_expired_lease(broker: OutboxBroker) -> None:
     event = publish()
     claim_all()
     expire_leases()
@@ -133,7 +131,7 @@ def test_it_frees_what_lost_workers_held(broker: OutboxBroker) -> None:
 
 
 @pytest.mark.usefixtures("_long_backoff")
-def test_it_frees_what_a_worker_was_killed_with(
+def test_it_frees_the_events_of_a_killed_worker(
     broker: OutboxBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     event, other = publish(), publish()
@@ -144,7 +142,7 @@ def test_it_frees_what_a_worker_was_killed_with(
     assert status_of(event, other) == ["pending", "claimed"]
 
 
-def test_it_sets_aside_what_jams_the_way(broker: OutboxBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_parks_blocked_events(broker: OutboxBroker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ordering, "WORTHWHILE", 5)
     publish_all(NOTED, ["one"] * 10)
 
@@ -156,9 +154,7 @@ def test_it_sets_aside_what_jams_the_way(broker: OutboxBroker, monkeypatch: pyte
 # --- Ordinary tasks of django-q2 ----------------------------------------------------------------------
 
 
-def test_ordinary_tasks_come_along_one_after_the_other_without_waiting(
-    warm: OutboxBroker, settings: Settings
-) -> None:
+def test_queued_tasks_follow_one_another_without_a_wait(warm: OutboxBroker, settings: Settings) -> None:
     settings.OUTBOX_POLL_SECONDS = 1000.0
     for number in range(3):
         async_task("operator.neg", number)
@@ -173,7 +169,7 @@ def test_ordinary_tasks_come_along_one_after_the_other_without_waiting(
     assert not OrmQ.objects.exists()
 
 
-def test_ordinary_tasks_without_end_hold_back_no_event(warm: OutboxBroker, settings: Settings) -> None:
+def test_an_endless_queue_of_tasks_delays_no_event(warm: OutboxBroker, settings: Settings) -> None:
     settings.OUTBOX_POLL_SECONDS = 1000.0
     async_task("operator.neg", 1)
     wait_until(warm.dequeue)
@@ -186,7 +182,7 @@ def test_ordinary_tasks_without_end_hold_back_no_event(warm: OutboxBroker, setti
     assert events_in(wait_until(one_more)) == [[event.id]]
 
 
-def test_a_task_that_another_cluster_took_first_is_nothing(
+def test_a_task_that_another_cluster_took_first_is_not_returned(
     warm: OutboxBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """django-q2's own dequeue() answers None then."""
@@ -211,7 +207,7 @@ def _cut_connections() -> None:
     other.close()
 
 
-def test_a_database_that_went_away_is_waited_for(warm: OutboxBroker) -> None:
+def test_dequeue_waits_for_a_database_that_does_not_answer(warm: OutboxBroker) -> None:
     event = publish()
     _cut_connections()
 
@@ -219,7 +215,7 @@ def test_a_database_that_went_away_is_waited_for(warm: OutboxBroker) -> None:
     wait_until(lambda: warm.dequeue() or warm.listener.hears)
 
 
-def test_where_it_answers_with_an_error_it_is_asked_again(broker: OutboxBroker) -> None:
+def test_a_database_error_is_tried_again(broker: OutboxBroker) -> None:
     event = publish()
     _execute("ALTER TABLE django_q_ormq RENAME TO gone")
     try:
@@ -230,7 +226,7 @@ def test_where_it_answers_with_an_error_it_is_asked_again(broker: OutboxBroker) 
     assert events_in(until_handed_out(broker)) == [[event.id]]
 
 
-def test_what_was_claimed_before_it_went_away_is_handed_out(broker: OutboxBroker) -> None:
+def test_events_claimed_before_a_database_error_are_returned(broker: OutboxBroker) -> None:
     event = publish("test.baked")
     open_oven()
     end_pause()
@@ -249,7 +245,7 @@ def _execute(statement: str) -> None:
 # --- What django-q2 asks of a broker ------------------------------------------------------------------
 
 
-def test_a_copy_in_another_process_has_a_connection_of_its_own(warm: OutboxBroker) -> None:
+def test_a_pickled_broker_opens_its_own_connection(warm: OutboxBroker) -> None:
     copy = pickle.loads(pickle.dumps(warm))
 
     assert copy.list_key == warm.list_key
@@ -263,15 +259,15 @@ def test_it_says_what_it_is_and_whether_the_database_answers(broker: OutboxBroke
 
 
 def test_a_worker_runs_what_the_package_names(broker: OutboxBroker) -> None:
-    """As django-q2 does it, with the time limit and all."""
+    """In django-q2's own worker, with its timeout."""
     event = publish()
     run(broker.dequeue())
 
     assert Effect.objects.get().event == event.id
 
 
-def test_the_events_of_a_task_that_succeeded_go_no_further_with_its_result(broker: OutboxBroker) -> None:
-    """They are kept with one that failed, for who looks at it."""
+def test_a_successful_task_drops_its_events_from_its_result(broker: OutboxBroker) -> None:
+    """A failed task keeps them, for the person who reads it."""
     publish()
     [package] = packages(broker.dequeue())
     for success, kept in ((False, package["args"]), (True, ())):

@@ -1,4 +1,4 @@
-"""System checks: settings that cannot work are refused by name, with what to do."""
+"""System checks: settings that cannot work are refused, with their name and what to do."""
 
 import re
 from ast import literal_eval
@@ -49,7 +49,7 @@ def test_the_projects_own_settings_pass() -> None:
     assert messages() == []
 
 
-def test_the_settings_that_the_page_begins_with_pass(cluster: Any, settings: Settings) -> None:
+def test_the_settings_of_the_installation_page_pass(cluster: Any, settings: Settings) -> None:
     page = (ROOT / "docs/how-to/install-the-outbox.md").read_text()
     [written] = re.findall(r"Q_CLUSTER = (\{.+?\n\})", page, re.DOTALL)
     example = literal_eval(written)
@@ -86,7 +86,7 @@ def test_a_lease_should_outlast_the_wait_in_the_queue_too(cluster: Any, lease: i
 def test_the_longest_wait_is_that_of_the_last_task_of_a_claim(
     cluster: Any, settings: Settings, workers: int, queue_limit: int, retries: int
 ) -> None:
-    """Played through: every worker just began a task, the queue is full, and each task takes all its time."""
+    """Simulated: every worker has just begun a task, the queue is full, and each task takes the whole timeout."""
     cluster(QUEUE_LIMIT=queue_limit, WORKERS=workers, TIMEOUT=60)
     settings.OUTBOX_RETRY_BATCH_SIZE = retries
     free_at = [60] * workers
@@ -97,7 +97,7 @@ def test_the_longest_wait_is_that_of_the_last_task_of_a_claim(
     assert longest_wait() == max(free_at)
 
 
-def test_a_cluster_without_a_timeout_is_warned_of(cluster: Any) -> None:
+def test_a_cluster_without_a_timeout_is_a_warning(cluster: Any) -> None:
     cluster(TIMEOUT=None)
 
     assert only().id == "outbox.W002"
@@ -105,7 +105,7 @@ def test_a_cluster_without_a_timeout_is_warned_of(cluster: Any) -> None:
 
 @pytest.mark.parametrize("limit", [0, None])
 def test_the_clusters_queue_must_have_a_limit(cluster: Any, limit: int | None) -> None:
-    """Without one django-q2 prefetches everything."""
+    """Without a limit, django-q2 prefetches every task."""
     cluster(QUEUE_LIMIT=limit)
 
     message = only()
@@ -130,7 +130,7 @@ def test_batches_are_bounded(name: str, size: int, ids: list[str]) -> None:
         assert [message.id for message in messages()] == ids
 
 
-def test_only_postgresql_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_database_must_be_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("django.db.backends.postgresql.base.DatabaseWrapper.vendor", "sqlite")
 
     message = only()
@@ -163,7 +163,7 @@ def test_a_router_must_leave_the_outbox_in_the_default_database(settings: Settin
 @pytest.mark.parametrize(
     "broker", [None, "django_q.brokers.orm.ORM", "outbox.relay.broker.Misspelt", "outbox.checks.longest_wait"]
 )
-def test_the_cluster_must_relay(cluster: Any, broker: str | None) -> None:
+def test_the_broker_class_must_be_ours(cluster: Any, broker: str | None) -> None:
     cluster(BROKER_CLASS=broker)
 
     message = only()
@@ -189,14 +189,14 @@ def test_a_patch_release_of_a_tested_version_of_django_q2_passes(monkeypatch: py
     assert messages() == []
 
 
-def test_a_broker_of_ones_own_may_build_on_ours(cluster: Any) -> None:
+def test_a_subclass_of_our_broker_passes(cluster: Any) -> None:
     cluster(BROKER_CLASS=f"{__name__}.MyBroker")
 
     assert messages() == []
 
 
 @override_settings(OUTBOX_WAKEUP="shout")
-def test_wakeup_is_one_of_two() -> None:
+def test_an_unknown_wakeup_is_refused() -> None:
     message = only()
 
     assert message.id == "outbox.E006"
@@ -218,7 +218,7 @@ def test_wakeup_is_one_of_two() -> None:
         ({"OUTBOX_RETENTION_DAYS": 0}, "OUTBOX_RETENTION_DAYS is 0: it must be at least 1."),
     ],
 )
-def test_numbers_that_cannot_be(settings: dict[str, float], text: str) -> None:
+def test_numbers_below_their_minimum_are_refused(settings: dict[str, float], text: str) -> None:
     with override_settings(**settings):
         message = only()
 
@@ -227,7 +227,7 @@ def test_numbers_that_cannot_be(settings: dict[str, float], text: str) -> None:
 
 
 @pytest.mark.django_db
-def test_manage_py_refuses_to_start_with_them() -> None:
+def test_manage_py_refuses_to_start_with_wrong_settings() -> None:
     refused = manage("check", CLUSTER_TIMEOUT_SECONDS="400")
 
     assert refused.returncode == 1

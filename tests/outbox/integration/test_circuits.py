@@ -1,4 +1,4 @@
-"""A dependency that is away is left alone for a growing, capped pause; one tries whether it is back."""
+"""An unavailable dependency is not called during a growing, capped pause. Then one probe tries it."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -28,7 +28,7 @@ def _pauses(settings: Settings) -> None:
 
 
 def pause() -> int:
-    """Seconds until it is tried again, as Postgres has it; in tens, for some may have passed since."""
+    """Seconds until the next probe, by the clock of the database, in tens, because some may have passed."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT extract(epoch FROM open_until - clock_timestamp()) FROM outbox_circuit")
         return ceil(cursor.fetchone()[0] / 10) * 10
@@ -47,7 +47,7 @@ def test_an_open_circuit_pauses_all_types_that_need_the_dependency() -> None:
     assert str(circuit) == "oven (open)"
 
 
-def test_workers_that_fail_together_open_it_once() -> None:
+def test_workers_that_fail_at_the_same_time_open_it_once() -> None:
     for _ in range(5):
         circuits.open_circuit(COLD)
 
@@ -55,14 +55,14 @@ def test_workers_that_fail_together_open_it_once() -> None:
     assert pause() == 10
 
 
-def test_types_found_to_need_it_are_added() -> None:
+def test_types_that_turn_out_to_need_the_dependency_are_added() -> None:
     circuits.open_circuit(COLD)
     circuits.open_circuit(COLD, NOTED)
 
     assert sorted(Circuit.objects.get().types) == ["test.baked", NOTED, "test.toasted"]
 
 
-def test_the_pause_doubles_with_each_probe_in_vain_up_to_the_cap() -> None:
+def test_the_pause_doubles_with_each_failed_probe_up_to_the_cap() -> None:
     circuits.open_circuit(COLD)
     pauses = [pause()]
     for _ in range(4):
@@ -74,7 +74,7 @@ def test_the_pause_doubles_with_each_probe_in_vain_up_to_the_cap() -> None:
     assert pauses == [10, 20, 40, 60, 60]
 
 
-def test_what_the_dependency_asks_for_is_honoured_above_the_cap_too() -> None:
+def test_retry_after_counts_even_above_the_cap() -> None:
     circuits.open_circuit(Unavailable("oven", "429", retry_after=300))
     assert pause() == 300
 
@@ -87,14 +87,14 @@ def test_what_the_dependency_asks_for_is_honoured_above_the_cap_too() -> None:
     assert pause() == 500
 
 
-def test_a_shorter_wish_does_not_shorten_the_pause() -> None:
+def test_a_shorter_retry_after_does_not_shorten_the_pause() -> None:
     circuits.open_circuit(Unavailable("oven", "429", retry_after=300))
     circuits.open_circuit(Unavailable("oven", "429", retry_after=1))
 
     assert pause() == 300
 
 
-def test_closed_and_opened_again_it_begins_anew() -> None:
+def test_a_circuit_that_opens_again_starts_with_the_base_pause() -> None:
     circuits.open_circuit(COLD, NOTED)
     end_pause()
     circuits.acquire_probes()
@@ -120,14 +120,14 @@ def test_closing_it_wakes_the_relays() -> None:
         listener.close()
 
 
-def test_while_the_pause_lasts_nobody_probes() -> None:
+def test_no_probe_runs_during_the_pause() -> None:
     circuits.open_circuit(COLD)
 
     assert circuits.acquire_probes() == []
     assert circuits.snapshot() == circuits.Snapshot(frozenset({"oven"}), frozenset())
 
 
-def test_a_cluster_leaves_the_probe_to_those_that_handle_what_waits() -> None:
+def test_a_cluster_that_handles_a_waiting_type_probes_first() -> None:
     circuits.open_circuit(Unavailable("kiln", "cold"), "handled.elsewhere", NOTED)
     circuits.open_circuit(Unavailable("stove", "cold"), "handled.elsewhere")
     Circuit.objects.update(open_until=Now())
@@ -135,14 +135,14 @@ def test_a_cluster_leaves_the_probe_to_those_that_handle_what_waits() -> None:
     assert circuits.acquire_probes() == [("kiln", [NOTED])]
 
 
-def test_where_nobody_handles_what_waits_any_cluster_probes_after_a_while() -> None:
+def test_any_cluster_probes_after_a_while_if_none_handles_a_waiting_type() -> None:
     circuits.open_circuit(Unavailable("stove", "cold"), "handled.by.nobody")
     Circuit.objects.update(open_until=Now() - timedelta(seconds=circuits.PROBE_SECONDS))
 
     assert circuits.acquire_probes() == [("stove", [])]
 
 
-def test_of_several_clusters_one_probes() -> None:
+def test_one_of_several_clusters_probes() -> None:
     circuits.open_circuit(COLD)
     end_pause()
     assert circuits.snapshot() == circuits.Snapshot(frozenset(), frozenset({"oven"}))
@@ -159,7 +159,7 @@ def test_of_several_clusters_one_probes() -> None:
     assert won == [("oven", ["test.baked", "test.toasted"])]
 
 
-def test_a_probe_that_was_not_made_may_be_made_by_another() -> None:
+def test_a_released_probe_can_be_made_by_another_cluster() -> None:
     circuits.open_circuit(COLD)
     end_pause()
     circuits.acquire_probes()
@@ -170,7 +170,7 @@ def test_a_probe_that_was_not_made_may_be_made_by_another() -> None:
     assert len(circuits.acquire_probes()) == 1
 
 
-def test_the_probe_alone_gets_past_an_open_circuit_but_not_past_another() -> None:
+def test_a_probe_passes_its_own_circuit_and_no_other() -> None:
     baked = publish("test.baked")
     circuits.open_circuit(COLD)
     circuits.open_circuit(Unavailable("moon"), "test.baked")

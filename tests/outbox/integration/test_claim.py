@@ -1,4 +1,4 @@
-"""Taking events for a worker: in order, one at a time per aggregate, nobody twice."""
+"""Claims: in order, one event at a time for each aggregate, no event twice."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -22,9 +22,9 @@ from tests.support.published import (
     TOGETHER,
     claim_all,
     expire_leases,
-    free_what_lost_workers_held,
+    free_events_of_lost_workers,
     ids,
-    let_due,
+    make_due,
     publish,
     publish_all,
     status_of,
@@ -34,7 +34,7 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_a_claim_counts_the_attempt_and_holds_a_lease_by_the_databases_clock() -> None:
+def test_a_claim_counts_the_attempt_and_starts_a_lease_by_the_clock_of_the_database() -> None:
     event = publish(total=12)
 
     claimed = claim_all()
@@ -48,14 +48,14 @@ def test_a_claim_counts_the_attempt_and_holds_a_lease_by_the_databases_clock() -
     assert timedelta(seconds=200) < left <= timedelta(seconds=300)
 
 
-def test_what_is_claimed_is_not_claimed_again() -> None:
+def test_a_claimed_event_is_not_claimed_again() -> None:
     publish()
     claim_all()
 
     assert claim_all().events == []
 
 
-def test_interactive_events_go_before_bulk_and_the_older_first() -> None:
+def test_interactive_events_go_before_bulk_and_older_before_newer() -> None:
     bulk = publish_all(NOTED, ["a", "b"], priority=outbox.BULK)
     interactive = publish_all(TOGETHER, ["c", "d"])
 
@@ -64,7 +64,7 @@ def test_interactive_events_go_before_bulk_and_the_older_first() -> None:
     assert ids(first) == [interactive[0].id, interactive[1].id, bulk[0].id]
 
 
-def test_of_bulk_each_type_gets_its_share_and_what_is_urgent_goes_by_its_age() -> None:
+def test_bulk_events_are_taken_in_turn_from_each_type_and_interactive_ones_by_age() -> None:
     publish_all(NOTED, range(10), priority=outbox.BULK)
     publish_all(TOGETHER, range(10, 14), priority=outbox.BULK)
     first = publish_all(NOTED, range(14, 17))
@@ -90,21 +90,21 @@ def test_an_event_waits_for_the_earlier_ones_of_its_aggregate() -> None:
     assert ids(claim_all()) == [second.id]
 
 
-def test_also_while_the_earlier_one_waits_for_its_retry() -> None:
+def test_an_event_waits_while_an_earlier_one_of_its_aggregate_waits_for_its_retry() -> None:
     first, second = publish(id=1), publish(id=1)
     outcomes.failed(claim_all().token, [first.id], ValueError("no"))
     Event.objects.filter(id=first.id).update(available_at=timezone.now() + timedelta(minutes=5))
 
     assert claim_all().events == []
 
-    let_due()
+    make_due()
     again = claim_all()
     assert ids(again) == [first.id]
     outcomes.delivered(again.token, [first.id])
     assert ids(claim_all()) == [second.id]
 
 
-def test_a_dead_event_lets_the_next_one_go() -> None:
+def test_a_dead_event_does_not_block_the_next_one() -> None:
     first, second = publish(id=1), publish(id=1)
     outcomes.failed(claim_all().token, [first.id], ValueError("no"), final=True)
 
@@ -112,7 +112,7 @@ def test_a_dead_event_lets_the_next_one_go() -> None:
     assert ids(claim_all()) == [second.id]
 
 
-def test_a_dead_letter_that_comes_back_waits_for_the_one_in_hand() -> None:
+def test_a_retried_dead_letter_waits_for_a_claimed_event_of_its_aggregate() -> None:
     first, second = publish(id=1), publish(id=1)
     outcomes.failed(claim_all().token, [first.id], ValueError("no"), final=True)
     in_hand = claim_all()
@@ -121,12 +121,12 @@ def test_a_dead_letter_that_comes_back_waits_for_the_one_in_hand() -> None:
     assert claim_all().events == []
 
     outcomes.delivered(in_hand.token, [second.id])
-    let_due()
+    make_due()
     assert ids(claim_all()) == [first.id]
 
 
 @pytest.mark.parametrize("tries", [1, 3])
-def test_of_two_clusters_that_take_the_same_aggregate_at_once_one_gets_nothing_of_it(
+def test_one_of_two_concurrent_claims_gets_the_events_of_an_aggregate(
     monkeypatch: pytest.MonkeyPatch, tries: int
 ) -> None:
     """An event published earlier that commits later is not seen by who claims meanwhile: the index has the say. What
@@ -178,17 +178,17 @@ def _wait_for_a_blocked_backend() -> None:
     wait_until(blocked)
 
 
-def test_types_that_are_not_asked_for_are_left_alone() -> None:
+def test_only_the_given_types_are_claimed() -> None:
     publish("test.baked")
 
     assert claim_all(NOTED).events == []
     assert claim([], batch=10, retries=10).events == []
 
 
-def test_a_claim_may_be_of_what_is_new_and_of_what_failed() -> None:
+def test_since_limits_fresh_events_and_not_retries() -> None:
     failed, old = publish(), publish()
     outcomes.failed(claim([NOTED], batch=1, retries=0).token, [failed.id], ValueError())
-    let_due()
+    make_due()
     new = [publish(), publish()]
     since = Event.objects.get(id=new[0].id).available_at.timestamp()
 
@@ -196,7 +196,7 @@ def test_a_claim_may_be_of_what_is_new_and_of_what_failed() -> None:
     assert ids(claim([NOTED], batch=9, retries=9)) == [old.id]
 
 
-def test_what_is_meant_for_later_waits() -> None:
+def test_an_event_is_not_claimed_before_available_at() -> None:
     event = publish()
     Event.objects.update(available_at=timezone.now() + timedelta(hours=1))
     assert claim_all().events == []
@@ -205,10 +205,10 @@ def test_what_is_meant_for_later_waits() -> None:
     assert ids(claim_all()) == [event.id]
 
 
-def test_a_claim_takes_so_many_fresh_and_so_many_that_failed() -> None:
+def test_a_claim_limits_fresh_events_and_retries() -> None:
     failed = publish_all(NOTED, range(5))
     outcomes.failed(claim_all().token, [event.id for event in failed], ValueError("no"))
-    let_due()
+    make_due()
     fresh = publish_all(NOTED, range(10, 15))
 
     claimed = claim([NOTED], batch=3, retries=2)
@@ -217,7 +217,7 @@ def test_a_claim_takes_so_many_fresh_and_so_many_that_failed() -> None:
     assert [row.id for row in claimed.retries] == [event.id for event in failed[:2]]
 
 
-def test_an_event_whose_lease_ran_out_is_claimable_again_and_that_is_on_record() -> None:
+def test_an_expired_lease_is_recorded_and_the_event_is_claimable_again() -> None:
     event = publish()
     claim_all()
     assert reclaim_expired() == 0
@@ -228,34 +228,34 @@ def test_an_event_whose_lease_ran_out_is_claimable_again_and_that_is_on_record()
     failure = Failure.objects.get(event=event)
     assert (failure.attempt, failure.worker) == (1, "lost")
     assert failure.error.startswith("The lease expired")
-    let_due()
+    make_due()
     assert [e.attempts for e in claim_all().events] == [2]
 
 
-def test_an_event_that_is_lost_with_its_worker_time_and_again_is_dead(settings: Settings) -> None:
+def test_an_event_whose_lease_expires_at_each_attempt_is_dead(settings: Settings) -> None:
     settings.OUTBOX_MAX_ATTEMPTS = 3
     lost, behind = publish(id=1), publish(id=1)
 
     for _ in range(3):
         assert ids(claim_all()) == [lost.id]
-        free_what_lost_workers_held()
+        free_events_of_lost_workers()
 
     assert status_of(lost) == ["dead"]
     assert Failure.objects.filter(event=lost).count() == 3
     assert ids(claim_all()) == [behind.id]
 
 
-def test_all_leases_can_be_ended_where_it_is_known_that_no_worker_lives() -> None:
+def test_all_leases_can_be_expired_before_the_only_cluster_starts() -> None:
     event = publish()
     claim_all()
 
     assert expire_all_leases() == 1
     assert reclaim_expired() == 1
-    let_due()
+    make_due()
     assert ids(claim_all()) == [event.id]
 
 
-def test_a_lease_is_ended_by_who_knows_the_token_and_the_event_waits_for_its_backoff(
+def test_only_the_token_expires_a_lease_and_the_event_waits_for_its_backoff(
     settings: Settings,
 ) -> None:
     settings.OUTBOX_BACKOFF_BASE_SECONDS = settings.OUTBOX_BACKOFF_CAP_SECONDS = 1000.0
@@ -271,7 +271,7 @@ def test_a_lease_is_ended_by_who_knows_the_token_and_the_event_waits_for_its_bac
     assert timedelta(0) < waits < timedelta(seconds=1100)
 
 
-def test_two_relays_at_once_never_hand_out_an_event_twice_nor_two_of_an_aggregate() -> None:
+def test_concurrent_relays_claim_no_event_twice_and_no_two_of_an_aggregate() -> None:
     aggregates, depth = 200, 10
     for _ in range(depth):
         publish_all(NOTED, range(aggregates))

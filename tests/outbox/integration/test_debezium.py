@@ -27,7 +27,7 @@ ROUTER = {
 
 @pytest.fixture(autouse=True)
 def _slot() -> Iterator[None]:
-    # The tests' server does not wait for its log to be written, and only what is written is decoded.
+    # Only the written part of the log is decoded, and the tests' server does not wait until it is written.
     execute("SET synchronous_commit = on")
     execute(PUBLICATION)
     execute("SELECT pg_create_logical_replication_slot(%s, %s)", CONFIG["slot.name"], CONFIG["plugin.name"])
@@ -43,7 +43,7 @@ def execute(sql: str, *parameters: str) -> None:
 
 
 def decoded() -> list[Inserted]:
-    """What the connector is sent."""
+    """The changes that the connector receives."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT data FROM pg_logical_slot_get_binary_changes(%s, NULL, NULL, "
@@ -63,7 +63,7 @@ def publish() -> Event:
         )
 
 
-def test_the_router_finds_its_columns_in_what_postgres_sends() -> None:
+def test_the_change_has_the_columns_that_the_router_needs() -> None:
     with handled("order.placed", by=print):
         event = publish()
 
@@ -81,7 +81,7 @@ def test_the_router_finds_its_columns_in_what_postgres_sends() -> None:
     assert row["created_at"]
 
 
-def test_what_is_claimed_and_delivered_sends_nothing_more() -> None:
+def test_a_claim_and_a_delivery_send_no_change_that_the_router_reads() -> None:
     with handled("order.placed", by=lambda event: None):
         publish()
         assert len(decoded()) == 1

@@ -1,4 +1,4 @@
-"""What a worker does with a claim: how events succeed, fail, wait and are given back."""
+"""Delivery: events succeed, fail, wait or are returned."""
 
 import multiprocessing
 import time
@@ -28,7 +28,7 @@ from tests.support.published import (
     TOGETHER,
     claim_all,
     expire_leases,
-    let_due,
+    make_due,
     publish,
     publish_all,
     status_of,
@@ -45,7 +45,7 @@ def deliver_all(*types: str, **options: Any) -> None:
 
 
 def raising(error: BaseException, *bad: str, seen: Seen | None = None) -> Callable[[Any], None]:
-    """A handler that raises when one of these aggregates is among its events; without any, always."""
+    """A handler that raises if one of these aggregates is among its events. Without any, it always raises."""
 
     def handle(events: ClaimedEvent | Sequence[ClaimedEvent]) -> None:
         together = [events] if isinstance(events, ClaimedEvent) else list(events)
@@ -67,7 +67,7 @@ def test_events_reach_their_handlers_and_are_delivered() -> None:
     assert {effect.event for effect in Effect.objects.all()} == {one.id, other.id}
 
 
-def test_a_handler_of_batches_gets_all_at_once_and_any_other_one_by_one() -> None:
+def test_a_batch_handler_gets_all_events_at_once_and_any_other_one_by_one() -> None:
     publish_all(NOTED, range(3))
     publish_all(TOGETHER, range(3, 6))
 
@@ -87,7 +87,7 @@ def test_a_batch_that_raises_is_retried_one_by_one_and_only_the_bad_one_fails() 
     assert [failure.event_id for failure in Failure.objects.all()] == [b.id]
 
 
-def test_an_error_counts_and_is_tried_again() -> None:
+def test_an_error_counts_an_attempt_and_is_retried() -> None:
     event = publish()
     with handled(NOTED, by=raising(ValueError("no"))):
         deliver_all()
@@ -96,7 +96,7 @@ def test_an_error_counts_and_is_tried_again() -> None:
     assert (event.status, event.attempts, event.last_error) == ("pending", 1, "ValueError: no")
 
 
-def test_what_is_rejected_is_dead_at_once_with_the_reason() -> None:
+def test_a_rejected_event_is_dead_at_once_with_the_reason() -> None:
     with handled(TOGETHER, by=raising(outbox.Reject("it has no body"), "b"), batch=True):
         a, b = publish_all(TOGETHER, "ab")
         deliver_all(TOGETHER)
@@ -105,8 +105,8 @@ def test_what_is_rejected_is_dead_at_once_with_the_reason() -> None:
     assert Failure.objects.get().error == "Reject: it has no body"
 
 
-def test_a_worker_that_runs_out_of_time_records_that_before_it_ends() -> None:
-    """django-q2 raises a SystemExit in the handler."""
+def test_a_worker_that_runs_into_the_timeout_records_it_before_it_ends() -> None:
+    """django-q2's timeout raises SystemExit in the handler."""
     timeout = TimeoutException("Task exceeded maximum timeout value (60 seconds)")
     with handled(NOTED, by=raising(timeout, "b")):
         a, b, c = publish_all(NOTED, "abc")
@@ -118,19 +118,19 @@ def test_a_worker_that_runs_out_of_time_records_that_before_it_ends() -> None:
     assert [Event.objects.get(id=event.id).attempts for event in (a, b, c)] == [1, 1, 0]
 
 
-def test_a_batch_that_runs_out_of_time_goes_alone_next_time() -> None:
+def test_each_event_of_a_batch_that_ran_into_the_timeout_is_retried_alone() -> None:
     with handled(TOGETHER, by=raising(TimeoutException("too long")), batch=True):
         events = publish_all(TOGETHER, "ab")
         with pytest.raises(TimeoutException):
             deliver_all(TOGETHER)
 
-    let_due()
+    make_due()
     claimed = claim_all(TOGETHER)
     assert claimed.fresh == []
     assert [row.id for row in claimed.retries] == [event.id for event in events]
 
 
-def test_an_unavailable_dependency_counts_nothing_and_is_left_alone() -> None:
+def test_an_unavailable_dependency_counts_no_attempt_and_opens_its_circuit() -> None:
     seen: Seen = []
     away = outbox.Unavailable("oven", "cold", retry_after=30)
     with handled("test.baked", by=raising(away, "b", seen=seen), needs=["oven"]):
@@ -145,7 +145,7 @@ def test_an_unavailable_dependency_counts_nothing_and_is_left_alone() -> None:
         assert claim_all("test.baked", "test.toasted").events == []
 
 
-def test_other_types_in_hand_go_on_and_those_that_need_it_too_are_given_back() -> None:
+def test_an_open_circuit_returns_the_events_of_the_task_that_need_it_and_no_other() -> None:
     with handled("test.baked", by=raising(outbox.Unavailable("oven")), needs=["oven"]):
         baked, toasted, noted = publish("test.baked"), publish("test.toasted"), publish(NOTED)
         deliver_all("test.baked", "test.toasted", NOTED)
@@ -154,7 +154,7 @@ def test_other_types_in_hand_go_on_and_those_that_need_it_too_are_given_back() -
     assert [effect.event for effect in Effect.objects.all()] == [noted.id]
 
 
-def test_a_dependency_that_the_handler_did_not_declare_pauses_its_type_too() -> None:
+def test_a_dependency_that_the_handler_does_not_name_pauses_its_type_too() -> None:
     with handled(NOTED, by=raising(outbox.Unavailable("moon"))):
         publish()
         deliver_all()
@@ -163,7 +163,7 @@ def test_a_dependency_that_the_handler_did_not_declare_pauses_its_type_too() -> 
     assert claim_all().events == []
 
 
-def test_events_of_a_type_that_has_no_handler_here_are_left_to_others() -> None:
+def test_events_of_a_type_without_a_handler_here_are_returned() -> None:
     event = publish()
     claimed = claim_all()
     mine = registry.put(NOTED, None)
@@ -187,7 +187,7 @@ def test_the_handler_publishes_with_the_headers_of_its_event() -> None:
     assert headers.current() == {}
 
 
-def test_a_delivery_that_lost_its_lease_changes_nothing_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_delivery_whose_lease_expired_changes_nothing_and_logs_it(caplog: pytest.LogCaptureFixture) -> None:
     event = publish()
     claimed = claim_all()
     expire_leases()
@@ -208,7 +208,7 @@ def stop(monkeypatch: pytest.MonkeyPatch) -> Any:
     return event
 
 
-def test_when_the_cluster_stops_what_is_in_hand_is_finished_and_the_rest_given_back(stop: Any) -> None:
+def test_a_stopping_cluster_finishes_the_current_event_and_returns_the_rest(stop: Any) -> None:
     with handled(NOTED, by=lambda event: stop.set()):
         first, second = publish_all(NOTED, "ab")
         deliver_all()
@@ -217,7 +217,7 @@ def test_when_the_cluster_stops_what_is_in_hand_is_finished_and_the_rest_given_b
     assert Event.objects.get(id=second.id).attempts == 0
 
 
-def test_what_waited_too_long_for_a_worker_is_given_back_while_the_lease_holds() -> None:
+def test_events_that_waited_too_long_for_a_worker_are_returned_before_the_lease_expires() -> None:
     event = publish()
 
     deliver_all(begin_before=time.monotonic() - 1)
@@ -227,7 +227,7 @@ def test_what_waited_too_long_for_a_worker_is_given_back_while_the_lease_holds()
     assert not Effect.objects.exists()
 
 
-def test_a_slow_event_does_not_take_the_time_of_those_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_behind_a_slow_event_are_returned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ClusterConf, "TIMEOUT", 3000)
     now = time.monotonic
 
@@ -241,7 +241,7 @@ def test_a_slow_event_does_not_take_the_time_of_those_after_it(monkeypatch: pyte
     assert status_of(first, second) == ["delivered", "pending"]
 
 
-def test_without_a_time_limit_all_are_delivered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_timeout_all_events_are_delivered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ClusterConf, "TIMEOUT", None)
     events = publish_all(NOTED, "ab")
 
@@ -250,7 +250,7 @@ def test_without_a_time_limit_all_are_delivered(monkeypatch: pytest.MonkeyPatch)
     assert status_of(*events) == ["delivered", "delivered"]
 
 
-def test_successes_are_not_kept_waiting_for_slow_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_success_is_recorded_before_the_next_slow_event(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "SETTLE_SECONDS", 0.0)
     seen: list[list[str]] = []
     with handled(NOTED, by=lambda _: seen.append(status_of(*events))):
@@ -285,7 +285,7 @@ def test_a_probe_that_succeeds_closes_the_circuit(open_oven: Event) -> None:
     assert status_of(open_oven) == ["delivered"]
 
 
-def test_a_probe_that_finds_it_away_opens_it_for_longer(open_oven: Event, settings: Settings) -> None:
+def test_a_failed_probe_makes_the_pause_longer(open_oven: Event, settings: Settings) -> None:
     settings.OUTBOX_CIRCUIT_BASE_SECONDS = 100.0
     probe(by=raising(outbox.Unavailable("oven", "still cold")))
 
@@ -296,22 +296,20 @@ def test_a_probe_that_finds_it_away_opens_it_for_longer(open_oven: Event, settin
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), outbox.Reject("never"), outbox.Unavailable("moon")])
-def test_a_probe_that_fails_otherwise_met_a_dependency_that_answers(
-    open_oven: Event, error: Exception
-) -> None:
+def test_a_probe_that_fails_with_another_error_closes_the_circuit(open_oven: Event, error: Exception) -> None:
     probe(by=raising(error))
 
     assert "oven" not in circuits.snapshot().paused | circuits.snapshot().half_open
 
 
-def test_a_probe_that_ran_out_of_time_tells_nothing(open_oven: Event) -> None:
+def test_a_probe_that_ran_into_the_timeout_changes_no_circuit(open_oven: Event) -> None:
     with pytest.raises(TimeoutException):
         probe(by=raising(TimeoutException("too long")))
 
     assert circuits.snapshot().paused == {"oven"}
 
 
-def test_a_probe_that_was_not_made_is_handed_on(open_oven: Event, stop: Any) -> None:
+def test_a_probe_that_was_not_begun_is_released(open_oven: Event, stop: Any) -> None:
     stop.set()
     probe(by=print)
 
@@ -322,8 +320,8 @@ def test_a_probe_that_was_not_made_is_handed_on(open_oven: Event, stop: Any) -> 
 # --- The database going away --------------------------------------------------------------------------
 
 
-def test_a_database_that_is_away_for_a_moment_does_not_lose_the_outcome() -> None:
-    """The handler's own connection is cut: as when Postgres is restarted while it works."""
+def test_an_outcome_is_recorded_after_a_short_outage_of_the_database() -> None:
+    """The handler's connection is cut, as in a restart of PostgreSQL."""
 
     def cut(event: ClaimedEvent) -> None:
         with connection.cursor() as cursor:
@@ -341,7 +339,7 @@ def test_a_database_that_is_away_for_a_moment_does_not_lose_the_outcome() -> Non
     assert status_of(event) == ["delivered"]
 
 
-def test_patience_has_an_end_and_less_when_the_cluster_stops(
+def test_recording_gives_up_after_a_time_that_is_shorter_in_a_stopping_cluster(
     monkeypatch: pytest.MonkeyPatch, stop: Any
 ) -> None:
     monkeypatch.setattr(db_retry, "RETRY_SECONDS", 0.1)
@@ -365,7 +363,7 @@ def test_patience_has_an_end_and_less_when_the_cluster_stops(
     assert len(tries) == 1
 
 
-def test_inside_somebodys_transaction_it_raises_at_once() -> None:
+def test_recording_inside_a_transaction_of_the_caller_raises_at_once() -> None:
     tries = []
 
     @db_retry.retry_while_unavailable
@@ -378,7 +376,7 @@ def test_inside_somebodys_transaction_it_raises_at_once() -> None:
     assert len(tries) == 1
 
 
-def test_draining_delivers_one_after_the_other_of_an_aggregate() -> None:
+def test_drain_delivers_the_events_of_an_aggregate_one_after_the_other() -> None:
     publish_all(NOTED, ["one"] * 3)
 
     assert drain() == 3

@@ -1,4 +1,4 @@
-"""outbox_doctor: each thing it looks at is found when it is wrong, and mended when it may be."""
+"""outbox_doctor: each examination finds its fault, and repairs it if that is safe."""
 
 import json
 from datetime import timedelta
@@ -57,7 +57,7 @@ def test_every_finding_says_what_was_expected_and_what_to_do() -> None:
         assert finding.repair
 
 
-def test_a_missing_migration_is_found_and_the_rest_is_left_for_later() -> None:
+def test_a_missing_migration_is_found_and_ends_the_examination() -> None:
     execute("CREATE TEMP TABLE kept AS SELECT * FROM django_migrations WHERE app = 'outbox'")
     execute("DELETE FROM django_migrations WHERE app = 'outbox'")
     try:
@@ -80,7 +80,7 @@ def test_missing_migrations_are_applied() -> None:
     assert wrong().keys() == {"cluster"}  # the row of the running relay went with its table
 
 
-def test_migrations_can_be_undone_and_done_again() -> None:
+def test_migrations_can_be_reversed_and_applied_again() -> None:
     call_command("migrate", "outbox", "zero", verbosity=0)
     try:
         assert [finding.ok for finding in diagnose()] == [False]
@@ -92,7 +92,7 @@ def test_migrations_can_be_undone_and_done_again() -> None:
 
 
 @pytest.mark.parametrize("name", ["outbox_wakeup", "outbox_recorded"])
-def test_a_missing_trigger_is_found_and_made(name: str) -> None:
+def test_a_missing_trigger_is_found_and_created(name: str) -> None:
     execute(f"DROP TRIGGER {name} ON outbox_event")
 
     assert wrong() == {"wakeup triggers": f"{name} is missing"}
@@ -100,7 +100,7 @@ def test_a_missing_trigger_is_found_and_made(name: str) -> None:
     assert wrong() == {}
 
 
-def test_a_trigger_that_calls_what_another_version_wrote_is_found_and_made() -> None:
+def test_a_trigger_with_the_function_of_another_version_is_found_and_replaced() -> None:
     execute(
         "CREATE OR REPLACE FUNCTION outbox_wakeup() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
     )
@@ -110,7 +110,7 @@ def test_a_trigger_that_calls_what_another_version_wrote_is_found_and_made() -> 
     assert wrong() == {}
 
 
-def test_a_trigger_that_is_not_as_the_setting_says_is_found_and_switched() -> None:
+def test_a_trigger_that_contradicts_the_setting_is_found_and_switched() -> None:
     try:
         with override_settings(OUTBOX_WAKEUP="poll"):
             assert wrong() == {"wakeup triggers": "outbox_wakeup is enabled; outbox_recorded is enabled"}
@@ -149,7 +149,7 @@ def test_a_missing_constraint_that_nothing_violates_is_built() -> None:
         stored("order.placed", Status.CLAIMED, aggregateid="1")
 
 
-def test_what_cannot_be_mended_is_said() -> None:
+def test_a_failed_repair_is_reported() -> None:
     execute("DROP INDEX outbox_event_in_flight")
     for _ in range(2):
         stored("order.placed", Status.CLAIMED, aggregateid="1", lease_expires_at=timezone.now())
@@ -165,7 +165,7 @@ def test_what_cannot_be_mended_is_said() -> None:
     assert examine("indexes", fix=True).ok
 
 
-def test_a_connection_that_is_closed_while_it_repairs_is_said() -> None:
+def test_a_connection_that_closes_during_a_repair_is_reported() -> None:
     """Django's InterfaceError is no DatabaseError."""
 
     def closed(execute: Any, sql: str, *arguments: Any) -> Any:
@@ -183,7 +183,7 @@ def test_a_connection_that_is_closed_while_it_repairs_is_said() -> None:
     assert examine("indexes", fix=True).ok
 
 
-def test_autovacuum_settings_that_differ_are_found_and_set() -> None:
+def test_different_autovacuum_settings_are_found_and_set() -> None:
     execute("ALTER TABLE outbox_event RESET (autovacuum_vacuum_threshold)")
     execute(
         "ALTER TABLE outbox_failure SET (autovacuum_vacuum_scale_factor = 0.5, autovacuum_enabled = false)"
@@ -199,7 +199,7 @@ def test_autovacuum_settings_that_differ_are_found_and_set() -> None:
 
 
 @override_settings(OUTBOX_MAX_ATTEMPTS=0)
-def test_settings_that_the_checks_refuse_are_found() -> None:
+def test_settings_that_the_system_checks_refuse_are_found() -> None:
     assert wrong()["settings"] == "outbox.E007: OUTBOX_MAX_ATTEMPTS is 0: it must be at least 1."
 
 
@@ -211,7 +211,7 @@ def test_a_short_lease_is_found() -> None:
     assert (finding.expected[-7:], finding.actual) == (": 240 s", "120 s")
 
 
-def test_no_timeout_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_timeout_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Cluster, "TIMEOUT", None)
 
     finding = examine("lease")
@@ -220,7 +220,7 @@ def test_no_timeout_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert finding.actual == "Q_CLUSTER has no timeout"
 
 
-def test_a_listen_that_does_not_arrive_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_notify_that_does_not_arrive_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Listener, "ECHO_SECONDS", 0.1)
     with transaction.atomic():  # a NOTIFY is held back until the commit
         finding = examine("LISTEN")
@@ -230,7 +230,7 @@ def test_a_listen_that_does_not_arrive_is_found(monkeypatch: pytest.MonkeyPatch)
     assert "OUTBOX_WAKEUP=poll" in finding.repair
 
 
-def test_without_listen_none_is_expected() -> None:
+def test_without_listen_no_notify_is_expected() -> None:
     with override_settings(OUTBOX_WAKEUP="poll"):
         finding = examine("LISTEN")
 
@@ -238,7 +238,7 @@ def test_without_listen_none_is_expected() -> None:
     assert finding.actual == "not used"
 
 
-def test_a_clock_that_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_clock_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     ahead = timezone.now() + timedelta(hours=1)
     monkeypatch.setattr("outbox.doctor.environment.timezone.now", lambda: ahead)
 
@@ -262,25 +262,27 @@ def test_an_old_transaction_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "alive"), [(60, True), (90, False)])
-def test_a_cluster_must_have_been_heard_of_within_a_timeout_and_a_beat(seconds: int, alive: bool) -> None:
+def test_a_heartbeat_must_be_younger_than_its_interval_plus_a_timeout(seconds: int, alive: bool) -> None:
     Relay.objects.update(seen_at=timezone.now() - timedelta(seconds=seconds))
 
     finding = examine("cluster")
 
     assert finding.ok is alive
-    # A busy machine may come to look some seconds later.
+    # On a busy machine the examination may run some seconds later.
     assert (
         "host-1:4242, wakeup by listen, seen 6" if alive else "no cluster has a recent heartbeat"
     ) in finding.actual
 
 
-def test_without_a_timeout_a_beat_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_timeout_a_heartbeat_must_be_younger_than_its_interval(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(Cluster, "TIMEOUT", None)
 
     assert examine("cluster").ok
 
 
-def test_leases_that_ran_out_are_found_and_freed() -> None:
+def test_expired_leases_are_found_and_their_events_freed() -> None:
     lost = timezone.now() - timedelta(seconds=20)
     with handled("order.placed", by=print):
         for _ in range(2):
@@ -292,7 +294,7 @@ def test_leases_that_ran_out_are_found_and_freed() -> None:
     assert Event.objects.filter(status=Status.PENDING).count() == 2
 
 
-def test_types_that_wait_and_nobody_handles_are_found() -> None:
+def test_waiting_types_without_a_handler_are_found() -> None:
     stored("order.placed")
     stored("order.placed")
     stored("memory_log.stored")
@@ -307,7 +309,7 @@ def test_open_circuits_are_found() -> None:
     assert wrong() == {"circuits": "mailer: connection refused"}
 
 
-def test_retention_that_nobody_enforces_is_found_and_made_up_for() -> None:
+def test_events_beyond_the_retention_are_found_and_deleted() -> None:
     stored("order.placed", Status.DELIVERED, age=timedelta(days=30, hours=12))
     assert wrong() == {}
     stored("order.placed", Status.DELIVERED, age=timedelta(days=32))
@@ -317,7 +319,7 @@ def test_retention_that_nobody_enforces_is_found_and_made_up_for() -> None:
     assert Event.objects.count() == 0
 
 
-def test_the_command_says_it_all_and_ends_well() -> None:
+def test_the_command_prints_every_examination_and_ends_with_0() -> None:
     out = StringIO()
 
     call_command("outbox_doctor", stdout=out)
@@ -326,7 +328,7 @@ def test_the_command_says_it_all_and_ends_well() -> None:
     assert all(line.startswith("ok") for line in out.getvalue().splitlines())
 
 
-def test_the_command_says_what_is_wrong_and_how_to_mend_it() -> None:
+def test_the_command_says_what_is_wrong_and_how_to_repair_it() -> None:
     Relay.objects.all().delete()
     execute("DROP INDEX outbox_event_delivered")
     out = StringIO()

@@ -1,4 +1,4 @@
-"""The relay's ear, on a real Postgres: what it hears, and what it makes of hearing nothing."""
+"""The listener, on a real PostgreSQL: which NOTIFYs it hears, and what it does if none arrives."""
 
 import time
 from collections.abc import Iterator
@@ -59,12 +59,12 @@ def test_it_hears_in_a_process_with_more_open_files_than_select_allows() -> None
             listener.close()
 
 
-def test_it_hears_what_was_said_once_for_all(listening_one: Listener) -> None:
+def test_one_hint_covers_all_notifies_so_far(listening_one: Listener) -> None:
     first = Event.objects.get(id=publish().id)
     publish()
     wake(TASK)
 
-    # On a busy machine what was said last may arrive with a later look.
+    # On a busy machine the last NOTIFY may arrive after the first wait.
     heard = NOTHING
     while not heard.tasks:
         heard |= listening_one.wait(5)
@@ -83,13 +83,13 @@ def test_it_hears_what_was_said_once_for_all(listening_one: Listener) -> None:
         ("what nobody knows", EVERYTHING),
     ],
 )
-def test_a_notify_says_what_to_look_at(listening_one: Listener, said: str, means: WorkHint) -> None:
+def test_the_payload_of_a_notify_becomes_a_hint(listening_one: Listener, said: str, means: WorkHint) -> None:
     wake(said)
 
     assert listening_one.wait(5) == means
 
 
-def test_a_thousand_events_are_said_once(listening_one: Listener) -> None:
+def test_a_thousand_events_of_one_statement_send_one_notify(listening_one: Listener) -> None:
     with psycopg.connect(**listening.parameters(), autocommit=True) as session:
         session.execute(f"LISTEN {channels.EVENTS}")
         event, *_ = publish_all(NOTED, range(1000))
@@ -99,14 +99,14 @@ def test_a_thousand_events_are_said_once(listening_one: Listener) -> None:
         assert said == [f"{since.timestamp():.6f}", "end"]
 
 
-def test_events_that_are_only_recorded_wake_nobody(listening_one: Listener) -> None:
+def test_recorded_events_wake_no_relay(listening_one: Listener) -> None:
     publish("test.recorded")
     wake(TASK)
 
     assert listening_one.wait(5) == TASKS
 
 
-def test_what_is_rolled_back_is_not_said(listening_one: Listener) -> None:
+def test_a_rolled_back_event_sends_no_notify(listening_one: Listener) -> None:
     with transaction.atomic():
         publish()
         transaction.set_rollback(True)
@@ -115,7 +115,7 @@ def test_what_is_rolled_back_is_not_said(listening_one: Listener) -> None:
     assert listening_one.wait(5) == TASKS
 
 
-def test_a_connection_that_broke_is_opened_anew_and_everything_may_be_new(
+def test_a_broken_connection_is_opened_again_and_returns_everything(
     listener: Listener, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(Listener, "RETRY_SECONDS", 0.0)
@@ -131,10 +131,10 @@ def test_a_connection_that_broke_is_opened_anew_and_everything_may_be_new(
     assert listener.wait(0.01) == NOTHING
 
 
-def test_a_connection_that_no_longer_listens_is_found_out(
+def test_a_connection_that_no_longer_listens_is_detected(
     listener: Listener, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As behind a pooler that gave its server connection to another client."""
+    """A pooler may give the server connection to another client."""
     monkeypatch.setattr(Listener, "CHECK_SECONDS", 0.0)
     assert listener.wait(0) == EVERYTHING
     assert listener.wait(0.01) == NOTHING
@@ -144,7 +144,7 @@ def test_a_connection_that_no_longer_listens_is_found_out(
     assert "the connection no longer listens" in caplog.text
 
 
-def test_it_is_checked_from_time_to_time_only(
+def test_the_connection_is_checked_every_thirty_seconds_only(
     listening_one: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(channels, "EVENTS", "another_channel")
@@ -152,10 +152,10 @@ def test_it_is_checked_from_time_to_time_only(
     assert listening_one.wait(0.01) == NOTHING
 
 
-def test_where_no_notify_arrives_it_says_so_and_polls(
+def test_it_logs_that_no_notify_arrives_and_polls(
     listener: Listener, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A listening session in another database hears as little as one behind a transaction-mode pooler."""
+    """A session in another database hears nothing, like a session behind a transaction-mode pooler."""
     connection.ensure_connection()
     elsewhere = {**connection.get_connection_params(), "dbname": "postgres"}
     monkeypatch.setattr(connection, "get_connection_params", lambda: elsewhere.copy())
@@ -171,7 +171,7 @@ def test_where_no_notify_arrives_it_says_so_and_polls(
     assert caplog.text.count("No NOTIFY arrives") == 1
 
 
-def test_it_takes_on_the_role_that_the_database_is_used_with(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_connection_takes_the_role_of_django(monkeypatch: pytest.MonkeyPatch) -> None:
     role = "outbox's role"
     with connection.cursor() as cursor:
         cursor.execute(f'CREATE ROLE "{role}"')
@@ -184,7 +184,7 @@ def test_it_takes_on_the_role_that_the_database_is_used_with(monkeypatch: pytest
             cursor.execute(f'DROP ROLE "{role}"')
 
 
-def test_where_it_cannot_connect_it_says_so_and_polls(
+def test_it_logs_a_failed_connection_and_polls(
     listener: Listener, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     nowhere = {**connection.get_connection_params(), "host": "/nowhere"}
@@ -197,7 +197,7 @@ def test_where_it_cannot_connect_it_says_so_and_polls(
     assert caplog.text.count("LISTEN does not work") == 1
 
 
-def test_what_breaks_while_it_connects_leaves_no_connection_behind(
+def test_an_error_while_it_connects_leaves_no_open_connection(
     listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(channels, "EVENTS", "not a name")
@@ -217,7 +217,7 @@ def _backends_that_said(what: str) -> int:
         return int(cursor.fetchone()[0])
 
 
-def test_a_peer_that_went_away_without_a_word_is_noticed() -> None:
+def test_keepalives_detect_a_dead_peer() -> None:
     parameters = listening.parameters()
 
     assert parameters["keepalives"] == 1
@@ -227,8 +227,8 @@ def test_a_peer_that_went_away_without_a_word_is_noticed() -> None:
     )
 
 
-def test_with_polling_inserts_say_nothing(settings: Settings) -> None:
-    """Neither to the relay nor to those who read the stream of what is only recorded."""
+def test_with_polling_an_insert_sends_no_notify(settings: Settings) -> None:
+    """Neither to the relay nor to the readers of the stream."""
     with psycopg.connect(**listening.parameters(), autocommit=True) as session:
         session.execute(f"LISTEN {channels.EVENTS}")
         session.execute(f"LISTEN {channels.RECORDED}")
@@ -254,7 +254,7 @@ def _publish_one_of_each() -> None:
     publish("test.recorded")
 
 
-def test_claims_are_kept_prepared_once_the_table_has_grown(
+def test_the_claim_is_prepared_once_the_table_has_grown(
     listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Listener, "CHECK_SECONDS", 0.0)
@@ -266,8 +266,8 @@ def test_claims_are_kept_prepared_once_the_table_has_grown(
     assert listener.session is not None
 
 
-def test_without_the_table_there_is_no_trigger_to_look_after() -> None:
-    """As after `migrate outbox zero`."""
+def test_without_the_table_there_is_no_trigger_to_switch() -> None:
+    """After `migrate outbox zero`, for example."""
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE outbox_event RENAME TO gone")
@@ -275,7 +275,7 @@ def test_without_the_table_there_is_no_trigger_to_look_after() -> None:
         transaction.set_rollback(True)
 
 
-def test_another_relays_echo_is_no_news(listening_one: Listener) -> None:
+def test_the_echo_of_another_relay_is_no_hint(listening_one: Listener) -> None:
     _notify(ECHO)
 
     assert not listening_one.wait(5)

@@ -1,4 +1,4 @@
-"""Thousands of events of one aggregate, of which one may run at a time, are out of the way of the others."""
+"""Parking: thousands of events of one aggregate, of which one may run, do not slow down other claims."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten of a type are looked at, not a thousand."""
+    """Check ten events of a type instead of a thousand."""
     monkeypatch.setattr(ordering, "FRONT", 10)
     monkeypatch.setattr(ordering, "WORTHWHILE", 8)
     monkeypatch.setattr(ordering, "STRIDE", 20)
@@ -35,7 +35,7 @@ def aside() -> int:
 
 
 @pytest.mark.usefixtures("few")
-def test_those_that_cannot_run_are_set_aside_where_they_are_many() -> None:
+def test_many_blocked_events_are_parked() -> None:
     first, *_ = jam(50)
     others = publish_all(NOTED, range(3))
 
@@ -46,7 +46,7 @@ def test_those_that_cannot_run_are_set_aside_where_they_are_many() -> None:
 
 
 @pytest.mark.usefixtures("few")
-def test_a_few_are_left_where_they_are() -> None:
+def test_few_blocked_events_are_not_parked() -> None:
     jam(8)
     publish_all(NOTED, range(100))
 
@@ -55,7 +55,7 @@ def test_a_few_are_left_where_they_are() -> None:
 
 
 @pytest.mark.usefixtures("few")
-def test_each_has_its_turn_when_the_one_before_it_is_done_with() -> None:
+def test_settling_an_event_unparks_its_successor() -> None:
     events = jam(30)
     park([NOTED])
 
@@ -70,7 +70,7 @@ def test_each_has_its_turn_when_the_one_before_it_is_done_with() -> None:
 
 
 @pytest.mark.usefixtures("few")
-def test_a_retry_keeps_those_behind_it_aside() -> None:
+def test_events_behind_a_retry_stay_parked() -> None:
     first, *_ = jam(30)
     moved = park([NOTED])
 
@@ -80,7 +80,7 @@ def test_a_retry_keeps_those_behind_it_aside() -> None:
 
 
 @pytest.mark.usefixtures("few")
-def test_one_that_was_forgotten_because_its_worker_died_is_brought_back() -> None:
+def test_an_event_that_a_killed_worker_left_parked_is_unparked_in_time() -> None:
     jam(30)
     moved = park([NOTED])
     assert unpark_expired() == 0
@@ -98,11 +98,10 @@ def another_session() -> Iterator[psycopg.Connection[Any]]:
 
 
 @pytest.mark.usefixtures("few")
-def test_one_whose_turn_comes_while_it_is_set_aside_is_not_forgotten(
+def test_an_event_whose_turn_comes_while_it_is_parked_is_unparked(
     another_session: psycopg.Connection[Any],
 ) -> None:
-    """The claims' SKIP LOCKED means that who settles passes over what is being set aside: who sets aside looks
-    again afterwards."""
+    """With SKIP LOCKED, the worker that settles skips an event that is being parked. So `park` checks again."""
     first, second, *rest = jam(30)
     claimed = claim_all()
     parameters = {"types": [NOTED], "limit": 100, "worthwhile": 1, "seconds": 300}
@@ -119,7 +118,7 @@ def test_one_whose_turn_comes_while_it_is_set_aside_is_not_forgotten(
     assert aside() == len(rest)
 
 
-def test_who_waits_behind_an_event_is_announced_when_that_is_done_with() -> None:
+def test_settling_an_event_announces_its_successor() -> None:
     first, _second = publish(id=1), publish(id=1)
     alone = publish(id=2)
     claimed = claim_all()
@@ -135,7 +134,7 @@ def test_who_waits_behind_an_event_is_announced_when_that_is_done_with() -> None
         listener.close()
 
 
-def test_nothing_to_follow_asks_the_database_nothing() -> None:
+def test_unblocking_no_events_runs_no_statement() -> None:
     with connection.execute_wrapper(_refuse):
         unblock_next([])
 
@@ -144,8 +143,8 @@ def _refuse(*_: Any) -> None:
     raise AssertionError("asked")
 
 
-def test_a_jam_does_not_hold_up_the_rest() -> None:
-    """At full size: 5,000 events of one aggregate before one of another."""
+def test_five_thousand_blocked_events_do_not_delay_other_aggregates() -> None:
+    """5,000 events of one aggregate wait before one event of another."""
     jam(5000)
     other = publish()
 

@@ -1,4 +1,4 @@
-"""Recording how a delivery ended, by who holds the lease and nobody else."""
+"""Settling: only the owner of a claim records the outcome of its events."""
 
 import socket
 from uuid import uuid4
@@ -13,9 +13,9 @@ from outbox.models import Event, Failure
 from tests.support.published import (
     NOTED,
     claim_all,
-    free_what_lost_workers_held,
+    free_events_of_lost_workers,
     ids,
-    let_due,
+    make_due,
     publish,
     publish_all,
     status_of,
@@ -24,7 +24,7 @@ from tests.support.published import (
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_what_was_delivered_is_done_with() -> None:
+def test_a_delivered_event_has_no_claim_and_a_time() -> None:
     event = publish()
     claimed = claim_all()
 
@@ -39,7 +39,7 @@ def test_what_was_delivered_is_done_with() -> None:
 def test_a_worker_that_lost_its_lease_changes_nothing() -> None:
     event = publish()
     late = claim_all()
-    free_what_lost_workers_held()
+    free_events_of_lost_workers()
     in_hand = claim_all()
     before = Event.objects.values().get()
 
@@ -53,14 +53,14 @@ def test_a_worker_that_lost_its_lease_changes_nothing() -> None:
     assert outcomes.delivered(in_hand.token, [event.id]) == {event.id}
 
 
-def test_a_token_nobody_has_changes_nothing() -> None:
+def test_an_unknown_token_changes_nothing() -> None:
     event = publish()
 
     assert outcomes.delivered(uuid4(), [event.id]) == set()
     assert status_of(event) == ["pending"]
 
 
-def test_saying_it_twice_changes_nothing_more() -> None:
+def test_recording_an_outcome_twice_changes_nothing() -> None:
     event = publish()
     claimed = claim_all()
 
@@ -73,7 +73,7 @@ def test_saying_it_twice_changes_nothing_more() -> None:
     assert Failure.objects.count() == 1
 
 
-def test_a_failed_attempt_is_kept_with_its_reason_and_who_made_it() -> None:
+def test_a_failed_attempt_is_kept_with_its_reason_and_worker() -> None:
     event = publish()
     claimed = claim_all()
 
@@ -95,7 +95,7 @@ def test_no_failure_overwrites_another() -> None:
     event = publish()
     for attempt in range(1, 4):
         outcomes.failed(claim_all().token, [event.id], ValueError(f"no {attempt}"))
-        let_due()
+        make_due()
 
     assert list(Failure.objects.values_list("attempt", "error")) == [
         (1, "ValueError: no 1"),
@@ -104,7 +104,7 @@ def test_no_failure_overwrites_another() -> None:
     ]
 
 
-def test_the_pause_grows_with_each_attempt_up_to_the_cap(settings: Settings) -> None:
+def test_the_backoff_grows_with_each_attempt_up_to_the_cap(settings: Settings) -> None:
     settings.OUTBOX_BACKOFF_BASE_SECONDS, settings.OUTBOX_BACKOFF_CAP_SECONDS = 100.0, 1000.0
     settings.OUTBOX_MAX_ATTEMPTS = 5000
     for attempt, longest in ((1, 100), (2, 200), (3, 400), (4, 800), (5, 1000), (2000, 1000)):
@@ -121,13 +121,13 @@ def test_the_pause_grows_with_each_attempt_up_to_the_cap(settings: Settings) -> 
         assert longest * 0.9 < max(pauses) < longest * 1.1
 
 
-def test_out_of_attempts_it_is_dead(settings: Settings) -> None:
+def test_an_event_without_attempts_left_is_dead(settings: Settings) -> None:
     settings.OUTBOX_MAX_ATTEMPTS = 2
     event = publish()
 
     outcomes.failed(claim_all().token, [event.id], ValueError("no"))
     assert status_of(event) == ["pending"]
-    let_due()
+    make_due()
     outcomes.failed(claim_all().token, [event.id], ValueError("no"))
     assert status_of(event) == ["dead"]
 
@@ -140,7 +140,7 @@ def test_a_final_failure_is_dead_at_once() -> None:
     assert status_of(event) == ["dead"]
 
 
-def test_what_is_given_back_has_not_been_tried() -> None:
+def test_a_returned_event_counts_no_attempt() -> None:
     event = publish()
     event.refresh_from_db()
     claimed = claim_all()
@@ -168,7 +168,7 @@ class Unspeakable(Exception):
         (ValueError("long " * 10_000), f"ValueError: {'long ' * 10_000}"[: outcomes.ERROR_LENGTH]),
     ],
 )
-def test_whatever_an_error_says_it_can_be_kept(error: Exception, kept: str) -> None:
+def test_any_error_text_can_be_stored(error: Exception, kept: str) -> None:
     publish()
     claimed = claim_all()
 

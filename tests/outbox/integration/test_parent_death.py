@@ -1,4 +1,4 @@
-"""What the sentinel does before it forks: for all that is seen of it in real clusters see tests/faults."""
+"""What the sentinel prepares before it forks. tests/outbox/faults/test_kills.py shows the effect in real clusters."""
 
 import ctypes
 import gc
@@ -21,7 +21,7 @@ forking = multiprocessing.get_context("fork")
 
 
 def told() -> int:
-    """The signal that the kernel sends this process when its parent ends."""
+    """The signal that the kernel sends to this process when its parent ends."""
     asked = ctypes.c_int()
     ctypes.CDLL(None).prctl(PR_GET_PDEATHSIG, ctypes.byref(asked))
     return asked.value
@@ -34,7 +34,7 @@ def _as_before() -> Iterator[None]:
     gc.unfreeze()
 
 
-def test_only_the_child_of_that_process_ends_with_it() -> None:
+def test_only_a_child_of_that_process_ends_with_it() -> None:
     parent_death.end_with(os.getpid())
     assert told() == 0
 
@@ -42,7 +42,7 @@ def test_only_the_child_of_that_process_ends_with_it() -> None:
     assert told() == signal.SIGKILL
 
 
-def test_where_the_kernel_tells_nobody_it_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_other_systems_the_kernel_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parent_death, "_libc", None)
 
     parent_death.end_with(os.getppid())
@@ -51,7 +51,9 @@ def test_where_the_kernel_tells_nobody_it_is_not_asked(monkeypatch: pytest.Monke
 
 
 @pytest.mark.django_db
-def test_in_the_sentinel_a_broker_prepares_what_is_forked_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_broker_of_the_sentinel_prepares_the_processes_that_it_forks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(shutdown, "_stop", None)
     monkeypatch.setattr(task_owners, "_owners", None)
     replaced = [(cluster, "Queue"), (cluster, "Value"), (cluster, "Event"), (pusher, "SignedPackage")]

@@ -1,4 +1,4 @@
-"""A dependency that was away is tried by the relay with one event."""
+"""Probes: after a pause, the relay tries an unavailable dependency with one event."""
 
 import pytest
 from django.db import connection
@@ -11,13 +11,13 @@ from outbox.relay.broker import OutboxBroker
 from outbox.testing import handled
 from tests.support.circuits import end_pause, open_oven
 from tests.support.handed_out import events_in, packages, run, until_handed_out
-from tests.support.published import claim_all, let_due, publish, publish_all
+from tests.support.published import claim_all, make_due, publish, publish_all
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_after_the_pause_one_event_tries(broker: OutboxBroker) -> None:
+def test_after_the_pause_one_event_probes(broker: OutboxBroker) -> None:
     first, second = publish_all("test.baked", range(2))
     open_oven()
     assert broker.dequeue() == []
@@ -32,27 +32,27 @@ def test_after_the_pause_one_event_tries(broker: OutboxBroker) -> None:
     assert events_in(until_handed_out(broker)) == [[second.id]]
 
 
-def test_an_event_that_failed_before_tries_where_there_is_no_other(broker: OutboxBroker) -> None:
+def test_a_failed_event_probes_if_there_is_no_fresh_one(broker: OutboxBroker) -> None:
     event = publish("test.baked")
     outcomes.failed(claim_all("test.baked").token, [event.id], ValueError("no"))
-    let_due()
+    make_due()
     open_oven()
     end_pause()
 
     assert events_in(until_handed_out(broker)) == [[event.id]]
 
 
-def test_where_nothing_waits_the_next_event_will_find_out(broker: OutboxBroker) -> None:
+def test_a_circuit_without_waiting_events_closes(broker: OutboxBroker) -> None:
     open_oven()
     end_pause()
 
     wait_until(lambda: broker.dequeue() == [] and Circuit.objects.get().opened_at is None)
 
 
-def test_a_long_outage_costs_one_try_a_pause_and_moves_no_other_row(
+def test_a_long_outage_costs_one_try_a_pause_and_changes_no_other_row(
     broker: OutboxBroker, settings: Settings
 ) -> None:
-    """However long it lasts: rows that wait are not written again and again."""
+    """The waiting rows are not written, however long the outage lasts."""
     settings.OUTBOX_CIRCUIT_BASE_SECONDS = 100.0
     events = publish_all("test.baked", range(50))
     with handled("test.baked", by=_away, needs=["oven"]):

@@ -1,4 +1,4 @@
-"""Retention: what was delivered long ago is deleted; what a person has to decide about stays."""
+"""Retention: old delivered events are deleted; events that wait for a person's decision stay."""
 
 from datetime import timedelta
 
@@ -26,7 +26,7 @@ def left() -> set[int]:
 
 
 @override_settings(OUTBOX_RETENTION_DAYS=7)
-def test_delivered_events_go_after_the_retention_and_not_before() -> None:
+def test_delivered_events_are_deleted_after_the_retention_and_not_before() -> None:
     stored("order.placed", Status.DELIVERED, age=8 * DAY)
     young = stored("order.placed", Status.DELIVERED, age=6 * DAY)
 
@@ -35,14 +35,14 @@ def test_delivered_events_go_after_the_retention_and_not_before() -> None:
     assert left() == {young.pk}
 
 
-def test_what_is_not_done_stays_however_old() -> None:
+def test_events_that_are_not_done_stay_however_old() -> None:
     kept = {stored("order.placed", status, age=400 * DAY).pk for status in ("pending", "claimed", "dead")}
 
     assert prune() == 0
     assert left() == kept
 
 
-def test_a_discarded_event_is_kept_as_long_from_when_it_was_discarded() -> None:
+def test_a_discarded_event_is_kept_as_long_since_it_was_discarded() -> None:
     given_up_now = stored("order.placed", Status.DEAD, age=400 * DAY)
     given_up_long_ago = stored("order.placed", Status.DEAD, age=400 * DAY)
     dead_letters.discard(events=Event.objects.all(), by="bob", reason="obsolete")
@@ -53,7 +53,7 @@ def test_a_discarded_event_is_kept_as_long_from_when_it_was_discarded() -> None:
     assert left() == {given_up_now.pk}
 
 
-def test_failures_and_interventions_go_with_their_event() -> None:
+def test_failures_and_interventions_are_deleted_with_their_event() -> None:
     for age in (1 * DAY, 40 * DAY):
         event = stored("order.placed", Status.DELIVERED, age=age)
         Failure.objects.create(event=event, attempt=1, error="no", worker="host:1")
@@ -67,7 +67,7 @@ def test_failures_and_interventions_go_with_their_event() -> None:
     connection.check_constraints()
 
 
-def test_it_goes_by_small_batches_and_tells_each(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_deletes_small_batches_and_reports_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pruning, "BATCH", 2)
     for days in range(31, 36):
         stored("order.placed", Status.DELIVERED, age=days * DAY)
@@ -77,7 +77,7 @@ def test_it_goes_by_small_batches_and_tells_each(monkeypatch: pytest.MonkeyPatch
     assert batches == [2, 2, 1]
 
 
-def test_each_batch_begins_where_the_last_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_batch_starts_where_the_last_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pruning, "BATCH", 1)
     stored("order.placed", Status.DELIVERED, age=40 * DAY)
 
@@ -102,7 +102,7 @@ def test_it_stops_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.django_db(transaction=True)
-def test_rows_that_another_has_locked_are_passed_over() -> None:
+def test_locked_rows_are_skipped() -> None:
     locked = stored("order.placed", Status.DELIVERED, age=40 * DAY)
     stored("order.placed", Status.DELIVERED, age=39 * DAY)
     other = connections.create_connection("default")
@@ -135,7 +135,7 @@ def test_days_to_keep_cannot_be_negative() -> None:
     assert refused.value.returncode == 2
 
 
-def test_migrate_makes_an_hourly_schedule() -> None:
+def test_migrate_creates_an_hourly_schedule() -> None:
     Schedule.objects.all().delete()
 
     call_command("migrate", verbosity=0)
@@ -145,7 +145,7 @@ def test_migrate_makes_an_hourly_schedule() -> None:
     assert schedule.repeats == -1
 
 
-def test_migrate_leaves_a_persons_schedule_as_it_is() -> None:
+def test_migrate_keeps_a_persons_changes_of_the_schedule() -> None:
     ensure_schedules()
     Schedule.objects.filter(name=SCHEDULE).update(
         schedule_type=Schedule.WEEKLY, kwargs="seconds=5", repeats=0
@@ -175,7 +175,7 @@ def test_the_schedule_runs_as_the_cluster_runs_it() -> None:
     assert prune(**arguments) == 1
 
 
-def test_without_django_q2s_tables_there_is_no_schedule_yet() -> None:
+def test_without_the_tables_of_django_q2_no_schedule_is_created() -> None:
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("DROP TABLE django_q_schedule")

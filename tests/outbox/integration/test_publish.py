@@ -18,13 +18,13 @@ ORDER = ("order", 7)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_outside_a_transaction_it_is_an_error_that_says_what_to_do() -> None:
+def test_publishing_outside_a_transaction_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(outbox.NotInTransaction, match=r"Wrap the change and its event in transaction.atomic"):
         outbox.publish(NOTED, aggregate=ORDER, payload={})
 
 
 @pytest.mark.django_db
-def test_the_transaction_around_a_test_case_does_not_hide_that() -> None:
+def test_the_transaction_of_a_test_case_does_not_count() -> None:
     with pytest.raises(outbox.NotInTransaction):
         outbox.publish(NOTED, aggregate=ORDER, payload={})
 
@@ -64,7 +64,7 @@ def test_many_events_are_one_statement() -> None:
 
 
 @pytest.mark.django_db
-def test_no_events_are_no_statement() -> None:
+def test_publishing_no_events_runs_no_statement() -> None:
     with transaction.atomic(), CaptureQueriesContext(connection) as queries:
         assert outbox.publish_many([]) == []
 
@@ -87,7 +87,7 @@ def make(count: int, *, events: int | None = None, **payload: Any) -> list[Any]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_rows_are_made_with_an_event_of_each_in_one_statement_that_needs_no_transaction() -> None:
+def test_rows_and_their_events_are_stored_by_one_statement_without_a_transaction() -> None:
     with CaptureQueriesContext(connection) as queries, bound({"request_id": "r1"}):
         made = make(2000)
 
@@ -103,7 +103,7 @@ def test_rows_are_made_with_an_event_of_each_in_one_statement_that_needs_no_tran
 
 
 @pytest.mark.django_db(transaction=True)
-def test_rows_whose_event_cannot_be_stored_are_not_made() -> None:
+def test_rows_whose_event_cannot_be_stored_are_not_stored() -> None:
     with pytest.raises(DatabaseError):
         make(3, text="\0")
 
@@ -113,7 +113,7 @@ def test_rows_whose_event_cannot_be_stored_are_not_made() -> None:
 
 @pytest.mark.parametrize("events", [2, 4])
 @pytest.mark.django_db(transaction=True)
-def test_rows_and_events_that_are_not_as_many_are_refused(events: int) -> None:
+def test_different_numbers_of_rows_and_events_are_refused(events: int) -> None:
     with pytest.raises(IntegrityError):
         make(3, events=events)
 
@@ -122,7 +122,7 @@ def test_rows_and_events_that_are_not_as_many_are_refused(events: int) -> None:
 
 
 @pytest.mark.django_db
-def test_a_number_of_any_size_is_kept() -> None:
+def test_an_integer_of_any_size_is_kept() -> None:
     event = publish(number=2**70)
 
     event.refresh_from_db()
@@ -183,7 +183,7 @@ def test_a_declared_type_is_recorded_and_delivered_to_nobody() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_changed_nothing_is_recorded_with_one_statement_of_its_own() -> None:
+def test_an_action_without_a_change_is_recorded_by_one_statement() -> None:
     with bound({"request_id": "r1"}), CaptureQueriesContext(connection) as queries:
         outbox.record("test.recorded", aggregate=ORDER, payload={"total": 2**70})
 
@@ -195,13 +195,13 @@ def test_what_changed_nothing_is_recorded_with_one_statement_of_its_own() -> Non
     assert event.delivered_at
 
 
-def test_what_is_delivered_cannot_be_recorded_alone() -> None:
+def test_a_type_with_a_handler_cannot_be_recorded() -> None:
     with pytest.raises(ValueError, match=r"test.noted has a handler: publish\(\) it in the transaction"):
         outbox.record(NOTED, aggregate=ORDER, payload={})
 
 
 @pytest.mark.django_db
-def test_a_type_nobody_knows_is_refused_with_those_that_are_known() -> None:
+def test_an_unknown_type_is_refused_and_the_known_types_are_named() -> None:
     with pytest.raises(outbox.UnknownEventType, match=r"'test.notted'.*Known types: .*test\.noted"):
         publish("test.notted")
 
@@ -215,7 +215,7 @@ def test_a_second_handler_for_a_type_is_refused() -> None:
 
 
 @pytest.mark.django_db
-def test_headers_that_are_bound_travel_and_the_events_own_win() -> None:
+def test_bound_headers_travel_and_the_event_overrides_them() -> None:
     with bound({"request_id": "r1", "traceparent": "t1"}), transaction.atomic():
         event = outbox.publish(NOTED, aggregate=ORDER, payload={}, headers={"traceparent": "t2"})
 
@@ -242,13 +242,13 @@ def test_an_event_keeps_the_priority_it_was_given() -> None:
     assert event.priority == outbox.BULK
 
 
-def test_what_the_package_does_not_have_is_an_attribute_error() -> None:
+def test_an_unknown_name_of_the_package_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'outbox' has no attribute 'publicize'"):
         _ = outbox.publicize
 
 
 @pytest.mark.django_db
-def test_rows_tell_what_they_are() -> None:
+def test_an_event_has_a_readable_text() -> None:
     event = publish("test.recorded")
 
     assert str(event) == f"test.recorded #{event.id} (delivered)"

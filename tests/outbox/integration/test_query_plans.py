@@ -1,4 +1,4 @@
-"""The claim reads indexes of what waits, however much was delivered."""
+"""Query plans: a claim reads the indexes of waiting events, however many are delivered."""
 
 import json
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def insert(count: int, status: str, type: str = NOTED, aggregate: str = "number"
 
 
 def prepared_plan(session: psycopg.Connection[Any], types: list[str]) -> list[dict[str, Any]]:
-    """The same of the plan that the session keeps."""
+    """Every node of the plan of the session's prepared statement."""
     names = "SELECT name FROM pg_prepared_statements WHERE statement LIKE '%UPDATE outbox_event%'"
     [(name,)] = session.execute(names).fetchall()
     arguments = [types, True, "", float("-inf"), 100, 8, uuid4(), 300]
@@ -54,14 +54,14 @@ def prepared_plan(session: psycopg.Connection[Any], types: list[str]) -> list[di
 
 
 def plan(types: list[str], since: float = float("-inf")) -> list[dict[str, Any]]:
-    """Every node of the claim's plan, as it was run."""
+    """Every node of the executed plan of a claim."""
     parameters = {"types": types, "batch": 100, "retries": 8, "probing": "", "lease": 300, "since": since}
     token = "00000000-0000-0000-0000-000000000000"
     return explained(CLAIM, {**parameters, "token": token, "own_transaction": True})
 
 
 def explained(statement: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every node of its plan, as it was run; what it did is undone."""
+    """Every node of the executed plan of a statement, which is rolled back."""
     with connection.cursor() as cursor:
         cursor.execute("BEGIN")
         cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters)
@@ -87,7 +87,7 @@ def assert_reads_indexes_only(found: list[dict[str, Any]]) -> None:
 
 
 def read_in_vain(nodes: list[dict[str, Any]]) -> float:
-    """Rows that were looked at and not taken."""
+    """Rows that were read and not used."""
     return sum(node.get("Rows Removed by Filter", 0) * node["Actual Loops"] for node in nodes)
 
 
@@ -98,7 +98,7 @@ def analyze() -> None:
 
 @pytest.fixture
 def _analyzed_by_nobody_else() -> Iterator[None]:
-    """Statistics of an empty table are the worst that the planner can have."""
+    """Statistics of an empty table mislead the planner most."""
     with connection.cursor() as cursor:
         cursor.execute("VACUUM (ANALYZE) outbox_event")
         cursor.execute("ALTER TABLE outbox_event SET (autovacuum_enabled = false)")
@@ -107,10 +107,10 @@ def _analyzed_by_nobody_else() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_analyzed_by_nobody_else")
-def test_a_million_delivered_and_a_hundred_thousand_pending_rows_are_no_matter(
+def test_a_claim_reads_few_rows_among_a_million_delivered_and_a_hundred_thousand_pending(
     subtests: pytest.Subtests,
 ) -> None:
-    """Whatever the statistics say: of an empty table, of what is there, or of it before the pending came."""
+    """With statistics of the empty table, of the present one, or of the table before the pending rows came."""
 
     def claims_read_indexes_only() -> None:
         assert_reads_indexes_only(plan(TYPES))
@@ -135,8 +135,8 @@ def test_a_million_delivered_and_a_hundred_thousand_pending_rows_are_no_matter(
 
 @pytest.mark.usefixtures("_analyzed_by_nobody_else")
 @pytest.mark.parametrize("analyzed", [False, True])
-def test_a_plan_made_while_nothing_waited_serves_when_much_does(analyzed: bool) -> None:
-    """The relay's statement stays prepared."""
+def test_a_plan_made_while_no_event_waited_suits_many_events(analyzed: bool) -> None:
+    """The relay's statement is prepared once."""
     insert(20_000, "delivered")
     if analyzed:
         analyze()
@@ -153,7 +153,7 @@ def test_a_plan_made_while_nothing_waited_serves_when_much_does(analyzed: bool) 
 
 
 @pytest.mark.usefixtures("_analyzed_by_nobody_else")
-def test_a_hundred_thousand_events_behind_an_open_circuit_are_not_even_looked_at() -> None:
+def test_a_claim_reads_no_event_behind_an_open_circuit() -> None:
     insert(100_000, "pending", type="test.baked")
     insert(1_000, "pending", aggregate="'another-' || number")
     circuits.open_circuit(Unavailable("oven", "cold"))
@@ -165,7 +165,7 @@ def test_a_hundred_thousand_events_behind_an_open_circuit_are_not_even_looked_at
 
 
 @pytest.mark.usefixtures("_analyzed_by_nobody_else")
-def test_a_hundred_thousand_events_of_one_aggregate_cost_each_claim_nothing() -> None:
+def test_a_claim_reads_few_of_a_hundred_thousand_events_of_one_aggregate() -> None:
     insert(100_000, "pending", aggregate="'one'")
     insert(400, "pending", aggregate="'another-' || number")
 
@@ -179,7 +179,7 @@ def test_a_hundred_thousand_events_of_one_aggregate_cost_each_claim_nothing() ->
     assert delivered(claimed.token, ids(claimed)) == set(ids(claimed))
 
 
-def test_settling_looks_its_events_up_and_does_not_read_all_that_is_open() -> None:
+def test_settling_looks_its_events_up_by_id() -> None:
     insert(10_000, "pending")
     claimed = claim(TYPES, batch=100, retries=8)
 

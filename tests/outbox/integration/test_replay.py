@@ -1,4 +1,4 @@
-"""Replay: delivered events delivered again, as new events that name the old ones."""
+"""Replay: delivered events are delivered again as new events, which name the old ones."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -31,12 +31,12 @@ def delivered(type: str = "order.placed", **fields: object) -> Event:
 
 
 def copies() -> list[str]:
-    """The ids of the originals of what waits now, oldest first."""
+    """The ids of the originals of the waiting copies, oldest first."""
     waiting = Event.objects.filter(status=Status.PENDING).order_by("id")
     return [event.headers["replay_of"] for event in waiting]
 
 
-def test_a_replay_copies_the_event_and_leaves_the_old_one_as_it_was() -> None:
+def test_a_replay_copies_the_event_and_keeps_the_old_one() -> None:
     old = delivered(payload={"total": 12}, headers={"request_id": "abc"}, attempts=3)
     before = Event.objects.filter(pk=old.pk).values().get()
 
@@ -61,7 +61,7 @@ def test_a_replayed_event_reaches_its_handler() -> None:
     assert [event.headers["replay_of"] for event in seen] == [str(old.pk)]
 
 
-def test_what_a_replay_leads_to_is_no_replay_itself() -> None:
+def test_events_published_by_the_handler_of_a_replay_are_no_replays() -> None:
     def publish_more(event: ClaimedEvent) -> None:
         with transaction.atomic():
             outbox.publish("order.shipped", aggregate=("parcel", 1), payload={}, headers=event.headers)
@@ -74,7 +74,7 @@ def test_what_a_replay_leads_to_is_no_replay_itself() -> None:
     assert Event.objects.get(type="order.shipped").headers == {"request_id": "abc"}
 
 
-def test_only_what_was_delivered_and_has_a_handler_is_replayed() -> None:
+def test_only_delivered_events_with_a_handler_are_replayed() -> None:
     for status in (Status.PENDING, Status.CLAIMED, Status.DEAD, Status.DISCARDED):
         stored("order.placed", status)
     delivered("order.seen")
@@ -82,13 +82,13 @@ def test_only_what_was_delivered_and_has_a_handler_is_replayed() -> None:
     assert replay(events=Event.objects.all()) == 0
 
 
-def test_what_was_recorded_before_there_was_a_handler_can_be_replayed() -> None:
+def test_an_event_recorded_before_its_type_had_a_handler_can_be_replayed() -> None:
     delivered("order.placed", attempts=0)
 
     assert replay(events=Event.objects.all()) == 1
 
 
-def test_a_replay_in_batches_keeps_the_order_and_does_not_meet_its_own_copies(
+def test_a_replay_in_batches_keeps_the_order_and_copies_no_copy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(replaying, "BATCH", 2)
@@ -105,7 +105,7 @@ def test_a_replay_in_batches_keeps_the_order_and_does_not_meet_its_own_copies(
     assert Event.objects.filter(status=Status.DELIVERED).count() == 10
 
 
-def test_replaying_twice_does_not_double() -> None:
+def test_a_second_replay_does_not_double_the_events() -> None:
     old = delivered()
 
     assert answer("outbox_replay", "--all")["replayed"] == 1
@@ -115,7 +115,7 @@ def test_replaying_twice_does_not_double() -> None:
     assert copies() == [str(old.pk)]
 
 
-def test_a_copy_stands_in_for_an_original_that_was_pruned() -> None:
+def test_a_copy_is_replayed_if_its_original_was_pruned() -> None:
     old = delivered()
     replay(events=Event.objects.all())
     drain()
@@ -133,7 +133,7 @@ def test_a_copy_can_be_named_by_its_id() -> None:
     assert copies() == [str(old.pk)]
 
 
-def test_by_type() -> None:
+def test_events_are_selected_by_type() -> None:
     delivered("order.placed")
     shipped = delivered("order.shipped")
 
@@ -141,7 +141,7 @@ def test_by_type() -> None:
     assert copies() == [str(shipped.pk)]
 
 
-def test_a_type_that_nobody_handles_is_refused() -> None:
+def test_a_type_without_a_handler_is_refused() -> None:
     with pytest.raises(
         CommandError, match=r"The type 'order.plaecd' has no handler. Types with one: .*order.placed"
     ) as no:
@@ -150,7 +150,7 @@ def test_a_type_that_nobody_handles_is_refused() -> None:
     assert no.value.returncode == 2
 
 
-def test_by_the_time_they_were_created() -> None:
+def test_events_are_selected_by_their_creation_time() -> None:
     for hours in (1, 3, 5):
         delivered(age=hours * HOUR, aggregateid=f"{hours} hours ago")
     now = datetime.now(UTC)
@@ -171,12 +171,12 @@ def test_since_is_inclusive_and_until_is_not() -> None:
 
 
 @pytest.mark.parametrize("text", ["yesterday", "2026-13-01", "2026-01-31T25:00:00Z"])
-def test_a_time_that_is_none_is_refused(text: str) -> None:
+def test_an_invalid_time_is_refused(text: str) -> None:
     with pytest.raises(CommandError, match=f"argument --since: '{text}'"):
         run("outbox_replay", "--since", text)
 
 
-def test_by_aggregate() -> None:
+def test_events_are_selected_by_aggregate() -> None:
     one = delivered(aggregatetype="order", aggregateid="1:a")
     two = delivered(aggregatetype="order", aggregateid="2")
     delivered(aggregatetype="invoice", aggregateid="2")
@@ -195,7 +195,7 @@ def test_a_dry_run_says_how_many_and_publishes_nothing() -> None:
     assert copies() == []
 
 
-def test_an_interrupted_replay_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_replay_says_how_to_continue(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replaying, "BATCH", 2)
     old = [delivered() for _ in range(3)]
     next_batch = replaying._next  # noqa: SLF001 - Ctrl-C after the first batch

@@ -1,4 +1,4 @@
-"""Dead letters: tried again, or given up, by a person's decision that is kept."""
+"""Dead letters: a person retries or discards them, and the decision is kept."""
 
 import pytest
 from django.core.management import CommandError
@@ -25,7 +25,7 @@ def status(event: Event) -> str:
     return Event.objects.get(pk=event.pk).status
 
 
-def test_a_retried_event_has_all_its_attempts_before_it_and_keeps_its_failures() -> None:
+def test_a_retried_event_has_no_attempt_counted_and_keeps_its_failures() -> None:
     event = dead()
 
     assert dead_letters.retry(events=Event.objects.all(), by="alice", reason="the order exists now") == 1
@@ -49,7 +49,7 @@ def test_a_retried_event_is_delivered() -> None:
     assert status(event) == Status.DELIVERED
 
 
-def test_who_decided_and_why_is_kept() -> None:
+def test_the_person_and_the_reason_are_kept() -> None:
     event = dead()
 
     dead_letters.discard(events=Event.objects.all(), by="bob", reason="a test order")
@@ -60,7 +60,7 @@ def test_who_decided_and_why_is_kept() -> None:
     assert str(Intervention.objects.filter(event=event)[0]) == f"event {event.pk} discarded by bob"
 
 
-def test_what_a_worker_has_or_had_is_left_alone() -> None:
+def test_claimed_and_delivered_events_are_not_retried() -> None:
     for other in (Status.PENDING, Status.CLAIMED, Status.DELIVERED):
         stored("order.placed", other)
 
@@ -89,7 +89,7 @@ def test_a_discarded_event_is_not_delivered() -> None:
     assert status(event) == Status.DISCARDED
 
 
-def test_many_are_changed_in_batches_and_counted_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_events_are_changed_in_batches_and_counted_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dead_letters, "BATCH", 2)
     for _ in range(5):
         dead()
@@ -188,14 +188,14 @@ def test_a_dry_run_says_how_many_and_changes_nothing() -> None:
         (["--all", "--error", "timeout"], "--all and --error contradict each other."),
     ],
 )
-def test_a_selection_that_is_none_is_refused(arguments: list[str], message: str) -> None:
+def test_a_selection_that_selects_nothing_is_refused(arguments: list[str], message: str) -> None:
     with pytest.raises(CommandError, match=message) as refused:
         run("outbox_retry", *arguments)
 
     assert refused.value.returncode == 2
 
 
-def test_a_database_that_fails_is_said_without_a_traceback() -> None:
+def test_a_database_error_is_reported_without_a_traceback() -> None:
     def gone(*_: object) -> None:
         raise OperationalError("server closed the connection unexpectedly\n")
 
@@ -210,7 +210,7 @@ def test_a_database_that_fails_is_said_without_a_traceback() -> None:
     assert no.value.returncode == 1
 
 
-def test_tables_that_are_missing_are_said_without_a_traceback() -> None:
+def test_missing_tables_are_reported_without_a_traceback() -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("ALTER TABLE outbox_event RENAME TO elsewhere")
         with pytest.raises(
@@ -222,7 +222,7 @@ def test_tables_that_are_missing_are_said_without_a_traceback() -> None:
     assert no.value.returncode == 1
 
 
-def test_a_closed_connection_is_said_without_a_traceback() -> None:
+def test_a_closed_connection_is_reported_without_a_traceback() -> None:
     """Django's InterfaceError is no DatabaseError."""
 
     def closed(*_: object) -> None:
@@ -235,7 +235,7 @@ def test_a_closed_connection_is_said_without_a_traceback() -> None:
         run("outbox_status")
 
 
-def test_a_database_that_is_away_is_exit_code_1() -> None:
+def test_the_exit_code_is_1_if_the_database_does_not_answer() -> None:
     away = manage("outbox_status", DATABASE_URL="postgresql://nobody@127.0.0.1:1/nothing")
 
     assert away.returncode == 1

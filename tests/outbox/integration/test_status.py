@@ -1,4 +1,4 @@
-"""outbox_status and the statistics behind it."""
+"""outbox_status and its statistics."""
 
 import re
 from datetime import timedelta
@@ -65,7 +65,7 @@ def test_every_status_is_counted_exactly_and_by_type() -> None:
     assert found["by_type"]["order.shipped"]["pending"] == 1
 
 
-def test_what_waits_behind_others_of_its_aggregate_waits_too() -> None:
+def test_parked_events_count_as_pending() -> None:
     stored("order.placed", age=30 * SECOND, parked_until=timezone.now() + 300 * SECOND)
     stored("order.placed")
 
@@ -75,7 +75,7 @@ def test_what_waits_behind_others_of_its_aggregate_waits_too() -> None:
     assert found.oldest_pending_seconds == pytest.approx(30, abs=20)
 
 
-def test_the_oldest_is_the_one_that_waits_longest_since_it_was_due() -> None:
+def test_the_oldest_event_is_the_one_that_is_due_longest() -> None:
     stored("order.placed", age=30 * SECOND)
     stored("order.shipped", age=90 * SECOND)
 
@@ -128,7 +128,7 @@ def test_latency_of_an_event_meant_for_later_begins_when_it_was_due() -> None:
     assert statistics.latency().p50 == 1000
 
 
-def test_latency_is_of_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_latency_is_that_of_the_newest_deliveries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(statistics, "NEWEST", 1)
     now = timezone.now()
     for age in (1, 2):
@@ -139,7 +139,7 @@ def test_latency_is_of_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
     assert statistics.latency() == Latency(p50=1000, p95=1000, p99=1000)
 
 
-def test_a_cluster_that_was_not_heard_of_for_minutes_is_not_shown() -> None:
+def test_a_cluster_without_a_heartbeat_for_minutes_is_not_shown() -> None:
     heartbeat.beat(uuid4(), "host-1", 4242, "listen")
     Relay.objects.update(seen_at=timezone.now() - timedelta(minutes=6))
 
@@ -160,7 +160,7 @@ def test_latency_of_a_retried_event_begins_when_it_was_created() -> None:
     assert statistics.latency().p50 == 9000
 
 
-def test_what_is_only_recorded_or_long_ago_is_no_delivery_of_now() -> None:
+def test_recorded_and_old_events_do_not_count_as_deliveries_of_the_last_minute() -> None:
     stored("order.seen", Status.DELIVERED, attempts=0)
     stored("order.placed", Status.DELIVERED, age=timedelta(hours=2))
 
@@ -188,7 +188,7 @@ def test_the_last_minute_is_counted_by_type() -> None:
     assert found["failed_attempts_per_minute"] == 1
 
 
-def test_too_many_delivered_events_are_estimated_and_it_is_said() -> None:
+def test_very_many_delivered_events_are_estimated_and_the_answer_says_so() -> None:
     for _ in range(3):
         stored("order.placed", Status.DELIVERED)
     with connection.cursor() as cursor:
@@ -256,7 +256,7 @@ def test_an_empty_outbox_says_so() -> None:
     assert "p50 –" in text
 
 
-def test_delivered_rows_cost_the_backlog_nothing() -> None:
+def test_the_backlog_query_reads_no_delivered_row() -> None:
     """Each part of the backlog query reads an index that no delivered row is in. Which of them is the planner's
     choice; only the oldest event that is tried again is looked up by its id."""
     with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""What is only recorded, read as a stream: each event once, and none behind the reader's back."""
+"""The stream of recorded events: a reader sees each event once and misses none."""
 
 from collections.abc import Iterator
 
@@ -41,13 +41,13 @@ def read(after: Position = START, limit: int = 10) -> list[Recorded]:
 
 
 def wait_until_readable(count: int) -> None:
-    """Any open transaction on the server holds events back, and other tests share it."""
+    """Wait until no other transaction on the shared server holds events back."""
     wait_until(lambda: len(read()) == count)
 
 
 @pytest.fixture
 def other() -> Iterator[psycopg.Connection]:
-    """A transaction beside the test's own."""
+    """A second connection with its own transaction."""
     with psycopg.connect(**listener.parameters()) as session:
         yield session
         session.rollback()
@@ -61,7 +61,7 @@ def record(session: psycopg.Connection, id: str) -> None:
     )
 
 
-def test_it_is_read_piece_by_piece_from_where_the_reader_was() -> None:
+def test_a_reader_continues_from_its_position() -> None:
     events = [publish(RECORDED, number, n=number) for number in (1, 2, 3)]
     publish(NOTED)
     wait_until_readable(3)
@@ -76,7 +76,7 @@ def test_it_is_read_piece_by_piece_from_where_the_reader_was() -> None:
     assert read(rest[0].position) == []
 
 
-def test_what_is_committed_late_is_not_passed_by(other: psycopg.Connection) -> None:
+def test_an_event_that_commits_late_is_not_missed(other: psycopg.Connection) -> None:
     record(other, "late")
     publish(RECORDED, "early")
     assert read() == []
@@ -86,7 +86,7 @@ def test_what_is_committed_late_is_not_passed_by(other: psycopg.Connection) -> N
     assert [event.aggregateid for event in read()] == ["late", "early"]
 
 
-def test_who_starts_now_sees_what_is_committed_from_now_on(other: psycopg.Connection) -> None:
+def test_a_new_reader_sees_what_commits_from_now_on(other: psycopg.Connection) -> None:
     publish(RECORDED, "before")
     wait_until_readable(1)
     record(other, "open")
@@ -97,13 +97,13 @@ def test_who_starts_now_sees_what_is_committed_from_now_on(other: psycopg.Connec
     assert [event.aggregateid for event in read(now)] == ["open"]
 
 
-def test_a_position_is_known_again_by_its_text() -> None:
+def test_a_position_survives_its_text_form() -> None:
     assert Position.parse(str(Position(7, 42))) == Position(7, 42)
     assert Position.parse(f"1-{'9' * 30}") == Position(1, LARGEST_ID)
     assert Position(9, 1) > Position(8, LARGEST_ID)
 
 
 @pytest.mark.parametrize("text", ["", "7", "7-", "-7", "seven-1", "1-1-1", "١-١", "7-٢"])
-def test_what_is_no_position_is_refused(text: str) -> None:
+def test_a_text_that_is_no_position_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no position in the stream"):
         Position.parse(text)

@@ -72,7 +72,7 @@ def test_a_task_runs_once_its_transaction_has_committed() -> None:
     assert result.attempts == 1
 
 
-def test_a_task_of_a_rolled_back_transaction_never_was() -> None:
+def test_a_task_of_a_rolled_back_transaction_does_not_exist() -> None:
     with transaction.atomic():
         tasks.note.enqueue()
         transaction.set_rollback(True)
@@ -87,7 +87,7 @@ def test_outside_a_transaction_it_is_enqueued_at_once() -> None:
     assert drain() == 1
 
 
-def test_the_result_is_what_the_row_tells() -> None:
+def test_the_result_is_read_from_the_event_row() -> None:
     result = tasks.note.enqueue(1, word="two")
     event = Event.objects.get()
 
@@ -110,14 +110,14 @@ def test_the_result_is_what_the_row_tells() -> None:
         (Status.DISCARDED, TaskResultStatus.FAILED),
     ],
 )
-def test_every_status_of_an_event_is_one_of_a_task(status: Status, expected: TaskResultStatus) -> None:
+def test_every_event_status_has_a_task_status(status: Status, expected: TaskResultStatus) -> None:
     result = tasks.note.enqueue()
     Event.objects.update(status=status)
 
     assert default_task_backend.get_result(result.id).status == expected
 
 
-def test_return_values_are_not_kept_and_it_is_said() -> None:
+def test_asking_for_a_return_value_says_that_none_is_kept() -> None:
     result = tasks.note.enqueue()
     with pytest.raises(ValueError, match="has not finished yet"):
         result.return_value  # noqa: B018
@@ -129,12 +129,12 @@ def test_return_values_are_not_kept_and_it_is_said() -> None:
 
 
 @pytest.mark.parametrize("result_id", ["4242", "nonsense", "9" * 30])
-def test_a_result_that_is_none(result_id: str) -> None:
+def test_an_unknown_result_id_raises(result_id: str) -> None:
     with pytest.raises(TaskResultDoesNotExist):
         default_task_backend.get_result(result_id)
 
 
-def test_another_event_is_no_task() -> None:
+def test_the_id_of_another_event_is_no_task_result() -> None:
     with pytest.raises(TaskResultDoesNotExist):
         default_task_backend.get_result(str(stored("order.placed").pk))
 
@@ -157,7 +157,7 @@ def test_a_task_that_fails_is_retried_and_then_failed() -> None:
         result.return_value  # noqa: B018
 
 
-def test_builtin_exceptions_are_named_as_such() -> None:
+def test_builtin_exceptions_have_their_module() -> None:
     result = tasks.fail.enqueue("wrong")
 
     drain()
@@ -166,7 +166,7 @@ def test_builtin_exceptions_are_named_as_such() -> None:
     assert result.errors[0].exception_class is ValueError
 
 
-def test_a_killed_worker_leaves_an_error_too() -> None:
+def test_a_killed_worker_leaves_an_error() -> None:
     result = tasks.note.enqueue()
     Event.objects.update(attempts=1)
     Failure.objects.create(
@@ -208,7 +208,7 @@ def test_higher_priorities_go_first() -> None:
     assert (result.args, result.task.priority) == ([100], 100)
 
 
-def test_run_after_holds_it_back() -> None:
+def test_a_task_does_not_run_before_run_after() -> None:
     later = timezone.now() + timedelta(hours=1)
     result = tasks.note.using(run_after=later).enqueue()
 
@@ -218,7 +218,7 @@ def test_run_after_holds_it_back() -> None:
     assert drain(through_backoff=True) == 1
 
 
-def test_the_queue_is_kept_and_checked() -> None:
+def test_the_queue_name_is_kept_and_checked() -> None:
     result = tasks.note.using(queue_name="mail").enqueue()
 
     assert default_task_backend.get_result(result.id).task.queue_name == "mail"
@@ -226,14 +226,14 @@ def test_the_queue_is_kept_and_checked() -> None:
         tasks.note.using(queue_name="misspelt")
 
 
-def test_arguments_must_be_what_json_can_carry() -> None:
+def test_arguments_must_be_json() -> None:
     with pytest.raises(TypeError, match="Unsupported type"):
         tasks.note.enqueue(object())
 
     assert Event.objects.count() == 0
 
 
-def test_async_tasks_run() -> None:
+def test_an_async_task_runs() -> None:
     tasks.note_async.enqueue("hello")
 
     drain()
@@ -241,7 +241,7 @@ def test_async_tasks_run() -> None:
     assert tasks.calls == [("hello",)]
 
 
-def test_a_task_may_look_at_its_context() -> None:
+def test_a_task_can_read_its_context() -> None:
     result = tasks.note_attempt.enqueue()
 
     drain()
@@ -261,7 +261,7 @@ def test_signals_of_a_task_that_succeeds(signals: list[Any]) -> None:
 
 
 @override_settings(OUTBOX_MAX_ATTEMPTS=2)
-def test_signals_of_a_task_that_fails_come_when_it_is_given_up(signals: list[Any]) -> None:
+def test_the_finished_signal_of_a_failing_task_comes_at_its_last_attempt(signals: list[Any]) -> None:
     tasks.fail.enqueue("wrong")
     drain(through_backoff=True)
 
@@ -269,7 +269,7 @@ def test_signals_of_a_task_that_fails_come_when_it_is_given_up(signals: list[Any
     assert signals[1:] == [started, started, ("finished", TaskResultStatus.FAILED)]
 
 
-def test_an_unavailable_dependency_finishes_nothing(signals: list[Any]) -> None:
+def test_an_unavailable_dependency_does_not_finish_a_task(signals: list[Any]) -> None:
     result = tasks.fail.enqueue("unavailable")
 
     assert drain() == 1

@@ -1,4 +1,4 @@
-"""outbox.testing, for the tests of those who use the outbox: in a test's transaction as well as outside."""
+"""outbox.testing, the test helpers for projects: inside and outside of a test's transaction."""
 
 from datetime import timedelta
 
@@ -49,7 +49,7 @@ class Draining:
             assert drain(through_backoff=True) == 8
         assert Event.objects.get().status == Status.DEAD
 
-    def test_what_is_meant_for_later_waits(self) -> None:
+    def test_an_event_is_not_claimed_before_available_at(self) -> None:
         stored("order.placed", available_at=timezone.now() + timedelta(hours=1))
         with handled("order.placed", by=lambda event: None):
             assert drain() == 0
@@ -86,7 +86,7 @@ def away(event: outbox.ClaimedEvent) -> None:
 
 
 @pytest.mark.django_db
-def test_captured_events_are_those_published_inside() -> None:
+def test_captured_events_are_those_published_inside_the_block() -> None:
     with handled("order.placed", "order.shipped", by=lambda event: None):
         publish()
         with captured_events() as events:
@@ -109,7 +109,7 @@ def test_captured_events_can_be_of_one_type_only() -> None:
     assert events == [shipped]
 
 
-def test_a_handler_is_put_in_place_of_another_for_a_while() -> None:
+def test_a_handler_is_replaced_inside_the_block() -> None:
     def mine(event: outbox.ClaimedEvent) -> None: ...
 
     def theirs(event: outbox.ClaimedEvent) -> None: ...

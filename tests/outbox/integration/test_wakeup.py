@@ -1,4 +1,4 @@
-"""When the relay looks: woken by a commit, or polling; and at what."""
+"""Wakeups: when the relay claims, and what."""
 
 from concurrent.futures import ThreadPoolExecutor
 from select import select
@@ -18,8 +18,8 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_a_commit_wakes_the_relay_that_waits(warm: OutboxBroker, settings: Settings) -> None:
-    """Polling would not find it: its time is far off."""
+def test_a_commit_wakes_the_waiting_relay(warm: OutboxBroker, settings: Settings) -> None:
+    """The next poll is far away."""
     settings.OUTBOX_POLL_SECONDS = 1000.0
     patient = OutboxBroker()
     patient.listener = warm.listener
@@ -32,7 +32,7 @@ def test_a_commit_wakes_the_relay_that_waits(warm: OutboxBroker, settings: Setti
     assert events_in(tasks) == [[published.result().id]]
 
 
-def test_a_commit_is_answered_with_what_is_new_and_a_wake_with_all(
+def test_a_commit_leads_to_a_claim_of_new_events_and_a_wake_to_a_claim_of_all(
     settings: Settings, request: pytest.FixtureRequest
 ) -> None:
     settings.OUTBOX_POLL_SECONDS = 1000.0
@@ -49,7 +49,7 @@ def test_a_commit_is_answered_with_what_is_new_and_a_wake_with_all(
     assert events_in(until_handed_out(warm)) == [[unheard.id]]
 
 
-def test_what_follows_an_event_is_handed_out_once_it_is_settled(
+def test_settling_an_event_hands_out_its_successor_without_a_poll(
     settings: Settings, request: pytest.FixtureRequest
 ) -> None:
     settings.OUTBOX_POLL_SECONDS = 1000.0
@@ -62,9 +62,7 @@ def test_what_follows_an_event_is_handed_out_once_it_is_settled(
         run(tasks)
 
 
-def test_when_a_poll_is_due_what_is_new_goes_first(
-    settings: Settings, request: pytest.FixtureRequest
-) -> None:
+def test_new_events_go_before_a_due_poll(settings: Settings, request: pytest.FixtureRequest) -> None:
     settings.OUTBOX_POLL_SECONDS = 1000.0
     warm: OutboxBroker = request.getfixturevalue("warm")
     warm._poll = Interval(1000.0)  # noqa: SLF001 - due now, and not again
@@ -85,10 +83,8 @@ def _publish_and_close() -> Event:
         connection.close()
 
 
-def test_dequeue_returns_within_about_a_second_for_the_cluster_to_stop(
-    warm: OutboxBroker, settings: Settings
-) -> None:
-    """And not only when its time to poll has come."""
+def test_dequeue_returns_within_about_a_second(warm: OutboxBroker, settings: Settings) -> None:
+    """Even if the next poll is later. The cluster waits for it to stop."""
     settings.OUTBOX_POLL_SECONDS = 1000.0
 
     assert warm.dequeue() == []
@@ -106,7 +102,7 @@ def test_without_listen_it_polls(settings: Settings) -> None:
     assert Relay.objects.get().wakeup == "poll"
 
 
-def test_where_it_only_polls_what_follows_an_event_is_looked_for_soon(settings: Settings) -> None:
+def test_without_listen_it_polls_soon_after_it_found_events(settings: Settings) -> None:
     settings.OUTBOX_WAKEUP = "poll"
     settings.OUTBOX_POLL_SECONDS = 1000.0
     broker = OutboxBroker()
@@ -118,7 +114,7 @@ def test_where_it_only_polls_what_follows_an_event_is_looked_for_soon(settings: 
         run(tasks)
 
 
-def test_it_looks_no_more_often_than_it_is_told_to(settings: Settings) -> None:
+def test_it_polls_no_more_often_than_the_setting_says(settings: Settings) -> None:
     settings.OUTBOX_WAKEUP = "poll"
     settings.OUTBOX_POLL_SECONDS = 1000.0
     broker = OutboxBroker()

@@ -1,4 +1,4 @@
-"""How far the database's clock is from this machine's, when an answer takes its time."""
+"""The difference between the clocks of the database and of this machine, if an answer takes long."""
 
 from datetime import UTC, datetime
 
@@ -8,7 +8,7 @@ from outbox.doctor.environment import _apart
 
 
 @pytest.mark.parametrize(("there", "apart"), [(4, -1), (5, 0), (6, 0), (7, 0), (9, 2)])
-def test_clocks_are_apart_by_what_the_answer_took_no_part_in(there: int, apart: int) -> None:
+def test_the_duration_of_an_answer_does_not_count_as_a_difference_of_clocks(there: int, apart: int) -> None:
     def at(second: int) -> datetime:
         return datetime(2026, 1, 31, 12, 0, second, tzinfo=UTC)
 

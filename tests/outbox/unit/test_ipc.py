@@ -1,4 +1,4 @@
-"""What the cluster's processes share outlives each of them."""
+"""Communication between the cluster's processes survives the death of each of them."""
 
 import multiprocessing
 import signal
@@ -33,7 +33,7 @@ def is_asleep(process: multiprocessing.Process) -> bool:
 
 
 @pytest.mark.parametrize("maxsize", [0, 3])
-def test_objects_come_out_as_they_were_put_in_and_in_order(maxsize: int) -> None:
+def test_a_queue_keeps_objects_and_their_order(maxsize: int) -> None:
     queue = Queue(maxsize)
     objects = [{"number": 1}, "x" * INLINE * 20, b""]
     for each in objects:
@@ -58,7 +58,7 @@ def test_a_queue_works_in_a_process_with_more_open_files_than_select_allows() ->
         assert queue.get() == 1
 
 
-def test_a_full_queue_takes_more_when_somebody_takes_some() -> None:
+def test_a_full_queue_has_room_again_after_a_get() -> None:
     queue, results = Queue(1), Queue()
     queue.put("first")
     with process(lambda: results.put(queue.put("second"))):
@@ -67,7 +67,7 @@ def test_a_full_queue_takes_more_when_somebody_takes_some() -> None:
         assert results.get() is None
 
 
-def test_who_is_killed_while_waiting_takes_nothing_along() -> None:
+def test_a_process_killed_while_it_waits_takes_no_object() -> None:
     queue, taken = Queue(1), Queue()
 
     def take() -> None:
@@ -86,7 +86,7 @@ def test_who_is_killed_while_waiting_takes_nothing_along() -> None:
         assert [queue.get(), queue.get()] == [1, 2]
 
 
-def test_where_nobody_takes_results_they_are_dropped_and_no_worker_is_held_up(
+def test_a_result_that_no_process_takes_is_dropped_and_blocks_no_worker(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(ipc, "PUT_SECONDS", 0.05)
@@ -99,9 +99,7 @@ def test_where_nobody_takes_results_they_are_dropped_and_no_worker_is_held_up(
 
 
 @pytest.mark.parametrize("maxsize", [0, 1])
-def test_what_cannot_be_sent_is_dropped_and_takes_no_room(
-    maxsize: int, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_object_that_cannot_be_pickled_is_dropped(maxsize: int, caplog: pytest.LogCaptureFixture) -> None:
     queue = Queue(maxsize)
     queue.put(lambda: "no pickle")
     assert "cannot be pickled" in caplog.text
@@ -124,7 +122,7 @@ def test_a_flag_set_in_one_process_is_set_in_all() -> None:
         assert seen.get()
 
 
-def test_a_timer_holds_a_number_and_its_lock_can_be_taken_again_and_again() -> None:
+def test_a_timer_has_a_number_and_a_lock() -> None:
     timer = SharedTimer("f", -1)
     for _ in range(2):
         with timer.get_lock():
@@ -133,7 +131,7 @@ def test_a_timer_holds_a_number_and_its_lock_can_be_taken_again_and_again() -> N
     assert timer.value == 4.0
 
 
-def test_the_lock_of_a_timer_is_free_when_its_holder_was_killed() -> None:
+def test_the_lock_of_a_killed_process_is_free() -> None:
     timer, said = SharedTimer("f", -1), Queue()
 
     def hold() -> None:

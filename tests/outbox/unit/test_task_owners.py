@@ -1,4 +1,4 @@
-"""What a killed worker had in hand is known, and what a living one has is its own."""
+"""The task of a killed worker is known; the task of a living worker is not abandoned."""
 
 import multiprocessing
 import signal
@@ -24,7 +24,7 @@ def _shared(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def worker(number: int) -> Iterator[multiprocessing.Process]:
-    """One that has this task in hand."""
+    """A worker that runs this task."""
     began = Queue()
 
     def work() -> None:
@@ -42,7 +42,7 @@ def worker(number: int) -> Iterator[multiprocessing.Process]:
         running.join()
 
 
-def test_what_a_worker_was_killed_with_is_told_once() -> None:
+def test_the_task_of_a_killed_worker_is_returned_once() -> None:
     token = uuid4()
     number = task_owners.assign(token, [1, 2])
     with worker(number) as killed:
@@ -54,7 +54,7 @@ def test_what_a_worker_was_killed_with_is_told_once() -> None:
         assert task_owners.abandoned() == []
 
 
-def test_what_nobody_has_taken_yet_and_what_is_done_is_left_by_nobody() -> None:
+def test_a_task_that_is_not_begun_or_done_is_not_abandoned() -> None:
     waiting = task_owners.assign(uuid4(), [1])
     done = task_owners.assign(uuid4(), [2])
     with pytest.raises(SystemExit), task_owners.running(done):
@@ -67,8 +67,8 @@ def test_what_nobody_has_taken_yet_and_what_is_done_is_left_by_nobody() -> None:
     assert len(task_owners.abandoned()) == 1
 
 
-def test_a_relay_that_takes_over_numbers_on() -> None:
-    """What the one before it handed out, under a number of its own, may be on its way still."""
+def test_the_successor_of_a_relay_continues_the_numbers() -> None:
+    """Tasks of the former relay may still be in the queue under their numbers."""
     before = Queue()
     first = forking.Process(target=lambda: before.put(task_owners.assign(uuid4(), [1])))
     first.start()
@@ -78,8 +78,8 @@ def test_a_relay_that_takes_over_numbers_on() -> None:
     assert task_owners.assign(uuid4(), [2]) == number + 1
 
 
-def test_where_nothing_is_shared_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where a task is run in the process that hands it out."""
+def test_outside_of_a_cluster_no_task_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For example if a task runs in the process that created it."""
     monkeypatch.setattr(task_owners, "_owners", None)
 
     with task_owners.running(task_owners.assign(uuid4(), [1])):

@@ -1,4 +1,4 @@
-"""When the relay does what."""
+"""The timers of the relay's loop."""
 
 import multiprocessing
 import time
@@ -11,7 +11,7 @@ from outbox.cluster import shutdown
 from outbox.relay.timers import CoalescingDelay, Interval
 
 
-def test_a_chore_is_due_at_once_and_then_every_so_often(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_is_due_at_once_and_then_at_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     chore, now = Interval(1000), time.monotonic()
 
     assert chore.is_due()
@@ -21,7 +21,7 @@ def test_a_chore_is_due_at_once_and_then_every_so_often(monkeypatch: pytest.Monk
     assert not chore.is_due()
 
 
-def test_a_chore_can_be_hastened_and_not_delayed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_can_be_brought_forward_and_not_delayed(monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now)
     chore = Interval(1000)
@@ -35,7 +35,7 @@ def test_a_chore_can_be_hastened_and_not_delayed(monkeypatch: pytest.MonkeyPatch
     assert not chore.is_due()
 
 
-def test_while_several_events_come_together_the_relay_waits_longer_and_longer_for_more() -> None:
+def test_the_delay_doubles_while_claims_bring_several_events() -> None:
     delay = CoalescingDelay()
     windows = []
     for _ in range(6):
@@ -47,13 +47,13 @@ def test_while_several_events_come_together_the_relay_waits_longer_and_longer_fo
 
 @pytest.fixture
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds of each wait."""
+    """The durations of the waits, in seconds."""
     waits: list[float] = []
     monkeypatch.setattr(time, "sleep", waits.append)
     return waits
 
 
-def test_single_events_are_not_kept_waiting(slept: list[float]) -> None:
+def test_single_events_are_not_delayed(slept: list[float]) -> None:
     delay = CoalescingDelay()
     delay.claimed(CoalescingDelay.SEVERAL)
     delay.claimed(1)
@@ -63,7 +63,7 @@ def test_single_events_are_not_kept_waiting(slept: list[float]) -> None:
     assert slept == []
 
 
-def test_gathering_takes_the_window(slept: list[float]) -> None:
+def test_a_wait_takes_the_window(slept: list[float]) -> None:
     delay = CoalescingDelay()
     for _ in range(6):
         delay.claimed(100)
@@ -78,7 +78,7 @@ def process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("process")
-def test_the_sentinels_stop_event_is_what_tells_that_the_cluster_stops(
+def test_the_stop_event_of_the_sentinel_says_that_the_cluster_stops(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stop, start = multiprocessing.Event(), multiprocessing.Event()
@@ -94,7 +94,7 @@ def test_the_sentinels_stop_event_is_what_tells_that_the_cluster_stops(
 
 
 @pytest.mark.usefixtures("process")
-def test_a_broker_made_anywhere_else_watches_nothing() -> None:
+def test_a_broker_outside_of_a_sentinel_watches_nothing() -> None:
     assert not shutdown.watch()
 
     assert not shutdown.is_stopping()

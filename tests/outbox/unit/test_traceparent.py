@@ -1,4 +1,4 @@
-"""traceparent as W3C Trace Context has it."""
+"""The header traceparent of W3C Trace Context."""
 
 import pytest
 
@@ -18,7 +18,7 @@ TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
         (f"cc-{TRACE}-{PARENT}-01-what-the-future-will-be-like", True),
     ],
 )
-def test_valid(header: str, sampled: bool) -> None:
+def test_a_valid_header_is_parsed(header: str, sampled: bool) -> None:
     assert parse(header) == TraceParent(TRACE, PARENT, sampled)
 
 
@@ -39,7 +39,7 @@ def test_valid(header: str, sampled: bool) -> None:
         f"00-{TRACE}-{PARENT}-01\r\nSet-Cookie: a=b",
     ],
 )
-def test_invalid(header: str | None) -> None:
+def test_an_invalid_header_is_none(header: str | None) -> None:
     assert parse(header) is None
 
 
@@ -53,7 +53,7 @@ def test_a_child_is_another_step_of_the_same_trace() -> None:
     assert parse(str(child)) == child
 
 
-def test_a_trace_of_our_own_is_valid_and_sampled() -> None:
+def test_a_new_trace_is_valid_and_sampled() -> None:
     ours = begin()
 
     assert parse(str(ours)) == ours
