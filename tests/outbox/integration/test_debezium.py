@@ -16,7 +16,7 @@ from tests.support.pgoutput import Inserted, inserts
 pytestmark = pytest.mark.django_db(transaction=True)
 
 PAGE = (ROOT / "docs/how-to/debezium.md").read_text()
-[PUBLICATION] = re.findall(r"```sql\n(.+?)```", PAGE, re.DOTALL)
+[PUBLICATION] = re.findall(r"^CREATE PUBLICATION .+;$", PAGE, re.MULTILINE)
 CONFIG: dict[str, str] = json.loads(re.findall(r"```json\n(.+?)```", PAGE, re.DOTALL)[0])["config"]
 ROUTER = {
     name.removeprefix("transforms.outbox."): value
