@@ -4,12 +4,14 @@ A line of a memory is what GET /memory-logs/{id} answers, so `load_memories` tak
 turns under the key `conversation`.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, NamedTuple
 
 import orjson
+from rest_framework.utils.encoders import JSONEncoder
 
 from memories.api.serializers.memory_output import serialize, serialize_version
 from memories.auth.access import Access
@@ -96,6 +98,13 @@ def _conversation(row: Conversation) -> dict[str, Any]:
     }
 
 
+def _json(row: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_UTC_Z)
+    except TypeError:  # orjson writes no integer above 64 bits
+        return json.dumps(row, cls=JSONEncoder, ensure_ascii=False, separators=(",", ":")).encode()
+
+
 def _cut(rows: Iterator[tuple[int, dict[str, Any]]]) -> tuple[list[bytes], int | None]:
     """The lines of a page, and the id of its last row; None when no row is left after it."""
     lines: list[bytes] = []
@@ -106,7 +115,7 @@ def _cut(rows: Iterator[tuple[int, dict[str, Any]]]) -> tuple[list[bytes], int |
 
     for id, row in takewhile(has_room, rows):
         last = id
-        lines.append(orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_UTC_Z))
+        lines.append(_json(row))
         size += len(lines[-1])
     is_full = len(lines) == PAGE_ROWS or size >= PAGE_BYTES
     return lines, last if is_full else None

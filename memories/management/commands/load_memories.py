@@ -3,17 +3,18 @@
 import json
 from argparse import ArgumentParser, FileType
 from collections.abc import Iterator
-from io import BytesIO
 from itertools import islice
 from typing import IO, Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from rest_framework.exceptions import APIException
 from tqdm import tqdm
 
-from memories.api.parsers import StrictJSONParser
+from memories.api.errors import TooLarge
+from memories.api.parsers import loads
 from memories.api.problems import problem_of
-from memories.api.serializers.memory_log import MemoryLogInput
+from memories.api.serializers.memory_log import validate
 from memories.records.services import NewMemory, create_memories
 
 BATCH = 500
@@ -41,14 +42,27 @@ class Command(BaseCommand):
             raise CommandError(f"{self.bad} lines were not stored; see above.", returncode=1)
 
     def _memories(self, file: IO[bytes]) -> Iterator[NewMemory]:
-        for number, line in enumerate(tqdm(file, unit=" lines", disable=None), start=1):
+        for number, line in enumerate(tqdm(_lines(file), unit=" lines", disable=None), start=1):
             if not line.strip():
                 continue
             try:
-                given = MemoryLogInput(data=StrictJSONParser().parse(BytesIO(line)))
-                given.is_valid(raise_exception=True)
+                yield _parse(line)
             except APIException as error:
                 self.bad += 1
                 self.stderr.write(f"line {number}: {problem_of(error)['detail']}")
-            else:
-                yield NewMemory(**given.validated_data)
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    """The lines of the file. Of a line above MAX_BODY_BYTES only its beginning is kept, and the rest is skipped."""
+    limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE + len(b"\n")
+    while line := file.readline(limit + 1):
+        yield line
+        while len(line) > limit and not line.endswith(b"\n"):
+            line = file.readline(limit + 1)
+
+
+def _parse(line: bytes) -> NewMemory:
+    """Raises APIException."""
+    if len(line.rstrip(b"\r\n")) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+        raise TooLarge
+    return NewMemory(**validate(loads(line)))

@@ -38,6 +38,12 @@ def test_a_line_is_what_reading_the_memory_answers(cast: Cast) -> None:
     assert export(cast.alice) == [cast.alice.get(f"/memory-logs/{stored['id']}").json()]
 
 
+def test_an_integer_beyond_64_bits_is_exported(cast: Cast) -> None:
+    cast.alice.remember(raw_data={"many": 10**22, "text": "日本"})
+
+    assert [line["raw_data"] for line in export(cast.alice)] == [{"many": 10**22, "text": "日本"}]
+
+
 def test_all_pages_together_have_each_memory_once(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exports, "PAGE_ROWS", 2)
     ids = [cast.alice.remember()["id"] for _ in range(5)]
