@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from semantix.allinone import chroma, postgres, probe
+from semantix.allinone.account import server_account
+from semantix.allinone.data_folder import make_private
 from semantix.allinone.process import Child
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,6 +31,7 @@ def database() -> Iterator[tuple[Path, str]]:
     """Postgres (durable, as shipped) alone, empty; gives the folder and the address."""
     folder = Path(tempfile.mkdtemp(prefix="semantix-benchmark-"))
     try:
+        make_private(folder, server_account(folder / "postgres"))
         say("Starting Postgres ...")
         service = postgres.start(folder / "postgres", log=folder / "postgres.log")
         try:

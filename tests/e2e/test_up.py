@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from tests.support.free_port import free_port
+from tests.support.postgres_folder import reachable
 from tests.support.running import ORDINARY_USER, ROOT, Home, Up
 from tests.support.tenants import new_tenant
 from tests.support.waiting import wait_until
@@ -147,9 +148,32 @@ def test_other_commands_reach_its_services(up: Up, alice: Asker) -> None:
     assert up.manage("shell", "--no-imports", "-c", program) == "1"
 
 
-def test_files_with_secrets_are_private(up: Up) -> None:
-    modes = {name: (up.data / name).stat().st_mode & 0o777 for name in ("services.env", "secret_key")}
-    assert modes == {"services.env": 0o600, "secret_key": 0o600}
+def test_other_accounts_can_read_nothing_in_the_data_folder(up: Up) -> None:
+    assert up.data.stat().st_mode & 0o007 == 0
+    modes = {
+        path.name: path.lstat().st_mode & 0o777
+        for path in up.data.iterdir()
+        if not path.is_symlink() and path.name != "postgres"  # initdb chooses the mode of its folder
+    }
+    assert {name for name, mode in modes.items() if mode & 0o077} == set()
+    assert modes["services.env"] == modes["secret_key"] == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's Postgres runs as that user")
+def test_as_root_in_a_closed_folder_the_database_is_kept_elsewhere_and_no_mode_is_changed(
+    tmp_path: Path,
+) -> None:
+    closed = reachable(tmp_path) / "root"
+    closed.mkdir(mode=0o700)
+    with Up(closed / "data", opened=False).wait_until_up() as up:
+        kept = (closed / "data" / "postgres").resolve()
+        try:
+            assert f"may not enter {closed}" in up.output
+            assert str(kept.parent) in up.output
+            assert closed.stat().st_mode & 0o777 == 0o700
+        finally:
+            up.stop()
+            shutil.rmtree(kept.parent)
 
 
 def test_searches_go_on_while_a_deleted_index_folder_comes_back_for_every_tenant(

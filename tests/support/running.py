@@ -16,6 +16,7 @@ import psycopg
 from semantix.allinone.chroma import COLLECTIONS
 from tests.support.free_port import free_port
 from tests.support.paths import ROOT
+from tests.support.postgres_folder import reachable
 from tests.support.waiting import wait_until
 
 # What was away is tried again at once: for how long it is left alone is not what is tested here.
@@ -26,10 +27,15 @@ ORDINARY_USER = 65534
 
 
 class Up:
-    """Starts at construction over the folder `data`, from a working folder outside the project. The `with` ends it."""
+    """Starts at construction over the folder `data`, from a working folder outside the project. The `with` ends it.
 
-    def __init__(self, data: Path, *, ordinary_user: bool = False, **environment: str) -> None:
-        self.data = data
+    `opened`: let Postgres's account pass the folders above, which pytest closes.
+    """
+
+    def __init__(
+        self, data: Path, *, ordinary_user: bool = False, opened: bool = True, **environment: str
+    ) -> None:
+        self.data = reachable(data) if opened else data
         self.port = int(environment.get("PORT", free_port()))
         self.url = f"http://127.0.0.1:{self.port}"
         self._output = data.with_name(f"{data.name}.output")

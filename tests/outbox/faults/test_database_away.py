@@ -12,6 +12,7 @@ import pytest
 from semantix.allinone import postgres
 from semantix.allinone.service import Service
 from tests.support.clusters import ROOT, cluster
+from tests.support.postgres_folder import reachable
 from tests.support.waiting import wait_until
 
 
@@ -19,7 +20,7 @@ class Database:
     """A PostgreSQL server that a test can stop, start and query."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._folder = reachable(folder)
         self._service: Service | None = None
         self.start()
 

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from semantix.allinone import postgres
+from semantix.allinone import programs
 from tests.support.documented.blocks import Block
 from tests.support.documented.reader import Reader, fail
 from tests.support.documented.shell import Shell
@@ -42,7 +42,7 @@ class Shop:
     def environment(self) -> dict[str, str]:
         names = {"PGHOST": "host", "PGPORT": "port", "PGUSER": "user"}
         path = os.pathsep.join(
-            [str(Path(sys.executable).parent), str(postgres.programs()), os.environ["PATH"]]
+            [str(Path(sys.executable).parent), str(programs.installed()), os.environ["PATH"]]
         )
         server = {name: str(self._server[key]) for name, key in names.items() if key in self._server}
         return outside_the_tests() | server | {"PATH": path}
