@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from memories.conversations.chunks import Chunk, raw_data_of, split
+from memories.conversations.chunks import Chunk, Size, raw_data_of, split
 from memories.conversations.turns import SavedKey, Turn
 from memories.dialogue import AGENT, task_of
 from memories.models import MemoryLog
 from memories.models.conversation import Conversation, ConversationChunk, TurnKey
 from memories.records import services
+from memories.records.size import count_values, json_bytes
 
 
 class _New(NamedTuple):
@@ -39,7 +40,7 @@ def save(turns: Mapping[Conversation, Sequence[Turn]]) -> int:
         last = last_chunks.get(row.id)
         number = last.number if last else 0
         memory = memories.get(last.memory_id) if last else None
-        first, *more = split(waiting, used=last.characters if last and memory else 0)
+        first, *more = split(waiting, used=_used(last, memory) if last and memory else Size())
         if last and memory and first.turns:
             grown.append(_grow(row, last, memory, first))
         elif first.turns:
@@ -76,10 +77,19 @@ def _locked(memory_ids: Iterable[int]) -> dict[int, MemoryLog]:
     return {row.id: row for row in rows.filter(id__in=list(memory_ids))}
 
 
+def _used(chunk: ConversationChunk, memory: MemoryLog) -> Size:
+    body = _body(memory)
+    return Size(chunk.characters, count_values(body), json_bytes(body))
+
+
+def _body(memory: MemoryLog) -> dict[str, Any]:
+    """The owner of the memory may have changed its body to anything."""
+    return memory.raw_data if isinstance(memory.raw_data, dict) else {}
+
+
 def _grow(row: Conversation, chunk: ConversationChunk, memory: MemoryLog, more: Chunk) -> _Grown:
-    chunk.last_turn, chunk.characters = more.turns[-1]["seq"], more.characters
-    # The owner of the memory may have changed its body to anything.
-    body = memory.raw_data if isinstance(memory.raw_data, dict) else {}
+    chunk.last_turn, chunk.characters = more.turns[-1]["seq"], more.size.characters
+    body = _body(memory)
     saved = body.get("turns")
     turns = [*(saved if isinstance(saved, list) else []), *more.turns]
     return _Grown(chunk, memory, body | raw_data_of(chunk, row.conversation_id, turns))
@@ -91,7 +101,7 @@ def _new(row: Conversation, number: int, chunk: Chunk) -> _New:
         number=number,
         first_turn=chunk.turns[0]["seq"],
         last_turn=chunk.turns[-1]["seq"],
-        characters=chunk.characters,
+        characters=chunk.size.characters,
     )
     memory = services.NewMemory(
         **row.tenant._asdict(),

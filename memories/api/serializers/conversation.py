@@ -3,15 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
+from django.conf import settings
 from django.http import QueryDict
 from drf_spectacular.utils import extend_schema_field, inline_serializer
 from rest_framework import serializers
 
+from memories.api.bodies import Body
 from memories.api.fields import Identifier, Text
 from memories.api.limits import ID_LENGTH, TURN_LENGTH, TURNS
 from memories.api.openapi import JSON_OBJECT, STORED_TEXT, TEXT
 from memories.conversations.turns import SERVICE_FIELDS, Turn
 from memories.models.conversation import Conversation, ConversationGap
+from memories.records.size import count_values, json_bytes
 
 CONTENT: dict[str, Any] = {
     "description": "What was said, in any shape that chats use: text, a list of parts, an object or null.",
@@ -59,7 +62,10 @@ class Content(serializers.Field[Any, Any, Any, Any]):
 
 
 class TurnInput(serializers.Serializer[Turn]):
-    """Who said what. A turn is stored as it was sent, with all its fields."""
+    """Who said what. A turn is stored as it was sent, with all its fields.
+
+    It may have half the values and half the bytes of a memory: turns are saved in memories.
+    """
 
     role = Role()
     content = Content()
@@ -69,7 +75,30 @@ class TurnInput(serializers.Serializer[Turn]):
         if reserved := sorted(SERVICE_FIELDS & set(data)):
             refused = "The service sets this field of each turn; use another name."
             raise serializers.ValidationError({name: [refused] for name in reserved})
-        return dict(data)
+        turn = dict(data)
+        for size, limit, unit in (
+            (count_values(turn), settings.MEMORY_MAX_VALUES // 2, "values (half of MEMORY_MAX_VALUES)"),
+            (json_bytes(turn), settings.MEMORY_MAX_BYTES // 2, "bytes (half of MEMORY_MAX_BYTES)"),
+        ):
+            if size > limit:
+                refused = f"A turn may have {limit:,} {unit}. This one has {size:,}."
+                raise serializers.ValidationError({"non_field_errors": [refused]})
+        return turn
+
+
+class TenantInput(Body[Any]):
+    """The tenant of a conversation."""
+
+    user_id = Identifier()
+    project_id = Identifier()
+
+
+class TurnsInput(TenantInput):
+    """Several turns, in order."""
+
+    hint = " Fields of a turn go into `turns`."
+
+    turns = serializers.ListField(child=TurnInput(), allow_empty=False, max_length=TURNS)
 
 
 class PostInput(serializers.Serializer[Any]):
@@ -86,23 +115,13 @@ class PostInput(serializers.Serializer[Any]):
         if isinstance(data, QueryDict):  # leaves out the CSRF token of a form
             data = {name: data[name] for name in ("user_id", "project_id", "role", "content") if name in data}
         if not isinstance(data, Mapping) or "turns" in data:
-            body = super().to_internal_value(data)
-            if misplaced := sorted(set(data) - {"user_id", "project_id", "turns"}):
-                raise serializers.ValidationError(
-                    {name: ["Put this field into one of the turns."] for name in misplaced}
-                )
-            return dict(body)
+            return dict(TurnsInput().run_validation(data))
         tenant = {name: value for name, value in data.items() if name in TenantInput().fields}
         turn = {name: value for name, value in data.items() if name not in tenant}
         valid, errors = _validated(TenantInput(data=tenant), TurnInput(data=turn))
         if errors:
             raise serializers.ValidationError(errors)
         return {**valid[0], "turns": [valid[1]]}
-
-
-class TenantInput(serializers.Serializer[Any]):
-    user_id = Identifier()
-    project_id = Identifier()
 
 
 def _validated(*serializers_: serializers.Serializer[Any]) -> tuple[list[Any], dict[str, Any]]:

@@ -96,6 +96,15 @@ def test_many_turns_come_in_one_request_each_with_what_belongs_to_it(cast: Cast)
     assert [{key: turn[key] for key in given} for turn, given in zip(shown, turns, strict=True)] == turns
 
 
+def test_a_request_to_close_with_a_field_that_is_unknown_is_refused(cast: Cast) -> None:
+    say(cast.alice)
+    answer = cast.alice.send(
+        "POST", "/conversations/support-1/close", cast.alice.tenant._asdict() | {"idle": 5}
+    )
+
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, "/idle")
+
+
 SHAPES: list[dict[str, Any]] = [
     {
         "role": "assistant",
@@ -294,6 +303,9 @@ def test_others_can_neither_write_nor_see_nor_close(cast: Cast) -> None:
         ({"turns": [SAID, {"content": "hello"}]}, "/turns/1/role"),
         ({"turns": [SAID], "role": "user"}, "/role"),
         ({"turns": [SAID] * 501}, "/turns"),
+        ({"turns": [SAID], "idempotency": "k"}, "/idempotency"),
+        ({**SAID, "metadata": list(range(10_000))}, ""),
+        ({"turns": [SAID, {**SAID, "metadata": ["x" * 90_000] * 6}]}, "/turns/1"),
         ({"turns": "hello"}, "/turns"),
     ],
 )

@@ -16,6 +16,7 @@ from memories.conversations.turns import Post
 from memories.models import MemoryLog, MemoryVersion
 from memories.models.conversation import BufferedTurn, Conversation, TurnKey
 from memories.records.services import delete_memory, update_memory
+from memories.records.size import count_values, json_bytes
 from memories.search.search import Mode, Query, search
 from memories.text import MAX_CHARACTERS, searchable_text
 from outbox.models import Event
@@ -179,6 +180,24 @@ def test_a_long_conversation_becomes_parts_and_nothing_of_them_is_cut_off(buffer
         text = text_of(memory)
         assert len(text) < MAX_CHARACTERS
         assert all(" ".join(turn["content"].split()) in text for turn in turns_of(memory))
+
+
+@pytest.mark.parametrize(("values", "length"), [(400, 1), (2, 3_000)])
+def test_turns_with_much_beside_their_words_are_divided_so_that_a_memory_can_hold_them(
+    buffer: str, settings: Any, values: int, length: int
+) -> None:
+    settings.MEMORY_MAX_VALUES, settings.MEMORY_MAX_BYTES = 1_000, 16_000
+    chat = Chat()
+    for _ in range(2):
+        turns = [{"role": "user", "content": "hi", "metadata": ["x" * length] * values} for _ in range(3)]
+        append.append(Post(tenant=chat.tenant, conversation_id=chat.name, turns=tuple(turns)))
+        flush_all()
+
+    assert len(chat.memories) == 3
+    assert len(chat.saved) == 6
+    for memory in chat.memories:
+        assert count_values(memory.raw_data) <= settings.MEMORY_MAX_VALUES
+        assert json_bytes(memory.raw_data) <= settings.MEMORY_MAX_BYTES
 
 
 def test_a_long_conversation_that_goes_on_grows_its_last_part_only(buffer: str, settings: Any) -> None:
