@@ -75,6 +75,11 @@ SAY_MANY = OpenApiExample(
         ],
     },
 )
+SEARCH_TURNS = OpenApiExample(
+    "In plain words",
+    request_only=True,
+    value={"user_id": "ada", "project_id": "demo", "query": "change my address"},
+)
 CLOSE = OpenApiExample("Close it", request_only=True, value={"user_id": "ada", "project_id": "demo"})
 
 ERASE = OpenApiExample(

@@ -3,7 +3,7 @@ from django.urls import path
 from memories.api.live.sse import events
 from memories.api.views.batch import MemoryLogBatch
 from memories.api.views.conversation import ConversationClose, ConversationDetail, ConversationTurns
-from memories.api.views.conversations import Conversations
+from memories.api.views.conversations import Conversations, TurnSearch
 from memories.api.views.erasure import ErasureDetail, Erasures
 from memories.api.views.export import Exports
 from memories.api.views.memory_log import MemoryLogDetail, MemoryLogHistory
@@ -22,6 +22,7 @@ urlpatterns = [
     path("erasures", Erasures.as_view(), name="erasures"),
     path("erasures/<int:pk>", ErasureDetail.as_view(), name="erasure"),
     path("conversations", Conversations.as_view(), name="conversations"),
+    path("conversations/turns/search", TurnSearch.as_view(), name="turn-search"),
     path("conversations/<str:conversation_id>", ConversationDetail.as_view(), name="conversation"),
     path("conversations/<str:conversation_id>/turns", ConversationTurns.as_view(), name="conversation-turns"),
     path("conversations/<str:conversation_id>/close", ConversationClose.as_view(), name="conversation-close"),

@@ -9,8 +9,8 @@ from drf_spectacular.utils import extend_schema_field, inline_serializer
 from rest_framework import serializers
 
 from memories.api.bodies import Body
-from memories.api.fields import Identifier, Text
-from memories.api.limits import ID_LENGTH, TURN_LENGTH, TURNS
+from memories.api.fields import Identifier, Integer, Text
+from memories.api.limits import ID_LENGTH, TEXT_LENGTH, TURN_LENGTH, TURNS
 from memories.api.openapi import JSON_OBJECT, STORED_TEXT, TEXT
 from memories.conversations.turns import SERVICE_FIELDS, Turn
 from memories.models.conversation import Conversation, ConversationGap
@@ -183,6 +183,27 @@ class TurnOutput(serializers.Serializer[Turn]):
     role = serializers.CharField()
     content = Content()
     at = serializers.DateTimeField()
+
+
+class TurnSearchInput(TenantInput):
+    """A search in the turns that wait to be saved."""
+
+    query = Text(max_length=TEXT_LENGTH)
+    limit = Integer(default=10, min_value=1, max_value=100)
+
+
+class TurnSearchResult(serializers.Serializer[Any]):
+    conversation_id = serializers.CharField()
+    turn = TurnOutput()
+    text = serializers.CharField(help_text="the words of the turn: who said what")
+    score = serializers.FloatField(help_text="above 0; comparable only within one answer")
+
+
+class TurnSearchAnswer(serializers.Serializer[Any]):
+    """The waiting turns that share words with the query, best first."""
+
+    results = TurnSearchResult(many=True)
+    complete = serializers.BooleanField(help_text="false if Redis may hold more turns and does not answer")
 
 
 class TurnsAppended(serializers.Serializer[Any]):

@@ -4,7 +4,7 @@ It loses nothing that it acknowledged, as long as `synchronous_commit` is on (Po
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from django.db import IntegrityError, connection, transaction
@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 from memories.conversations.buffers.protocol import Activity, Contents
 from memories.conversations.turns import Post, Receipt, SavedKey, Turn
 from memories.models.conversation import BufferedTurn, Conversation, TurnKey
+from memories.tenants import Tenant
 
 # The lock on the row numbers the turns. Nothing is appended while Redis may number turns of this conversation as
 # well (it got a block in this generation of the failover or in a later one): the order would be lost.
@@ -100,6 +101,14 @@ class PostgresBuffer:
     def page(self, row: Conversation, after: int, limit: int) -> list[Turn]:
         waiting = BufferedTurn.objects.filter(conversation=row, seq__gt=after)[:limit]
         return [{"seq": buffered.seq, **cast(Turn, buffered.turn)} for buffered in waiting]
+
+    def newest(self, tenant: Tenant, limit: int) -> Iterator[tuple[str, Turn]]:
+        """The newest waiting turns of a tenant, each with the name of its conversation."""
+        waiting = BufferedTurn.objects.filter(
+            conversation__user_id=tenant.user_id, conversation__project_id=tenant.project_id
+        ).order_by("-id")
+        for name, seq, turn in waiting.values_list("conversation__conversation_id", "seq", "turn")[:limit]:
+            yield name, {"seq": seq, **turn}
 
     def keep(self, rows: Iterable[Conversation]) -> None:
         """PostgreSQL drops nothing."""

@@ -7,9 +7,10 @@ is noticed, because PostgreSQL knows which conversations Redis must know, and is
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import connection
 
@@ -17,6 +18,9 @@ from memories.conversations.buffers import failover, number_blocks, redis_client
 from memories.conversations.buffers.protocol import Activity, Contents
 from memories.conversations.turns import Post, Receipt, SavedKey, Turn
 from memories.models.conversation import Conversation
+
+if TYPE_CHECKING:
+    from redis.client import Pipeline
 
 KEY = "semantix:conversation:"
 
@@ -108,13 +112,27 @@ class RedisBuffer:
                 number = numbers.stop
         return turns[:limit]
 
+    def newest(self, rows: Sequence[Conversation], limit: int) -> Iterator[tuple[Conversation, Turn]]:
+        """The waiting turns among the newest `limit` numbers of each conversation; a damaged one has none.
+
+        Raises RedisAway.
+        """
+        keys = [key_of(row.tenant, row.conversation_id) for row in rows]
+        ends = [_number(last) for last in _each(keys, lambda pipeline, key: pipeline.hget(key, "last"))]
+        windows = [list(map(str, range(max(1, end - limit + 1), end + 1))) or ["0"] for end in ends]
+        names = dict(zip(keys, windows, strict=True))
+        answers = _each(keys, lambda pipeline, key: pipeline.hmget(key, names[key]))
+        for row, window, values in zip(rows, windows, answers, strict=True):
+            known = {} if isinstance(values, Exception) else dict(zip(window, values, strict=True))
+            with suppress(redis_client.Unreadable):
+                yield from (
+                    (row, turn) for turn in _contents(row, {n: v for n, v in known.items() if v}).turns
+                )
+
     def keep(self, rows: Iterable[Conversation]) -> None:
         """Raises RedisAway."""
-        with redis_client.translated_errors():
-            pipeline = redis_client.get_client().pipeline(transaction=False)
-            for row in rows:
-                pipeline.pexpire(key_of(row.tenant, row.conversation_id), redis_client.keep_ms())
-            pipeline.execute()
+        keys = [key_of(row.tenant, row.conversation_id) for row in rows]
+        _each(keys, lambda pipeline, key: pipeline.pexpire(key, redis_client.keep_ms()))
 
     def mark_saved(self, contents: Mapping[Conversation, Contents]) -> None:
         """Note on the rows which turns are saved: after a crash before `remove_saved` no turn is saved twice."""
@@ -152,6 +170,21 @@ def key_of(tenant: Sequence[str], conversation_id: str) -> str:
     # The lengths distinguish ("ab", "c") from ("a", "bc").
     name = "".join(f"{len(part)}:{part}" for part in (*tenant, conversation_id))
     return KEY + hashlib.sha256(name.encode()).hexdigest()[:40]
+
+
+def _each(keys: Sequence[str], command: Callable[["Pipeline", str], Any]) -> list[Any]:
+    """The answer of a command for each key; an exception where the key holds no conversation. Raises RedisAway."""
+    with redis_client.translated_errors():
+        pipeline = redis_client.get_client().pipeline(transaction=False)
+        for key in keys:
+            command(pipeline, key)
+        answers: list[Any] = pipeline.execute(raise_on_error=False)
+        redis_client.raise_unless_about_a_key(answers)
+    return answers
+
+
+def _number(value: object) -> int:
+    return int(value) if isinstance(value, str) and value.isdecimal() else 0
 
 
 def _trim(rows: Sequence[Conversation]) -> list[Any]:
