@@ -4,6 +4,7 @@ A check cannot delay the answer: each check runs on its own thread for at most C
 hangs is not started a second time.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -14,6 +15,8 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
 from memories.index.client import get_client
+
+logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 2.0
 # A relay updates its heartbeat every 5 seconds: four missed heartbeats mean that it is gone.
@@ -40,10 +43,10 @@ def ready(request: HttpRequest) -> JsonResponse:
 
 
 def run_checks() -> dict[str, dict[str, Any]]:
-    """Run all checks. Each result is {"status": "ok" | "failed", "latency_ms": …, "detail": … when failed}."""
+    """Run all checks. Each result has `status` (ok, failed), `latency_ms`, and `detail` when failed."""
     running = {name: _begin(name, check) for name, check in CHECKS.items()}
     wait(running.values(), timeout=CHECK_SECONDS)
-    return {name: _outcome(future) for name, future in running.items()}
+    return {name: _outcome(name, future) for name, future in running.items()}
 
 
 def postgres() -> None:
@@ -84,6 +87,8 @@ NEEDED = ("postgres", "migrations")
 
 _threads = ThreadPoolExecutor(max_workers=len(CHECKS), thread_name_prefix="health")
 _running: dict[str, Future[float]] = {}
+# The last logged error by check: machines ask every few seconds, and one line for each fault is enough.
+_logged: dict[str, str] = {}
 
 
 def _begin(name: str, check: Check) -> Future[float]:
@@ -105,7 +110,7 @@ def _timed(check: Check) -> float:
     return (time.perf_counter() - started) * 1000
 
 
-def _outcome(future: Future[float]) -> dict[str, Any]:
+def _outcome(name: str, future: Future[float]) -> dict[str, Any]:
     if not future.done():
         return {
             "status": "failed",
@@ -113,6 +118,18 @@ def _outcome(future: Future[float]) -> dict[str, Any]:
             "detail": f"no answer in {CHECK_SECONDS} s",
         }
     error = future.exception()
-    if error is not None:
-        return {"status": "failed", "latency_ms": None, "detail": " ".join(str(error).split())}
-    return {"status": "ok", "latency_ms": round(future.result(), 1)}
+    if error is None:
+        _logged.pop(name, None)
+        return {"status": "ok", "latency_ms": round(future.result(), 1)}
+    return {"status": "failed", "latency_ms": None, "detail": _plain(name, error)}
+
+
+def _plain(name: str, error: BaseException) -> str:
+    """The reason for everybody. A driver's message names hosts, ports and accounts, so it goes to the log only."""
+    if isinstance(error, NotWell):
+        return str(error)
+    text = " ".join(str(error).split())
+    if _logged.get(name) != text:
+        _logged[name] = text
+        logger.warning("The health check %s failed: %s", name, text)
+    return f"{name} does not work. The log of the web server has the reason."

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def _time_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first check of Chroma imports its client, which may take more than two seconds on a busy machine."""
     monkeypatch.setattr(health, "CHECK_SECONDS", 60.0)
+    monkeypatch.setattr(health, "_logged", {})
 
 
 @pytest.fixture
@@ -92,12 +93,26 @@ def _wait_for(address: str) -> None:
 
 @pytest.mark.usefixtures("a_cluster")
 def test_without_postgres_it_is_unavailable(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    def away() -> None:
-        raise ConnectionRefusedError("connection refused")
-
-    monkeypatch.setitem(health.CHECKS, "postgres", away)
+    monkeypatch.setitem(health.CHECKS, "postgres", refused)
 
     answer = client.get("/health/ready")
 
     assert answer.status_code == 503
-    assert answer.json()["checks"]["postgres"]["detail"] == "connection refused"
+    assert answer.json()["checks"]["postgres"]["status"] == "failed"
+
+
+def test_a_drivers_message_goes_to_the_log_once_and_to_no_client(
+    client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(health.CHECKS, "postgres", refused)
+
+    answers = [client.get("/health/ready") for _ in range(3)]
+
+    for answer in answers:
+        assert "10.0.0.7" not in answer.content.decode()
+        assert answer.json()["checks"]["postgres"]["detail"].startswith("postgres does not work.")
+    assert caplog.text.count("The health check postgres failed: no route to 10.0.0.7") == 1
+
+
+def refused() -> None:
+    raise ConnectionRefusedError("no route to 10.0.0.7")
