@@ -367,8 +367,8 @@ CACHES = {
 PROMETHEUS_MULTIPROC_DIR = env.str("PROMETHEUS_MULTIPROC_DIR", default="")
 # The bearer token that /metrics requires. Empty: everybody who reaches the port can read it.
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
-# Where the cluster's main process answers /metrics for its workers, on all addresses; 0: nowhere. For a cluster that
-# shares no PROMETHEUS_MULTIPROC_DIR with a web server.
+# The port where a cluster's main process answers /metrics for its workers: on all addresses where METRICS_TOKEN is set,
+# else on loopback only. 0: nowhere. For a cluster that shares no PROMETHEUS_MULTIPROC_DIR with a web server.
 CLUSTER_METRICS_PORT = env.int("CLUSTER_METRICS_PORT", default=0)
 
 # --- Conversations -------------------------------------------------------------------------------------------

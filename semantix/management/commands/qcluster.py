@@ -7,9 +7,8 @@ from django.conf import settings
 from django.core.management.base import CommandError
 from django_q.cluster import Cluster
 from django_q.management.commands import qcluster
-from prometheus_client import start_http_server
 
-from semantix.observability.metrics.view import measured_registry
+from semantix.observability.metrics.server import serve_metrics
 from semantix.web.startup import require_secret_key
 
 
@@ -26,7 +25,7 @@ class Command(qcluster.Command):  # type: ignore[misc]  # django-q2 is untyped
             cluster.stop()
         if settings.CLUSTER_METRICS_PORT and cluster.sentinel.is_alive():
             # After the fork, so that no worker inherits the socket.
-            start_http_server(settings.CLUSTER_METRICS_PORT, registry=measured_registry())
+            serve_metrics(settings.CLUSTER_METRICS_PORT)
         cluster.sentinel.join()
         if code := cluster.sentinel.exitcode:
             # The exit code tells a service manager to start the cluster again.

@@ -12,15 +12,20 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from semantix.observability.metrics.database import EmbeddingCacheCollector, OutboxCollector
 
+TOKEN_NEEDED = "Send METRICS_TOKEN as Authorization: Bearer <token>.\n"
+
 
 def metrics(request: HttpRequest) -> HttpResponse:
     """Answer with the metrics. Where METRICS_TOKEN is set, the request needs `Authorization: Bearer <token>`."""
-    sent = request.headers.get("Authorization", "").removeprefix("Bearer ")
-    if settings.METRICS_TOKEN and not constant_time_compare(sent, settings.METRICS_TOKEN):
-        return HttpResponse(
-            "Send METRICS_TOKEN as Authorization: Bearer <token>.\n", status=401, content_type="text/plain"
-        )
+    if not is_allowed(request.headers.get("Authorization", "")):
+        return HttpResponse(TOKEN_NEEDED, status=401, content_type="text/plain")
     return HttpResponse(exposition(), content_type=CONTENT_TYPE_LATEST)
+
+
+def is_allowed(authorization: str) -> bool:
+    """Whether the Authorization header opens the metrics: where METRICS_TOKEN is set, it must carry it."""
+    token: str = settings.METRICS_TOKEN
+    return not token or constant_time_compare(authorization.removeprefix("Bearer "), token)
 
 
 def exposition() -> bytes:
