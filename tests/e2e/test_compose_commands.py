@@ -8,17 +8,18 @@ from contextlib import ExitStack
 from pathlib import Path
 from socket import socket
 from typing import Any
-from urllib.parse import urlsplit
-from uuid import uuid4
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import psycopg
 import pytest
 import yaml
 
+from semantix.allinone import postgres, programs
 from semantix.allinone.process import Child
 from tests.support.free_port import free_port
 from tests.support.paths import ROOT
+from tests.support.postgres_folder import reachable
 from tests.support.programs import require
 from tests.support.waiting import wait_until
 
@@ -27,6 +28,7 @@ SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml
 [_, _written] = (ROOT / "Dockerfile").read_text().split("HEALTHCHECK")
 IMAGES_CHECK: list[str] = yaml.safe_load(_written.split("CMD", 1)[1].splitlines()[0])
 PORTS = {"chroma": "8000", "cache": "6379", "turns": "6379", "web": "8000", "cluster": "9100"}
+REDIS_PASSWORD = "secret"
 MEMORY = {"user_id": "ada", "project_id": "demo", "task": "Fix the login timeout", "agent": "coder"}
 
 
@@ -71,7 +73,7 @@ class Composed:
         return done.returncode == 0
 
     def command(self, name: str) -> list[str]:
-        command = list(SERVICES[name]["command"])
+        command = [word.replace("${REDIS_PASSWORD}", REDIS_PASSWORD) for word in SERVICES[name]["command"]]
         return self.here(command) + (["--port", self.ports[name]] if command[0] == "redis-server" else [])
 
     def here(self, command: list[str]) -> list[str]:
@@ -92,7 +94,7 @@ class Composed:
         return folder
 
     def environment(self, name: str) -> dict[str, str]:
-        given = SERVICES[name].get("environment", {}) if name not in ("cache", "turns") else {}
+        given = SERVICES[name].get("environment", {})
         measured = self.folder / f"{name}-measured"
         measured.mkdir(exist_ok=True)
         ours = {
@@ -101,28 +103,39 @@ class Composed:
             "ALLOWED_HOSTS": "localhost,127.0.0.1",
             "DATA_DIR": str(self.folder),
             "PROMETHEUS_MULTIPROC_DIR": str(measured),
+            "REDIS_URL": f"redis://:{REDIS_PASSWORD}@127.0.0.1:{self.ports['cache']}/0",
+            "CONVERSATION_REDIS_URL": f"redis://:{REDIS_PASSWORD}@127.0.0.1:{self.ports['turns']}/0",
+            "CHROMA_URL": f"http://127.0.0.1:{self.ports['chroma']}",
+            "REDISCLI_AUTH": REDIS_PASSWORD,
             "PORT": self.ports["web"],
             "CLUSTER_METRICS_PORT": self.ports["cluster"],
         }
-        reached = {key: self.reached(value) for key, value in given.items()}
         # Only what compose gives: nothing of the shell that runs the tests.
-        environment = reached | {key: ours[key] for key in reached.keys() & ours.keys()}
+        environment = given | {key: ours[key] for key in given.keys() & ours.keys()}
         return {"PATH": os.environ["PATH"], "ENV_FILE": os.devnull, "HOME": str(self.folder), **environment}
-
-    def reached(self, value: str) -> str:
-        for name in ("chroma", "cache", "turns"):
-            value = value.replace(f"{name}:{PORTS[name]}", f"127.0.0.1:{self.ports[name]}")
-        return value
 
 
 @pytest.fixture
-def database_url() -> Iterator[str]:
-    """The URL of a new, empty database on the tests' Postgres."""
-    name = f"composed_{uuid4().hex}"
-    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        yield urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+def database_url(tmp_path: Path) -> Iterator[str]:
+    """The URL of a new database, as the role that docker/create-role.sh creates: it is no superuser."""
+    folder = reachable(tmp_path) / "postgres"
+    service = postgres.start(folder, log=tmp_path / "postgres.log", settings=postgres.NOT_DURABLE)
+    try:
+        parts = urlsplit(service.url)
+        host, port = (parse_qs(parts.query)[name][0] for name in ("host", "port"))
+        given = {"PGHOST": host, "PGPORT": port, "POSTGRES_DB": "semantix", "DATABASE_PASSWORD": "secret"}
+        path = os.pathsep.join([str(programs.installed()), os.environ["PATH"]])
+        subprocess.run([ROOT / "docker/create-role.sh"], env={"PATH": path, **given}, check=True)
+        url = parts._replace(netloc="semantix:secret@").geturl()
+        with psycopg.connect(url) as connection:
+            rights = connection.execute(
+                "SELECT rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls FROM pg_roles "
+                "WHERE rolname = current_user"
+            ).fetchone()
+            assert rights == (False,) * 5
+        yield url
+    finally:
+        service.stop()
 
 
 def test_all_services_start_in_order_become_healthy_and_work_together(

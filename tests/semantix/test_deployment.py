@@ -17,7 +17,7 @@ OURS = {name: service for name, service in SERVICES.items() if service["image"] 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()
 GUIDE = (ROOT / "docs/how-to/deploy.md").read_text()
-SECRETS = {"SECRET_KEY", "POSTGRES_PASSWORD"}
+SECRETS = {"SECRET_KEY", "POSTGRES_PASSWORD", "DATABASE_PASSWORD", "REDIS_PASSWORD"}
 # What the compose specification knows of a service, as far as it is used here.
 KEYS = {
     *(
@@ -32,13 +32,16 @@ KEYS = {
         "image",
     ),
     *("init", "ports", "read_only", "restart", "security_opt", "shm_size", "stop_grace_period", "tmpfs"),
-    *("ulimits", "user", "volumes"),
+    *("ulimits", "user", "volumes", "networks", "mem_limit", "pids_limit"),
 }
 
 
 def interpolated() -> dict[str, str]:
-    """Each ${NAME...} with what follows the name."""
-    return dict(re.findall(r"\$\{([A-Z_]+)([^}]*)\}", COMPOSE_TEXT.replace("[::1]", "")))
+    """Each ${NAME...} with what follows the name at its first place, where a missing value is reported."""
+    found: dict[str, str] = {}
+    for name, rest in re.findall(r"\$\{([A-Z_]+)([^}]*)\}", COMPOSE_TEXT.replace("[::1]", "")):
+        found.setdefault(name, rest)
+    return found
 
 
 def instructions(name: str) -> list[str]:
@@ -74,10 +77,37 @@ class TestCompose:
 
     def test_every_volume_is_declared_and_used(self) -> None:
         used = {each.split(":")[0] for service in SERVICES.values() for each in service.get("volumes", [])}
-        assert used == set(COMPOSE["volumes"])
+        files = {name for name in used if name.startswith("./")}
+        assert used - files == set(COMPOSE["volumes"])
+        assert all((ROOT / name).is_file() for name in files)
+
+    @pytest.mark.parametrize("name", SERVICES)
+    def test_a_service_has_limits_of_memory_processes_and_tmpfs(self, name: str) -> None:
+        service = SERVICES[name]
+        assert service["mem_limit"]
+        assert service["pids_limit"]
+        assert all(":size=" in each for each in service.get("tmpfs", []))
+
+    def test_stores_are_reached_by_web_and_cluster_only_and_reach_nothing(self) -> None:
+        networks = {name: set(service["networks"]) for name, service in SERVICES.items()}
+        assert networks["postgres"] == networks["migrate"] == {"database"}
+        assert networks["chroma"] == {"index"}
+        assert networks["cache"] == networks["turns"] == {"redis"}
+        assert networks["web"] == networks["cluster"] == set(COMPOSE["networks"])
+        internal = {name for name, network in COMPOSE["networks"].items() if (network or {}).get("internal")}
+        assert internal == {"database", "index", "redis"}
+
+    def test_web_and_cluster_are_no_superuser_of_postgres_and_redis_asks_for_a_password(self) -> None:
+        for name in ("web", "cluster", "migrate"):
+            assert SERVICES[name]["environment"]["DATABASE_URL"].startswith(
+                "postgresql://semantix:${DATABASE_PASSWORD"
+            )
+        for name in ("cache", "turns"):
+            command = SERVICES[name]["command"]
+            assert command[command.index("--requirepass") + 1] == "${REDIS_PASSWORD}"
 
     def test_every_variable_exists(self) -> None:
-        known = read_in_settings() | {"POSTGRES_PASSWORD"}
+        known = read_in_settings() | SECRETS
         assert set(interpolated()) <= known
         for service in OURS.values():
             assert set(service.get("environment", {})) <= read_in_settings()
@@ -85,7 +115,7 @@ class TestCompose:
     def test_no_secret_has_a_default_and_the_guide_says_how_to_make_it(self) -> None:
         for name in SECRETS:
             assert interpolated()[name].startswith(":?")
-            assert re.search(rf"{name}=\$\(openssl rand", GUIDE)
+            assert name in re.findall(r"for name in ([A-Z_ ]+); do echo .*openssl rand", GUIDE)[0].split()
         assert not SECRETS & {name for name, rest in interpolated().items() if rest.startswith(":-")}
 
     def test_only_the_web_server_is_published_and_only_on_loopback(self) -> None:
@@ -99,7 +129,7 @@ class TestCompose:
         cluster = SERVICES["cluster"]
         [port] = cluster["expose"]
         assert cluster["environment"]["CLUSTER_METRICS_PORT"] == port
-        assert f":{port}/metrics" in " ".join(cluster["healthcheck"]["test"])
+        assert f":{port}/health/live" in " ".join(cluster["healthcheck"]["test"])
         chroma = yaml.safe_load((ROOT / "chroma.yaml").read_text())
         assert OURS["web"]["environment"]["CHROMA_URL"] == f"http://chroma:{chroma['port']}"
         assert f":{chroma['port']}/" in " ".join(SERVICES["chroma"]["healthcheck"]["test"])
@@ -107,7 +137,8 @@ class TestCompose:
     def test_writable_folders_are_tmpfs(self) -> None:
         for name in ("web", "cluster", "migrate"):
             environment, tmpfs = OURS[name]["environment"], OURS[name]["tmpfs"]
-            assert {environment["DATA_DIR"], environment["PROMETHEUS_MULTIPROC_DIR"]} <= set(tmpfs)
+            folders = {each.partition(":")[0] for each in tmpfs}
+            assert {environment["DATA_DIR"], environment["PROMETHEUS_MULTIPROC_DIR"]} <= folders
 
     def test_chroma_has_the_configuration_of_the_embedded_server(self) -> None:
         chroma = yaml.safe_load((ROOT / "chroma.yaml").read_text())
@@ -119,8 +150,8 @@ class TestCompose:
     def test_only_the_cache_redis_may_evict(self) -> None:
         assert "allkeys-lru" in SERVICES["cache"]["command"]
         assert {"noeviction", "--appendonly"} <= set(SERVICES["turns"]["command"])
-        assert OURS["web"]["environment"]["REDIS_URL"].startswith("redis://cache:")
-        assert OURS["web"]["environment"]["CONVERSATION_REDIS_URL"].startswith("redis://turns:")
+        assert OURS["web"]["environment"]["REDIS_URL"].endswith("@cache:6379/0")
+        assert OURS["web"]["environment"]["CONVERSATION_REDIS_URL"].endswith("@turns:6379/0")
 
     def test_a_cluster_has_time_to_finish_a_task(self) -> None:
         from django.conf import settings
