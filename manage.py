@@ -9,7 +9,7 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "semantix.settings")
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
-    from django.db import OperationalError
+    from django.db import InterfaceError, OperationalError
 
     try:
         execute_from_command_line(sys.argv)
@@ -17,7 +17,7 @@ def main() -> None:
         sys.exit(130)
     except ImproperlyConfigured as error:
         sys.exit(f"Wrong setting: {error}")
-    except OperationalError as error:
+    except (OperationalError, InterfaceError) as error:
         if "--traceback" in sys.argv:
             raise
         from django.conf import settings

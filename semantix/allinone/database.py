@@ -7,7 +7,7 @@ from contextlib import suppress
 import environ
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.db import DatabaseError, OperationalError, connection, connections
+from django.db import Error, InterfaceError, OperationalError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from outbox.queue.claim import expire_all_leases
@@ -29,9 +29,9 @@ def migrate(say: Callable[[str], None]) -> None:
         if pending:
             say(f"Migrating the database ({pending} steps) ...")
             call_command("migrate", interactive=False, verbosity=0)
-    except OperationalError as error:
+    except (OperationalError, InterfaceError) as error:
         raise StartError(f"Cannot use Postgres at {_place()}: {_one_line(error)}") from error
-    except DatabaseError as error:
+    except Error as error:
         raise StartError(f"Migrating Postgres at {_place()} failed: {_one_line(error)}") from error
     finally:
         connections.close_all()
@@ -42,7 +42,7 @@ def forget_lost_workers(say: Callable[[str], None]) -> None:
 
     Only for a database that no other cluster uses.
     """
-    with suppress(DatabaseError):  # without the database the leases expire by themselves
+    with suppress(Error):  # without the database the leases expire by themselves
         if freed := expire_all_leases():
             say(f"Returned {freed} events to the queue that the last cluster had claimed when it was killed.")
     connections.close_all()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.core.checks import run_checks
-from django.db import DatabaseError, connections
+from django.db import Error, connections
 
 from memories.indexing import repair
 from semantix.allinone import chroma, database, postgres, probe, web
@@ -93,7 +93,7 @@ def _start_stores(group: ServiceGroup, interruption: Interruption, say: Say) -> 
 
 def _refill(say: Say) -> None:
     """Publish the events that make the cluster refill the index. Without the database, the schedule finds the loss."""
-    with suppress(DatabaseError):
+    with suppress(Error):
         repair.request_check()
         say("The cluster refills the index from Postgres. Meanwhile Postgres answers searches.")
     connections.close_all()
