@@ -5,6 +5,7 @@ so does /health/live, which answers also while all threads are busy.
 """
 
 import os
+from functools import cache
 from typing import Any
 
 from channels.auth import AuthMiddlewareStack
@@ -41,9 +42,24 @@ STREAMS = {"/memory-logs/events"}
 LIVE = {("GET", "/health/live"), ("HEAD", "/health/live")}
 
 
+@cache
+def mcp() -> Any:
+    """The MCP server. It is imported at its first request: its SDK costs half a second and 20 MB."""
+    from memories.api.mcp.app import MCPApp
+
+    return MCPApp(views)
+
+
+def chosen(path: str) -> Any:
+    """The application that answers this address."""
+    if path == "/mcp" or path.startswith("/mcp/"):
+        return mcp()
+    return event_loop if path in STREAMS else views
+
+
 async def respond(scope: Any, receive: Any, send: Any) -> None:
     """Answer an HTTP request whose body has been read."""
-    await (event_loop if scope["path"] in STREAMS else views)(scope, receive, send)
+    await chosen(scope["path"])(scope, receive, send)
 
 
 requests = BoundedBodies(respond, threads.executor)

@@ -36,7 +36,7 @@ with suppress(ModuleNotFoundError):  # where only what runs the service is insta
 
 
 # Some files of the first kinds take most of a minute: started last, they would be waited for.
-ORDER = ("e2e", "faults", "outbox", "semantix", "docs", "contract", "memories")
+ORDER = ("e2e", "clients", "faults", "outbox", "semantix", "docs", "contract", "memories")
 
 
 @pytest.hookimpl(trylast=True)

@@ -64,6 +64,12 @@ class SearchInput(Body[Query]):
     )
     raw_data = Values(required=False, help_text="the values that these keys of `raw_data` must have")
 
+    include = serializers.ListField(
+        child=serializers.ChoiceField(choices=["memory"]),
+        required=False,
+        help_text="`memory`: each result with its memory, as GET /memory-logs/{id} answers it",
+    )
+
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if attrs["mode"] == Mode.LEXICAL and attrs["min_similarity"]:
             raise serializers.ValidationError(
@@ -106,4 +112,7 @@ class SearchResult(serializers.Serializer[Any]):
         allow_null=True, help_text="cosine distance; null when there was no vector to compare"
     )
     similarity = serializers.FloatField(allow_null=True, help_text="1 - distance / 2")
+    memory = serializers.DictField(
+        required=False, allow_null=True, help_text="with `include`; null when it was deleted just now"
+    )
     score = serializers.FloatField(help_text="results are ordered by it; comparable only within one answer")

@@ -9,8 +9,10 @@ from rest_framework.response import Response
 
 from memories.api.authentication import require
 from memories.api.examples import SEARCH
+from memories.api.serializers.memory_output import serialize
 from memories.api.serializers.search import SearchInput, SearchResult
 from memories.models import MemoryLog
+from memories.records import queries
 from memories.search.search import answer
 
 
@@ -35,4 +37,14 @@ class MemoryLogSearch(GenericAPIView[Any]):
         require(request, *query.tenant)
         answered = answer(query)
         headers = {"X-Search-Backend": answered.backend} if answered.backend else {}
-        return Response(SearchResult(answered.found, many=True).data, headers=headers)
+        results: list[dict[str, Any]] = list(SearchResult(answered.found, many=True).data)
+        if "memory" in search.validated_data.get("include", ()):
+            results = _with_memories(results)
+        return Response(results, headers=headers)
+
+
+def _with_memories(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each result with its memory, read in one query."""
+    rows = queries.memories().in_bulk([result["memory_log_id"] for result in results])
+    found = {id: serialize(row) for id, row in rows.items()}
+    return [{**result, "memory": found.get(result["memory_log_id"])} for result in results]
