@@ -28,7 +28,9 @@ def address() -> str:
     if not url:
         sys.exit("Set SEMANTIX_URL to the address of the service, http://127.0.0.1:8000 for one.")
     if bool(user) != bool(project):
-        sys.exit("SEMANTIX_USER_ID and SEMANTIX_PROJECT_ID go together: set both, or none with a key of one project.")
+        sys.exit(
+            "SEMANTIX_USER_ID and SEMANTIX_PROJECT_ID go together: set both, or none with a key of one project."
+        )
     return f"{url}/mcp/{quote(user, safe='')}/{quote(project, safe='')}" if user and project else f"{url}/mcp"
 
 
