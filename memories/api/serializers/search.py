@@ -113,6 +113,6 @@ class SearchResult(serializers.Serializer[Any]):
     )
     similarity = serializers.FloatField(allow_null=True, help_text="1 - distance / 2")
     memory = serializers.DictField(
-        required=False, allow_null=True, help_text="with `include`; null when it was deleted just now"
+        required=False, help_text="with `include`; null when it was deleted just now"
     )
     score = serializers.FloatField(help_text="results are ordered by it; comparable only within one answer")

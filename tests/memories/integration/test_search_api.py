@@ -89,3 +89,16 @@ def test_what_cannot_be_asked_is_refused_by_its_place(
     cast: Cast, asked: dict[str, Any], pointer: str, says: str
 ) -> None:
     assert says in errors(asked_by(cast.alice, "login", **asked))[pointer]
+
+
+def test_a_result_has_its_memory_only_when_it_is_asked_for(cast: Cast) -> None:
+    stored = cast.alice.remember(task="Fix the login")
+    drain()
+    body = {**cast.alice.tenant._asdict(), "query": "login"}
+
+    [plain] = cast.alice.send("POST", "/memory-logs/search", body).json()
+    [full] = cast.alice.send("POST", "/memory-logs/search", body | {"include": ["memory"]}).json()
+
+    assert "memory" not in plain
+    assert full["memory"] == cast.alice.get(f"/memory-logs/{stored['id']}").json()
+    assert cast.alice.send("POST", "/memory-logs/search", body | {"include": ["all"]}).status_code == 400
