@@ -1,6 +1,7 @@
 """docs/reference/commands.md names every command of the service with its options, and no other."""
 
 import re
+from pathlib import Path
 
 import pytest
 from django.core.management import get_commands, load_command_class
@@ -35,3 +36,10 @@ def test_every_command_and_option_on_the_page_exists() -> None:
 
     assert set(re.findall(r"--[a-z][a-z-]+", PAGE)) <= known
     assert set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE)) == COMMANDS.keys()
+
+
+@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")], ids=lambda page: page.name)
+def test_every_command_that_a_page_names_exists(page: Path) -> None:
+    named = set(re.findall(r"manage\.py (\w+)", page.read_text()))
+
+    assert named <= get_commands().keys()

@@ -17,7 +17,7 @@ REMAINS = [
     ),
     "Freed pages of Chroma's database keep deleted text until `manage.py vacuum_index` or the next start of `up`.",
     "PostgreSQL's freed pages and write-ahead log keep deleted rows until a vacuum and a checkpoint reuse them.",
-    "Backups keep what they held. `manage.py restore` repeats the erasures that are younger than the backup.",
+    "Backups keep what they held. After a restore, request the erasures that are younger than the backup again.",
 ]
 
 

@@ -56,7 +56,7 @@ class Command(IndexCommand):
         if report["erased_back"]:
             raise CommandError(
                 f"Memories are back that erasures removed: {', '.join(map(str, report['erased_back']))}. Was a backup "
-                "restored? `manage.py restore --after` repeats erasures; GET /erasures/{id} shows what each was about."
+                "restored? Request these erasures again: GET /erasures/{id} shows what each was about."
             )
         if report["repairs"]:
             raise CommandError(f"{report['repairs']} repair events were published: verify again later.")
