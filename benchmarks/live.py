@@ -175,7 +175,7 @@ def one_reader(count: int) -> list[float]:
     """Milliseconds until a program of one loop has each event."""
     from django.db import connection
 
-    from memories.live.tail import TYPES
+    from memories.live.reader import TYPES
     from outbox.database.channels import RECORDED
     from outbox.queue.stream import HORIZON, READ, horizon, read_parameters, recorded
 

@@ -8,9 +8,8 @@ import os
 from functools import cache
 from typing import Any
 
-from channels.auth import AuthMiddlewareStack
 from channels.routing import URLRouter
-from channels.security.websocket import AllowedHostsOriginValidator
+from channels.sessions import CookieMiddleware
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.urls import path
@@ -34,9 +33,7 @@ require_secret_key()
 threads = ThreadedHandler(settings.WEB_THREADS)
 views = PreferWait(threads, threads.executor)
 
-programs = AuthMiddlewareStack(URLRouter([path("ws/memory-logs/events", LiveUpdates.as_asgi())]))
-# A page of another site could use a visitor's session, so the Origin header of browsers is checked. Programs send none.
-browsers = AllowedHostsOriginValidator(programs)
+sockets = CookieMiddleware(URLRouter([path("ws/memory-logs/events", LiveUpdates.as_asgi())]))
 
 STREAMS = {"/memory-logs/events"}
 LIVE = {("GET", "/health/live"), ("HEAD", "/health/live")}
@@ -67,8 +64,7 @@ requests = BoundedBodies(respond, threads.executor)
 
 async def dispatch(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "websocket":
-        from_a_page = any(name == b"origin" for name, _ in scope["headers"])
-        await (browsers if from_a_page else programs)(scope, receive, send)
+        await sockets(scope, receive, send)
     elif (scope["method"], scope["path"]) in LIVE:
         await answer_live(send)
     else:

@@ -82,6 +82,10 @@ SEMANTIX_AUTH = env.one_of("SEMANTIX_AUTH", ("required", "open"), default="requi
 API_KEY_CACHE_SECONDS = env.float("API_KEY_CACHE_SECONDS", default=5.0)
 # Requests per key, as 600/min or 20/sec. Empty: no limit. Counted by each process; with REDIS_URL by all together.
 THROTTLE_RATE = env.str("THROTTLE_RATE", default="")
+# Seconds between two heartbeats of a live stream. With each one its key or session is checked again.
+LIVE_HEARTBEAT_SECONDS = env.float("LIVE_HEARTBEAT_SECONDS", default=15.0)
+# Live streams (server-sent events and WebSockets) that one key may have open, in each process. 0: any number.
+LIVE_STREAMS_PER_KEY = env.int("LIVE_STREAMS_PER_KEY", default=20)
 # The largest request body in bytes. A larger one is answered 413.
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("MAX_BODY_BYTES", default=10 * 1024 * 1024)
 # Values in the raw_data of one memory, at every level. Each costs time in the request, in PostgreSQL and in the index.
@@ -339,7 +343,12 @@ CACHES = {
         "OPTIONS": {"socket_timeout": 0.5, "socket_connect_timeout": 0.5},
     }
     if REDIS_URL
-    else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "throttle"},
+    else {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "LOCATION": "throttle",
+        # Callers that it remembers. Django's default of 300 would let a caller be forgotten by asking under 300 names.
+        "OPTIONS": {"MAX_ENTRIES": 50_000},
+    },
     "embeddings": {
         "TIMEOUT": EMBEDDING_CACHE_TTL_HOURS * 3600,
         "KEY_PREFIX": "embedding",

@@ -17,6 +17,7 @@ from memories.models import APIKey
 SCHEMES = ("bearer", "api-key")
 # The WWW-Authenticate header of a 401.
 CHALLENGE = 'Bearer realm="semantix"'
+REFUSED_KEY = "This API key is unknown, revoked or expired. Ask the operator for another."
 
 
 class KeyAuthentication(BaseAuthentication):
@@ -28,9 +29,7 @@ class KeyAuthentication(BaseAuthentication):
             return None
         row = api_keys.holder(key.strip())
         if row is None:
-            raise AuthenticationFailed(
-                "This API key is unknown, revoked or expired. Ask the operator for another."
-            )
+            raise AuthenticationFailed(REFUSED_KEY)
         return None, row
 
     def authenticate_header(self, request: Request) -> str:

@@ -61,6 +61,14 @@ class ServiceUnavailable(APIException):
         self.wait = retry_after  # DRF sends it as Retry-After
 
 
+class TooManyLiveStreams(APIException):
+    """The caller has LIVE_STREAMS_PER_KEY streams open."""
+
+    status_code = 429
+    default_code = "too_many_streams"
+    wait = 5
+
+
 class RequestInFlight(APIException):
     """The same request is in progress. The client may repeat it after a second."""
 

@@ -23,6 +23,7 @@ from memories.api.errors import (
     TooLarge,
 )
 from memories.api.strict_json import Refusal, escaped
+from memories.api.throttling import count_refusal
 from memories.conversations.turns import KeyReused as TurnsKeyReused
 from memories.models import MemoryLog
 from memories.records.bulk_deletion import CountDiffers
@@ -48,7 +49,7 @@ E = TypeVar("E", bound=BaseException | None)
 
 def handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's exception handler. It keeps status and headers and makes the body a problem document."""
-    known = translated(error)
+    known = _counted(translated(error), context["request"])
     response = exception_handler(known, context)
     if response is None or not isinstance(known, exceptions.APIException):
         return response
@@ -57,6 +58,16 @@ def handler(error: Exception, context: dict[str, Any]) -> Response | None:
     if not isinstance(getattr(context["request"], "accepted_renderer", None), BrowsableAPIRenderer):
         response.content_type = CONTENT_TYPE
     return response
+
+
+def _counted(error: E, request: Any) -> E | exceptions.Throttled:
+    """The error, or a 429 if it is a 401 and its address has sent too many requests without a valid key."""
+    if isinstance(error, exceptions.AuthenticationFailed | exceptions.NotAuthenticated):
+        try:
+            count_refusal(request.META.get("REMOTE_ADDR", ""))
+        except exceptions.Throttled as throttled:
+            return throttled
+    return error
 
 
 def problem_of(error: exceptions.APIException) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""The rate limit of a key: THROTTLE_RATE, off by default."""
+"""The rate limit of a key or of an address: THROTTLE_RATE, off by default."""
 
 import logging
 from typing import Any
 
 from django.conf import settings
 from django.core.cache import caches
+from rest_framework.exceptions import Throttled
 from rest_framework.request import Request
 from rest_framework.throttling import SimpleRateThrottle
 
@@ -14,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class KeyThrottle(SimpleRateThrottle):
-    """Counts requests per key; where the API needs no key, per address.
+    """Counts requests per key. Requests without a key are counted per address.
 
     Each process counts separately. With REDIS_URL all processes share one count, which may miss requests that arrive
     in the same instant.
@@ -27,13 +28,13 @@ class KeyThrottle(SimpleRateThrottle):
     def get_rate(self) -> str | None:
         return settings.THROTTLE_RATE or None
 
-    def allow_request(self, request: Request, view: Any) -> bool:
+    def allow_request(self, request: Request | None, view: Any) -> bool:
         if self.get_rate() is None:
             return True
         from redis.exceptions import RedisError  # imported late: without a rate there may be no Redis
 
         try:
-            return super().allow_request(request, view)
+            return super().allow_request(request, view)  # type: ignore[arg-type]  # only get_cache_key reads it
         except RedisError as error:
             logger.warning("The throttle's cache does not answer (%s). Requests are not counted.", error)
             return True
@@ -41,3 +42,25 @@ class KeyThrottle(SimpleRateThrottle):
     def get_cache_key(self, request: Request, view: object) -> str:
         who = request.auth.prefix if isinstance(request.auth, APIKey) else request.META.get("REMOTE_ADDR", "")
         return f"throttle:{who}"
+
+
+class _AddressThrottle(KeyThrottle):
+    """Counts for an address, whatever the request."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        super().__init__()
+
+    def get_cache_key(self, request: Request, view: object) -> str:
+        return f"throttle:{self.address}"
+
+
+def count_refusal(address: str) -> None:
+    """Count a request without a valid key against its address, so that keys cannot be tried without end.
+
+    DRF throttles a request only after its key is accepted. Raises Throttled above THROTTLE_RATE. A valid key is not
+    refused for it, since clients behind one proxy may share an address.
+    """
+    throttle = _AddressThrottle(address)
+    if not throttle.allow_request(None, None):
+        raise Throttled(throttle.wait())

@@ -1,1 +1,1 @@
-"""API keys, and which tenants each opens."""
+"""API keys, and the tenants that each key opens."""

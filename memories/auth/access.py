@@ -1,4 +1,4 @@
-"""Which tenants' memories a caller may see. Asked in the query itself: a row of another tenant is never fetched."""
+"""The tenants that a caller may see. The condition is part of each query: a row of another tenant is never fetched."""
 
 from dataclasses import dataclass
 from typing import TypeVar
@@ -12,7 +12,7 @@ Row = TypeVar("Row", bound=Model)
 
 @dataclass(frozen=True)
 class Access:
-    """To every tenant, to all projects of one user, or to one project. None is "any"."""
+    """Access to every tenant, to all projects of one user, or to one project. None stands for any."""
 
     user_id: str | None = None
     project_id: str | None = None
@@ -21,13 +21,18 @@ class Access:
     def of(cls, key: APIKey) -> "Access":
         return cls(key.user_id, key.project_id or None)
 
+    @property
+    def named(self) -> dict[str, str]:
+        """The ids that are fixed, by the names of their columns."""
+        ids = {"user_id": self.user_id, "project_id": self.project_id}
+        return {name: value for name, value in ids.items() if value is not None}
+
     def visible(self, rows: "QuerySet[Row]") -> "QuerySet[Row]":
-        """Those of `rows` (anything with user_id and project_id) that may be seen."""
-        wanted = {"user_id": self.user_id, "project_id": self.project_id}
-        return rows.filter(**{name: value for name, value in wanted.items() if value is not None})
+        """The rows (of a model with user_id and project_id) that the caller may see."""
+        return rows.filter(**self.named)
 
     def covers(self, user_id: str | None, project_id: str | None = None) -> bool:
-        """Whether these may be asked for by name; None is not named, and leaves what may be seen."""
+        """Whether the caller may name these ids in a request. None: the request does not name the id."""
         return _covers(self.user_id, user_id) and _covers(self.project_id, project_id)
 
 

@@ -1,8 +1,8 @@
-"""API keys: who holds one, checked cheaply.
+"""API keys: find the row of a key at little cost.
 
-The library keeps the SHA-512 of a key of 190 random bits, found by its prefix: a check is one indexed read and a
-few microseconds. What was found is remembered by each process for API_KEY_CACHE_SECONDS, so that a busy client
-costs a read every few seconds; a key revoked in another process is refused that much later, at the latest.
+The library stores the SHA-512 of a key of 190 random bits and finds it by its prefix. A check is one indexed read and
+a few microseconds. Each process remembers what it found for API_KEY_CACHE_SECONDS, so a busy client costs one read in
+some seconds. A key that another process revokes is refused after that time at the latest.
 """
 
 import re
@@ -19,12 +19,12 @@ from django.utils import timezone
 from memories.models import APIKey
 
 _FORM = re.compile(r"[A-Za-z0-9]{8}\.[A-Za-z0-9]{32}")
-# How exact `last_used_at` is.
+# The precision of `last_used_at`.
 USE_NOTED_EVERY = timedelta(minutes=1)
-# Beyond so many keys in use at once, the memory is emptied and begins anew.
+# The process forgets all keys when it remembers so many: their number must not grow without a limit.
 MOST_REMEMBERED = 10_000
 
-# SKIP LOCKED: a request never waits for whoever holds the row.
+# SKIP LOCKED: a request never waits for the lock of another transaction.
 NOTE_USE = """
 UPDATE api_keys SET last_used_at = now()
 WHERE id = (SELECT id FROM api_keys WHERE id = %s FOR NO KEY UPDATE SKIP LOCKED)
@@ -39,7 +39,7 @@ def is_well_formed(key: str) -> bool:
 
 
 def holder(key: str) -> APIKey | None:
-    """The key's row while it may be used; None for what is unknown, revoked or expired."""
+    """The row of a key, or None if the key is unknown, revoked or expired."""
     until, row = _remembered.get(key, (0.0, None))
     if row is None or until < monotonic():
         row = _look_up(key)
@@ -69,5 +69,5 @@ def _note_use(row: APIKey) -> None:
 
 @receiver([post_save, post_delete], sender=APIKey)
 def forget(**_: Any) -> None:
-    """What is changed in this process counts in it at once."""
+    """Forget what was found. A change in this process has its effect in it at once."""
     _remembered.clear()

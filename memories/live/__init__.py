@@ -1,1 +1,1 @@
-"""Live updates: clients are told when a memory reached the index, or left it."""
+"""Live updates: clients learn when a memory enters the index or leaves it. No HTTP in here."""

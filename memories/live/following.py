@@ -1,36 +1,63 @@
-"""What one client is told: the updates of the tenants it may see, each once, from where it was."""
+"""The updates of one client: those of the tenants that it may see, each once, after its position."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from time import monotonic
+from typing import NamedTuple
 
 from memories.auth.access import Access
 from memories.live.tail import Tail
 from memories.live.update import Update
 from outbox.queue.stream import Position
 
-# A sign of life, so that neither side, nor a proxy between, takes a quiet connection for a dead one.
-HEARTBEAT_SECONDS = 15.0
-
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """Nothing new up to this position."""
+    """A sign of life. The client has received everything up to this position."""
 
     position: Position
 
 
+class _Step(NamedTuple):
+    """Updates to send; the position after them; whether more can be read at once."""
+
+    updates: Sequence[Update]
+    position: Position
+    more: bool
+
+
 async def follow(
-    tail: Tail, access: Access, position: Position, *, heartbeat: float = HEARTBEAT_SECONDS
+    tail: Tail, access: Access, position: Position, *, heartbeat: float
 ) -> AsyncIterator[Update | Heartbeat]:
-    """Updates after a position; a heartbeat at once, and whenever nothing came for `heartbeat` seconds."""
+    """Updates after a position, without an end. A heartbeat comes first, and then every `heartbeat` seconds.
+
+    The heartbeat comes by the clock, also while updates flow: with each one the caller checks that the client may
+    still listen. Raises psycopg.Error if the table has to be read and the database does not answer.
+    """
     yield Heartbeat(position)
+    due = monotonic() + heartbeat
     while True:
-        page = await tail.after(position)
-        if not page:
-            if not await tail.wait(heartbeat):
-                yield Heartbeat(position)
-            continue
-        for update in page:
-            position = update.position
-            if access.covers(update.user_id, update.project_id):
-                yield update
+        step = await _next(tail, access, position)
+        for update in step.updates:
+            yield update
+            if monotonic() >= due:
+                yield Heartbeat(update.position)
+                due = monotonic() + heartbeat
+        position = step.position
+        if not step.more:
+            await tail.wait(due - monotonic())
+        if monotonic() >= due:
+            yield Heartbeat(position)
+            due = monotonic() + heartbeat
+
+
+async def _next(tail: Tail, access: Access, position: Position) -> _Step:
+    """From the table while the client is behind the ring, then from the ring."""
+    floor = tail.floor
+    if position < floor:
+        page = await tail.reader.after(position, access)
+        # Nothing is left in the table: the ring has whatever comes after the floor that was read before the table.
+        return _Step(page.updates, page.end or floor, more=True)
+    updates = tail.after(position)
+    covered = [update for update in updates if access.covers(update.user_id, update.project_id)]
+    return _Step(covered, updates[-1].position if updates else position, more=bool(updates))

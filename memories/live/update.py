@@ -1,4 +1,4 @@
-"""An update as clients get it, made once for all of them."""
+"""One update, as clients receive it."""
 
 import json
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from outbox.queue.stream import Position, Recorded
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """`data` is the JSON object that is sent; `position` is where to go on from."""
+    """`data`: the JSON object that is sent. It is made once for all clients. `position`: where to continue from."""
 
     position: Position
     type: str
@@ -18,6 +18,7 @@ class Update:
 
     @classmethod
     def of(cls, event: Recorded) -> "Update":
+        """The update for a recorded event."""
         payload = json.loads(event.payload)
-        told = {"id": str(event.position), "type": event.type, **payload, "at": event.created_at.isoformat()}
-        return cls(event.position, event.type, payload["user_id"], payload["project_id"], json.dumps(told))
+        body = {"id": str(event.position), "type": event.type, **payload, "at": event.created_at.isoformat()}
+        return cls(event.position, event.type, payload["user_id"], payload["project_id"], json.dumps(body))

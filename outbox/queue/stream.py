@@ -6,7 +6,8 @@ of them have ended, so no event can appear before a position that a reader has p
 transaction stays open, the reader does not see events of transactions that began after it.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -18,6 +19,23 @@ WHERE status = 'delivered' AND attempts = 0 AND type = ANY(%(types)s)
   AND (xact_id, id) > (%(xact_id)s, %(id)s)
   AND xact_id < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
 ORDER BY xact_id, id LIMIT %(limit)s
+"""
+
+# The same for a reader that wants few of the events. It looks at the next %(limit)s events and returns those whose
+# payload contains %(matching)s, and the last one in any case: the reader continues after it. The last column says
+# whether the event matches.
+READ_MATCHING = """
+WITH span AS (
+    SELECT xact_id, id, type, aggregateid, payload, created_at FROM outbox_event
+    WHERE status = 'delivered' AND attempts = 0 AND type = ANY(%(types)s)
+      AND (xact_id, id) > (%(xact_id)s, %(id)s)
+      AND xact_id < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+    ORDER BY xact_id, id LIMIT %(limit)s
+)
+SELECT xact_id, id, type, aggregateid, payload::text, created_at, payload @> %(matching)s::jsonb FROM span
+WHERE payload @> %(matching)s::jsonb
+   OR (xact_id, id) = (SELECT xact_id, id FROM span ORDER BY xact_id DESC, id DESC LIMIT 1)
+ORDER BY xact_id, id
 """
 
 # All transactions below the horizon have ended. A reader that starts here sees what commits from now on.
@@ -59,6 +77,13 @@ class Recorded(NamedTuple):
 def read_parameters(types: Sequence[str], after: Position, limit: int) -> dict[str, Any]:
     """The parameters of READ: up to `limit` events of these types after a position."""
     return {"types": list(types), "xact_id": after.xact_id, "id": after.id, "limit": limit}
+
+
+def matching_parameters(
+    types: Sequence[str], after: Position, limit: int, *, matching: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The parameters of READ_MATCHING. `matching`: what the payload of an event must contain; empty for any event."""
+    return {**read_parameters(types, after, limit), "matching": json.dumps(matching)}
 
 
 def recorded(row: Sequence[Any]) -> Recorded:

@@ -1,28 +1,23 @@
 """Live updates over server-sent events and WebSocket: every event of a tenant once, none of another's."""
 
-import json
 from collections.abc import Iterator
-from contextlib import contextmanager
-from socket import SHUT_RDWR
 from threading import Thread
-from typing import Any
-from urllib.parse import urlencode
 
 import httpx
 import psycopg
 import pytest
-from django.db import connection, transaction
+from django.db import connection
 from pytest_django.fixtures import Settings
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
 from websockets.typing import Origin
 
-import outbox
 from memories.tenants import Tenant
 from outbox.database.triggers import sync_triggers
 from outbox.models import Event
 from outbox.queue.stream import Position
 from tests.support.keys import new_key
+from tests.support.live import attend, listen, socket_url, store
 from tests.support.processes import environment
 from tests.support.tenants import new_tenant
 from tests.support.waiting import wait_until
@@ -47,95 +42,6 @@ def guarded(django_db_setup: None) -> Iterator[str]:
     """SEMANTIX_AUTH=required, as in production."""
     with WebServer(**environment() | {"SEMANTIX_AUTH": "required"}) as running:
         yield running.url
-
-
-def store(tenant: Tenant, memory_id: int = 1, *, count: int = 1) -> None:
-    """What the indexer records once the index has a memory."""
-    with transaction.atomic():
-        outbox.publish_many(
-            outbox.NewEvent(
-                type="vector.stored",
-                aggregatetype="memory_vector",
-                aggregateid=number,
-                payload={"memory_id": number, "user_id": tenant.user_id, "project_id": tenant.project_id},
-            )
-            for number in range(memory_id, memory_id + count)
-        )
-
-
-class Stream:
-    """An SSE client: what it was told, and where it is."""
-
-    def __init__(self, response: httpx.Response) -> None:
-        self._lines = response.iter_lines()
-        self.position = ""
-
-    def next(self) -> dict[str, Any]:
-        """The next event's data. Heartbeats are read over: while any transaction on the server is open, also in
-        another test's database, what was published after it began is held back."""
-        while (data := self.message()) is None:
-            pass
-        return data
-
-    def message(self) -> dict[str, Any] | None:
-        """The next event's data, or None for a heartbeat."""
-        data: dict[str, Any] | None = None
-        for line in self._lines:
-            if line.startswith("id: "):
-                self.position = line[4:]
-            elif line.startswith("data: "):
-                data = json.loads(line[6:])
-            elif not line and self.position:
-                return data
-        raise ConnectionError("the stream ended")
-
-
-@contextmanager
-def listen(
-    url: str, *, after: str = "", headers: dict[str, str] | None = None, **query: str
-) -> Iterator[Stream]:
-    given = {**(headers or {}), **({"Last-Event-ID": after} if after else {})}
-    with httpx.stream(
-        "GET", f"{url}/memory-logs/events", params=query, headers=given, timeout=60, verify=False
-    ) as response:
-        assert response.status_code == 200, response.read()
-        stream = Stream(response)
-        stream.message()  # the heartbeat that opens it: from here on, nothing is missed
-        yield stream
-
-
-class Socket:
-    """A WebSocket client, likewise."""
-
-    def __init__(self, connection: ClientConnection) -> None:
-        self._connection = connection
-        self.position = ""
-
-    def next(self) -> dict[str, Any]:
-        while (message := self.message())["type"] == "heartbeat":
-            pass
-        return message
-
-    def message(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self._connection.recv(timeout=60))
-        self.position = found["id"]
-        return found
-
-    def cut_off(self) -> None:
-        """Without a word."""
-        self._connection.socket.shutdown(SHUT_RDWR)
-
-
-def socket_url(url: str, **query: str) -> str:
-    return f"{url.replace('http', 'ws')}/ws/memory-logs/events?{urlencode(query)}"
-
-
-@contextmanager
-def attend(url: str, *, headers: dict[str, str] | None = None, **query: str) -> Iterator[Socket]:
-    with connect(socket_url(url, **query), additional_headers=headers, open_timeout=60) as connection:
-        socket = Socket(connection)
-        assert socket.message()["type"] == "heartbeat"
-        yield socket
 
 
 def test_a_listener_is_told_when_a_vector_is_stored(server: str) -> None:
