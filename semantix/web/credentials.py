@@ -12,6 +12,7 @@ from django.http import HttpRequest, parse_cookie
 from rest_framework.exceptions import APIException, AuthenticationFailed, NotAuthenticated
 
 from memories.api.authentication import CHALLENGE, SCHEMES, is_open
+from memories.api.throttling import count_refusal
 from memories.auth import api_keys
 
 # The admin's login form comes from clients without a credential. It fits into what an unverified client may send.
@@ -34,12 +35,18 @@ def verify(scope: Any) -> None:
     key = _api_key(scope)
     if is_open() or _is_logged_in(scope) or (key is not None and api_keys.holder(key) is not None):
         return
+    # As in the views: keys cannot be tried without end. Raises Throttled.
+    count_refusal(address_of(scope))
     raise _challenging(NotAuthenticated())
+
+
+def address_of(scope: Any) -> str:
+    return str((scope.get("client") or [""])[0])
 
 
 def client_of(scope: Any) -> str:
     """A name for the sender: its credential, or else its address."""
-    return _header(scope, b"authorization") or _session_key(scope) or str((scope.get("client") or [""])[0])
+    return _header(scope, b"authorization") or _session_key(scope) or address_of(scope)
 
 
 def _api_key(scope: Any) -> str | None:
