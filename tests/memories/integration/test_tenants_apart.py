@@ -204,6 +204,7 @@ CHECKS: dict[tuple[str, str], Check] = {
     ("GET", "conversations"): lists_ones_own,
     ("GET", "conversations/<str:conversation_id>"): conversation_as_if_not_there,
     ("DELETE", "conversations/<str:conversation_id>"): conversation_as_if_not_there,
+    ("POST", "conversations/turns/search"): refuses_another_tenant(question),
     ("POST", "conversations/<str:conversation_id>/turns"): refuses_another_tenant(turn),
     ("POST", "conversations/<str:conversation_id>/close"): conversation_as_if_not_there,
     ("GET", ""): public,
