@@ -32,7 +32,7 @@ T = TypeVar("T")
 thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="live-admission")
 
 
-class Caller(NamedTuple):
+class Sender(NamedTuple):
     """What a request shows of its sender. `authorization`: the header; `session_key`: the cookie of the admin."""
 
     authorization: str
@@ -44,14 +44,14 @@ class Caller(NamedTuple):
 class Admission:
     """`access`: the tenants to follow. `owner`: whose stream it is; LIVE_STREAMS_PER_KEY counts by it."""
 
-    caller: Caller
+    sender: Sender
     access: Access
     owner: str
 
     async def is_valid(self) -> bool:
         """Whether the key or the session still gives access. A stream asks with every heartbeat."""
         try:
-            _access, owner = await _in_thread(lambda: _identify(self.caller))
+            _access, owner = await _in_thread(lambda: _identify(self.sender))
         except APIException:
             return False
         except DatabaseError:
@@ -59,13 +59,13 @@ class Admission:
         return owner == self.owner
 
 
-async def admit(caller: Caller, wanted: Mapping[str, str]) -> Admission:
+async def admit(sender: Sender, wanted: Mapping[str, str]) -> Admission:
     """Admit a caller to the updates of the user_id and project_id in `wanted`, or of all its tenants.
 
     Raises the errors that DRF raises, and django.db.Error.
     """
-    access, owner = await _in_thread(lambda: _counting_refusals(caller))
-    return Admission(caller, narrowed(access, wanted), owner)
+    access, owner = await _in_thread(lambda: _counting_refusals(sender))
+    return Admission(sender, narrowed(access, wanted), owner)
 
 
 def narrowed(access: Access, wanted: Mapping[str, str]) -> Access:
@@ -79,17 +79,17 @@ def narrowed(access: Access, wanted: Mapping[str, str]) -> Access:
     return asked
 
 
-def _counting_refusals(caller: Caller) -> tuple[Access, str]:
+def _counting_refusals(sender: Sender) -> tuple[Access, str]:
     try:
-        return _identify(caller)
+        return _identify(sender)
     except (AuthenticationFailed, NotAuthenticated):
-        count_refusal(caller.address)
+        count_refusal(sender.address)
         raise
 
 
-def _identify(caller: Caller) -> tuple[Access, str]:
+def _identify(sender: Sender) -> tuple[Access, str]:
     close_old_connections()
-    scheme, _, key = caller.authorization.partition(" ")
+    scheme, _, key = sender.authorization.partition(" ")
     if scheme.lower() in SCHEMES:
         row = api_keys.holder(key.strip())
         if row is None:
@@ -97,7 +97,7 @@ def _identify(caller: Caller) -> tuple[Access, str]:
         return Access.of(row), f"key {row.prefix}"
     if is_open():
         return EVERYTHING, ""
-    user = _user_of(caller.session_key)
+    user = _user_of(sender.session_key)
     if user.is_superuser:
         return EVERYTHING, f"user {user.pk}"
     raise NotAuthenticated("An API key is needed: Authorization: Bearer <key>.")

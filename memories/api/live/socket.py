@@ -11,7 +11,7 @@ from django.db import Error as DatabaseError
 from rest_framework.exceptions import APIException
 
 from memories.api.live import origin
-from memories.api.live.admission import Admission, Caller, admit, session_key_of
+from memories.api.live.admission import Admission, Sender, admit, session_key_of
 from memories.api.live.sse import DATABASE_AWAY, resume_from
 from memories.live import streams
 from memories.live.following import Heartbeat, follow
@@ -40,7 +40,7 @@ class LiveUpdates(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels is 
         query = dict(parse_qsl(self.scope["query_string"].decode("latin-1")))
         await self.accept()
         try:
-            admission = await admit(self._caller(headers), query)
+            admission = await admit(self._sender(headers), query)
             start = resume_from(query.get("last_event_id"))
             streams.refuse_if_full(admission.owner)
             position = start or await tail().reader.newest()
@@ -53,9 +53,9 @@ class LiveUpdates(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels is 
         else:
             self.following = asyncio.create_task(self._follow(admission, position))
 
-    def _caller(self, headers: dict[str, str]) -> Caller:
+    def _sender(self, headers: dict[str, str]) -> Sender:
         client = self.scope.get("client") or ("",)
-        return Caller(headers.get("authorization", ""), session_key_of(self.scope["cookies"]), client[0])
+        return Sender(headers.get("authorization", ""), session_key_of(self.scope["cookies"]), client[0])
 
     async def _follow(self, admission: Admission, position: Position) -> None:
         try:

@@ -11,7 +11,7 @@ from rest_framework.exceptions import APIException, MethodNotAllowed, ParseError
 
 from memories.api.authentication import CHALLENGE
 from memories.api.errors import ServiceUnavailable, TooManyLiveStreams
-from memories.api.live.admission import Admission, Caller, admit, session_key_of
+from memories.api.live.admission import Admission, Sender, admit, session_key_of
 from memories.api.problems import CONTENT_TYPE, problem_of
 from memories.live import streams
 from memories.live.following import Heartbeat, follow
@@ -31,7 +31,7 @@ async def events(request: HttpRequest) -> HttpResponseBase:
     if request.method != "GET":
         return _refusal(MethodNotAllowed(request.method or ""), headers={"Allow": "GET"})
     try:
-        admission = await admit(_caller(request), request.GET.dict())
+        admission = await admit(_sender(request), request.GET.dict())
         start = resume_from(request.headers.get("Last-Event-ID") or request.GET.get("last_event_id"))
         streams.refuse_if_full(admission.owner)
         position = start or await tail().reader.newest()
@@ -63,8 +63,8 @@ async def _stream(admission: Admission, position: Position) -> AsyncIterator[str
         return  # the client connects again, and is told why it is refused
 
 
-def _caller(request: HttpRequest) -> Caller:
-    return Caller(
+def _sender(request: HttpRequest) -> Sender:
+    return Sender(
         request.headers.get("Authorization", ""),
         session_key_of(request.COOKIES),
         request.META.get("REMOTE_ADDR", ""),

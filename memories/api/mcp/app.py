@@ -15,7 +15,8 @@ from django.conf import settings
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from rest_framework.exceptions import APIException, PermissionDenied
 
-from memories.api.live.admission import admit
+from memories.api.authentication import CHALLENGE
+from memories.api.live.admission import Sender, admit
 from memories.api.mcp.caller import Caller
 from memories.api.mcp.tools import server
 from memories.api.problems import CONTENT_TYPE, problem_of
@@ -48,7 +49,9 @@ class MCPApp:
 
     async def _caller(self, scope: Any) -> Caller:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        access = await admit(headers.get("authorization", ""), None, _named(scope))
+        client = scope.get("client") or ("", 0)
+        sender = Sender(headers.get("authorization", ""), None, client[0])
+        access = (await admit(sender, _named(scope))).access
         if access.user_id is None or access.project_id is None:
             raise PermissionDenied(
                 "Whose memories? Connect to /mcp/{user_id}/{project_id}, or with an API key of one project."
@@ -98,6 +101,8 @@ def _named(scope: Any) -> dict[str, str]:
 async def _refuse(refusal: APIException, send: Any) -> None:
     headers = [(b"content-type", CONTENT_TYPE.encode())]
     if refusal.status_code == 401:
-        headers.append((b"www-authenticate", b'Bearer realm="semantix"'))
+        headers.append((b"www-authenticate", CHALLENGE.encode()))
+    if wait := getattr(refusal, "wait", None):
+        headers.append((b"retry-after", b"%d" % wait))
     await send({"type": "http.response.start", "status": refusal.status_code, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps(problem_of(refusal)).encode()})
