@@ -33,6 +33,7 @@ lint: $(VENV)/.dev  ## Check style, types, layers and missing migrations
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --strict --config-file clients/python/pyproject.toml clients/python/src
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
 

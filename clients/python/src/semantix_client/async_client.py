@@ -99,7 +99,9 @@ class AsyncSemantix:
         ids: list[int] = []
         remaining = iter(calls.with_tenant(memories, self._of(user_id, project_id)))
         while batch := list(islice(remaining, BATCH)):
-            ids += await self._send(calls.remember_many(batch, wait=wait, key=uuid4().hex))
+            call = calls.remember_many(batch, wait=wait, key=uuid4().hex)
+            stored = await self._send(call)
+            ids += stored
         return ids
 
     async def search(

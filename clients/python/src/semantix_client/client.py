@@ -98,7 +98,9 @@ class Semantix:
         ids: list[int] = []
         remaining = iter(calls.with_tenant(memories, self._of(user_id, project_id)))
         while batch := list(islice(remaining, BATCH)):
-            ids += self._send(calls.remember_many(batch, wait=wait, key=uuid4().hex))
+            call = calls.remember_many(batch, wait=wait, key=uuid4().hex)
+            stored = self._send(call)
+            ids += stored
         return ids
 
     def search(
