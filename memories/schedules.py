@@ -57,6 +57,8 @@ def verify_index() -> dict[str, Any] | None:
     except Unavailable as unavailable:
         logger.info("The index is not verified now: %s", unavailable)
         return None
+    if report["failed"]:
+        logger.error("Collections could not be compared with PostgreSQL: %s", ", ".join(report["failed"]))
     if report["repairs"]:
         logger.warning("The index differed from PostgreSQL and is being repaired: %s", report)
     return report

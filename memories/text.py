@@ -97,7 +97,9 @@ def _conversation_text(task: str, raw_data: dict[str, object]) -> str:
             yield spoken_line(turn if isinstance(turn, dict) else {"content": turn})
         yield from (f"{label}: {text}" if label and text else text for label, text in _fields(rest))
 
-    return _joined(filter(None, lines()))
+    # Embedding providers refuse an empty text, so a conversation without a word (only calls without names, only
+    # pictures) has its task.
+    return _joined(filter(None, lines())) or _readable(task)
 
 
 def spoken_line(message: Mapping[str, object]) -> str:

@@ -39,7 +39,15 @@ _handles: dict[tuple[str, int], "Collection"] = {}
 os.register_at_fork(after_in_child=_handles.clear)
 
 
-class IndexMismatch(Exception):
+class CollectionUnusable(Exception):
+    """Work on this tenant's collection cannot go on; on those of other tenants it can."""
+
+    def __init__(self, generation: Generation, reason: str) -> None:
+        self.generation = generation
+        super().__init__(reason)
+
+
+class IndexMismatch(CollectionUnusable):
     """The collection with this name belongs to another tenant, or holds another model's vectors."""
 
 
@@ -63,7 +71,7 @@ class CollectionDamaged(CollectionLost):
         )
 
 
-class CollectionBlocked(Exception):
+class CollectionBlocked(CollectionUnusable):
     """A collection that is being filled holds a write that Chroma cannot apply, so no other write succeeds."""
 
 
@@ -108,7 +116,8 @@ def _damage_detected(generation: Generation) -> Iterator[None]:
             raise
         if generation.state == Generation.State.BUILDING:
             # Its successor would be filled with the same documents, and be blocked by the same one.
-            raise CollectionBlocked(f"Chroma cannot write to {generation.collection}: {error}") from error
+            reason = f"Chroma cannot write to {generation.collection}: {error}"
+            raise CollectionBlocked(generation, reason) from error
         raise CollectionDamaged(generation, str(error)) from error
 
 
@@ -215,6 +224,7 @@ def _check(collection: "Collection", generation: Generation) -> None:
     found = {key: (collection.metadata or {}).get(key) for key in wanted}
     if found != wanted:
         raise IndexMismatch(
+            generation,
             f"Collection {collection.name} was created for {found}, but {wanted} was expected. Another database may "
-            "use this Chroma server. `manage.py rebuild_index --recreate` creates a collection with another name."
+            "use this Chroma server. `manage.py rebuild_index --recreate` creates a collection with another name.",
         )

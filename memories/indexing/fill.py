@@ -20,6 +20,7 @@ from django.db import connection, transaction
 from django.db.models import F, Func, IntegerField
 
 import outbox
+from memories.embeddings import NotFiniteError, WrongCountError
 from memories.index import generations, orphans, upsert
 from memories.index.collections import CollectionDamaged, CollectionLost, check_collection
 from memories.indexing import sync
@@ -197,13 +198,13 @@ def embed(
 ) -> None:
     """Embed the rows and store the embeddings. `on_stored` is called in the same transaction.
 
-    A memory whose text can never be embedded is recorded as refused. Raises Unavailable.
+    A memory whose text cannot be embedded is recorded as refused. Raises Unavailable.
     """
     try:
         embedded = sync.embed(rows, generation)
-    except Reject as reject:
+    except (Reject, NotFiniteError, WrongCountError) as error:
         if len(rows) == 1:
-            _refuse({rows[0].id: f"Memory {rows[0].id} cannot be embedded: {reject}"}, progress)
+            _refuse({rows[0].id: f"Memory {rows[0].id} cannot be embedded: {error}"}, progress)
             return
         half = len(rows) // 2
         embed(rows[:half], generation, progress, on_stored)

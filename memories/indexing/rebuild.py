@@ -1,15 +1,18 @@
 """Rebuilding the index from PostgreSQL at a person's request. See docs/how-to/rebuild-the-index.md."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from django.db import connection, transaction
 
 from memories.index import generations
-from memories.index.collections import CollectionDamaged, CollectionLost, check_collection
+from memories.index.collections import CollectionDamaged, CollectionLost, CollectionUnusable, check_collection
 from memories.indexing import fill
 from memories.models import Generation
 from memories.tenants import Scope
+
+logger = logging.getLogger(__name__)
 
 # The key of the advisory lock: any number that nothing else in this database uses.
 LOCK = 7_305_981_144
@@ -96,15 +99,26 @@ def count_remaining(filled: Sequence[Generation]) -> int:
 
 
 def run(filled: Sequence[Generation], progress: fill.FillProgress) -> None:
-    """Fill the incomplete collections from their positions on. Raises Unavailable, IndexMismatch."""
+    """Fill the incomplete collections from their positions on.
+
+    A collection that cannot be filled does not stop the others: its error is raised at the end. Raises Unavailable,
+    CollectionUnusable.
+    """
     ids = [generation.pk for generation in filled]
-    while waiting := list(Generation.objects.filter(pk__in=ids, position__isnull=False)):
+    unusable: dict[int, CollectionUnusable] = {}
+    incomplete = Generation.objects.filter(position__isnull=False)
+    while waiting := list(incomplete.filter(pk__in=ids).exclude(pk__in=unusable)):
         try:
             fill.fill(waiting, remove_extra=True, progress=progress)
         except CollectionDamaged as damaged:
             ids.append(_successor(damaged).pk)
+        except CollectionUnusable as error:
+            logger.error("A collection cannot be filled: %s", error)
+            unusable[error.generation.pk] = error
         else:
-            return
+            break
+    for first in unusable.values():
+        raise first
 
 
 def _successor(damaged: CollectionDamaged) -> Generation:

@@ -1,5 +1,6 @@
 """Repairing what a comparison found wrong: by events, like every other change of the index."""
 
+import logging
 from collections.abc import Sequence
 
 from django.db import transaction
@@ -10,7 +11,9 @@ from memories.index import generations
 from memories.index.collections import CollectionLost, check_collection
 from memories.indexing import fill, sync
 from memories.models import Generation, MemoryLog
-from outbox import NewEvent
+from outbox import NewEvent, Unavailable
+
+logger = logging.getLogger(__name__)
 
 DOCUMENTS_PER_EVENT = 500
 
@@ -86,6 +89,11 @@ def refill_all_lost() -> int:
             check_collection(generation)
         except CollectionLost as lost:
             count += refill_lost(lost)
+        except Unavailable:
+            raise
+        except Exception:
+            # The collections of the other tenants are checked. Verification reports this one.
+            logger.exception("The collection %s cannot be checked", generation.collection)
     return count
 
 

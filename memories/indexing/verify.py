@@ -4,6 +4,7 @@ A difference whose event is still open is not a fault: it counts as pending. Wri
 is read a second time, in an order that distinguishes a fault from a write in progress.
 """
 
+import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -22,10 +23,13 @@ from memories.indexing import repair as repairs
 from memories.indexing import sync
 from memories.models import Generation, MemoryLog, Verification
 from memories.tenants import Scope, Tenant
+from outbox import Unavailable
 from outbox.models import open_events
 
 if TYPE_CHECKING:
     from chromadb.api.models.Collection import Collection as ChromaCollection
+
+logger = logging.getLogger(__name__)
 
 BATCH = 1_000
 
@@ -51,12 +55,14 @@ class Report:
     wrong_tenant: int = 0
     # Collections that PostgreSQL has no record of.
     unknown_collections: list[str] = field(default_factory=list)
+    # Collections that could not be compared: Chroma refuses to answer for them, and answers for the others.
+    failed: list[str] = field(default_factory=list)
     # Events published to repair faults and to remove unknown collections.
     repairs: int = 0
 
     @property
     def faults(self) -> int:
-        return self.missing + self.stale + self.orphaned + len(self.unknown_collections)
+        return self.missing + self.stale + self.orphaned + len(self.unknown_collections) + len(self.failed)
 
     @property
     def is_equal(self) -> bool:
@@ -97,8 +103,21 @@ class Verifier:
     def tenant(self, tenant: Tenant, *, after: int = 0, limit: int | None = None) -> int | None:
         """Compare a tenant's memories with ids after `after`, and at the end look for orphaned documents.
 
-        Stops after `limit` memories and returns the last one's id; None at the end. Raises Unavailable.
+        Stops after `limit` memories and returns the last one's id; None at the end. A collection that cannot be
+        compared is reported as failed, so that it does not stop the comparison of the others. Raises Unavailable.
         """
+        try:
+            return self._tenant(tenant, after, limit)
+        except Unavailable:
+            raise
+        except Exception:
+            live = generations.of_tenant(tenant)
+            name = str(getattr(live.active or live.building, "collection", tenant))
+            logger.exception("The collection %s cannot be compared with PostgreSQL", name)
+            self.report.failed.append(name)
+            return None
+
+    def _tenant(self, tenant: Tenant, after: int, limit: int | None) -> int | None:
         generation = self._generation(tenant)
         compared = 0
         while rows := self._rows(tenant, after, BATCH if limit is None else min(BATCH, limit - compared)):

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from django.core.management.base import CommandError, CommandParser
 
 from memories.index.client import DEPENDENCY as CHROMA
-from memories.index.collections import CollectionBlocked, IndexMismatch
+from memories.index.collections import CollectionUnusable
 from memories.tenants import Scope
 from outbox import Unavailable
 from outbox.management.command import OutboxCommand, WrongUse
@@ -30,7 +30,7 @@ class IndexCommand(OutboxCommand):
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
             return super().execute(*args, **options)
-        except (Unavailable, CollectionBlocked, IndexMismatch) as error:
+        except (Unavailable, CollectionUnusable) as error:
             raise CommandError(
                 f"{error}\nFinished work is kept: run the command again to continue."
             ) from error

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.core.management.base import CommandError
 from tqdm import tqdm
 
 from memories.indexing import backfill, migrate
@@ -24,7 +25,14 @@ class Command(IndexCommand):
             progress = FillProgress(advance=bar.update)
             self.retry_while_unavailable(lambda: backfill.run(scope, progress))
         left = backfill.count(scope)
-        answer = {"embedded": progress.embedded, "left": left}
+        answer = {"embedded": progress.embedded, "left": left, "refused": sorted(progress.refused)}
+        for reason in progress.refused.values():
+            self.stderr.write(reason)
         self.answer(
             options, answer, f"{progress.embedded} memories embedded, {left} left without an embedding."
         )
+        if count := len(progress.refused):
+            raise CommandError(
+                f"{count} {'memory was' if count == 1 else 'memories were'} refused and not embedded. All others have "
+                "an embedding. Change or delete a refused memory, and run the command again."
+            )

@@ -58,6 +58,11 @@ class Command(IndexCommand):
                 f"Memories are back that erasures removed: {', '.join(map(str, report['erased_back']))}. Was a backup "
                 "restored? Request these erasures again: GET /erasures/{id} shows what each was about."
             )
+        if count := len(report["failed"]):
+            raise CommandError(
+                f"{count} {'collection' if count == 1 else 'collections'} could not be compared; the log has the "
+                "error. `manage.py rebuild_index --recreate` with its --user-id and --project-id replaces a collection."
+            )
         if report["repairs"]:
             raise CommandError(f"{report['repairs']} repair events were published: verify again later.")
         if any(report[name] for name in ("missing", "stale", "orphaned")):
@@ -106,5 +111,6 @@ def _lines(report: dict[str, Any]) -> list[str]:
     if report["wrong_tenant"]:
         lines.append(f"Of the orphaned, {report['wrong_tenant']} name another tenant.")
     lines += [f"back after erasure: {id}" for id in report["erased_back"]]
+    lines += [f"could not be compared: {name}" for name in report["failed"]]
     lines += [f"unknown collection: {name}" for name in report["unknown_collections"]]
     return lines

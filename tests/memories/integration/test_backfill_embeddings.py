@@ -35,7 +35,7 @@ def test_memories_whose_events_were_lost_are_embedded_and_indexed(capsys: pytest
     rows = remember(tenant)
     Event.objects.all().delete()
 
-    assert backfill(capsys, tenant) == {"embedded": 3, "left": 0}
+    assert backfill(capsys, tenant) == {"embedded": 3, "left": 0, "refused": []}
     assert all(row.embedding is not None for row in MemoryLog.objects.filter(user_id=tenant.user_id))
 
     drain()
@@ -53,7 +53,7 @@ def test_embeddings_of_a_former_text_another_model_or_length_are_made_anew(
     MemoryLog.objects.filter(id=rows[1].id).update(embedding_model="another")
     MemoryLog.objects.filter(id=rows[2].id).update(embedding=[1.0, 2.0])
 
-    assert backfill(capsys, tenant) == {"embedded": 3, "left": 0}
+    assert backfill(capsys, tenant) == {"embedded": 3, "left": 0, "refused": []}
 
 
 def test_a_second_run_has_nothing_to_do(capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,4 +61,4 @@ def test_a_second_run_has_nothing_to_do(capsys: pytest.CaptureFixture[str]) -> N
     remember(tenant)
     drain()
 
-    assert backfill(capsys, tenant) == {"embedded": 0, "left": 0}
+    assert backfill(capsys, tenant) == {"embedded": 0, "left": 0, "refused": []}

@@ -151,10 +151,18 @@ def test_the_document_of_a_saved_conversation_has_what_its_owner_added() -> None
 
 @pytest.mark.parametrize(
     ("turns", "text"),
-    [(["only", 1, None, {"content": "words"}], "only\n1\nwords"), ([], ""), ([[["nested"]]], "nested")],
+    [(["only", 1, None, {"content": "words"}], "only\n1\nwords"), ([[["nested"]]], "nested")],
 )
 def test_turns_that_an_owner_edited_have_a_document(turns: list[Any], text: str) -> None:
     assert searchable_text("Conversation support-1, part 2", "conversation", saved(turns=turns)) == text
+
+
+@pytest.mark.parametrize("turns", [[], [{"seq": 1, "role": "user", "content": None}]])
+def test_a_conversation_without_a_word_has_its_task(turns: list[Any]) -> None:
+    """Providers refuse to embed an empty text."""
+    assert searchable_text("Conversation support-1", "conversation", saved(part=1, turns=turns)) == (
+        "Conversation support-1"
+    )
 
 
 def test_a_memory_of_another_agent_with_the_same_fields_keeps_its_task() -> None:

@@ -1,0 +1,125 @@
+"""One bad row, or one tenant's bad collection, does not stop the work on the others. On real Postgres and Chroma."""
+
+from collections.abc import Sequence
+
+import pytest
+from django.core.management import CommandError, call_command
+from pytest_django.fixtures import Settings
+
+from memories.index import generations
+from memories.index.client import get_client
+from memories.index.collections import drop
+from memories.indexing import repair
+from memories.indexing.verify import verify_next
+from memories.models import Generation, MemoryLog
+from memories.records.services import NewMemory, create_memories
+from memories.schedules import verify_index
+from memories.tenants import Tenant
+from outbox.testing import drain
+from tests.support.indexed import collection_of, held
+from tests.support.tenants import new_tenant
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Poisoned:
+    """A backend of somebody's own: a text with "poison" has no direction."""
+
+    model = "poisoned"
+
+    def __init__(self, model: str, dimensions: int) -> None:
+        self.dimensions = dimensions
+
+    def embed_documents(self, texts: Sequence[str]) -> list[list[float]]:
+        return [self.embed_query(text) for text in texts]
+
+    def embed_query(self, text: str) -> list[float]:
+        return [0.0 if "poison" in text else 1.0] * self.dimensions
+
+
+def remember(tenant: Tenant, *tasks: str) -> list[MemoryLog]:
+    return create_memories(NewMemory(**tenant._asdict(), task=task, agent="ann") for task in tasks)
+
+
+def damage(tenant: Tenant) -> Generation:
+    """Make every query of the tenant's collection fail, as after a mistake by hand: it has vectors of other lengths."""
+    generation = generations.of_tenant(tenant).active
+    assert generation is not None
+    Generation.objects.filter(pk=generation.pk).update(dimensions=5)
+    generation.refresh_from_db()
+    return generation
+
+
+@pytest.fixture
+def two_tenants() -> tuple[Tenant, Tenant]:
+    """Each with an indexed memory; the first one's collection comes first."""
+    tenants = new_tenant(), new_tenant()
+    for tenant in tenants:
+        remember(tenant, "fix the login")
+        drain()
+    return tenants
+
+
+@pytest.mark.parametrize("command", ["rebuild_index", "backfill_embeddings"])
+def test_a_memory_that_cannot_be_embedded_is_named_and_the_others_are(
+    settings: Settings, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    tenant = new_tenant()
+    good, bad, after = remember(tenant, "one", "poison", "two")
+    settings.EMBEDDING_BACKEND = f"{__name__}.{Poisoned.__name__}"
+    settings.EMBEDDING_CACHE_ENABLED = False
+
+    with pytest.raises(CommandError) as error:
+        call_command(command, "--user-id", tenant.user_id, "--json")
+
+    assert "1 memory was refused" in str(error.value)
+    assert f"Memory {bad.id} cannot be embedded" in capsys.readouterr().err
+    rows = MemoryLog.objects.in_bulk([good.id, bad.id, after.id])
+    assert [rows[row.id].embedding is not None for row in (good, bad, after)] == [True, False, True]
+
+
+def test_a_collection_that_cannot_be_verified_is_named_and_the_others_are_verified(
+    two_tenants: tuple[Tenant, Tenant], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = two_tenants
+    damaged = damage(first)
+    collection_of(second).delete(ids=collection_of(second).get()["ids"])
+
+    report = verify_next()
+
+    assert (report["missing"], report["failed"]) == (1, [damaged.collection])
+    assert (verify_index() or {})["failed"] == [damaged.collection]
+    with pytest.raises(CommandError, match="1 collection could not be compared"):
+        call_command("verify_index")
+    assert damaged.collection in capsys.readouterr().out
+
+
+def test_a_collection_that_cannot_be_checked_leaves_the_others_to_be_checked(
+    two_tenants: tuple[Tenant, Tenant],
+) -> None:
+    first, second = two_tenants
+    damage(first)
+    drop(collection_of(second).name)
+
+    assert repair.refill_all_lost() == 1
+    drain()
+
+    [row] = MemoryLog.objects.filter(**second._asdict())
+    assert held(row) is not None
+
+
+def test_a_collection_that_cannot_be_filled_does_not_stop_the_rebuild_of_the_others(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first, second = new_tenant(), new_tenant()
+    for tenant in (first, second):
+        remember(tenant, "fix the login")
+    generation = generations.get_or_create([first])[first].write_target
+    get_client().create_collection(generation.collection, metadata={"user_id": "of another database"})
+
+    with pytest.raises(CommandError, match="Another database may use this Chroma server"):
+        call_command("rebuild_index")
+
+    [row] = MemoryLog.objects.filter(**second._asdict())
+    assert held(row) is not None
+    drop(generation.collection)
