@@ -15,6 +15,7 @@ def unfold_settings() -> dict[str, Any]:
         "SITE_SYMBOL": "neurology",
         "SHOW_VIEW_ON_SITE": False,
         "STYLES": [_stylesheet],
+        "LOGIN": {"form": "semantix.console.login.LoginForm"},
         "DASHBOARD_CALLBACK": "semantix.console.dashboard.context",
         "SIDEBAR": {
             "show_search": False,
