@@ -65,7 +65,8 @@ def test_the_scheduled_tasks_fit_on_a_screen(olga: Client) -> None:
     listed = page(olga, "/admin/django_q/schedule/")
     assert re.findall(r'class="[^"]*column-(\w+)', listed) == [
         "name",
-        "every",
+        "interval",
+        "state",
         "next_run",
         "get_last_run",
         "get_success",
