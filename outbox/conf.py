@@ -13,8 +13,8 @@ class Defaults:
     POLL_SECONDS: float = 1.0
     # The most events in one task.
     BATCH_SIZE: int = 100
-    # The most failed events in one claim. Each becomes a task of its own, so that an event that kills its worker
-    # harms no other. The number is small because the last of these tasks waits for all others.
+    # The most failed events in one claim, and the most groups of suspects. Each is a task of its own. The number is
+    # small because the last of these tasks waits for all others.
     RETRY_BATCH_SIZE: int = 2
     MAX_ATTEMPTS: int = 8
     # Full jitter: random() * min(cap, base * 2^(attempt - 1)) seconds.

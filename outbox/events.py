@@ -59,9 +59,19 @@ class ClaimedRow(NamedTuple):
     priority: int
     attempts: int
     created_at: datetime
+    # At most this many events are handled together with this one; None: any number.
+    batch_limit: int | None
 
     def event(self) -> ClaimedEvent:
         """The event as its handler gets it."""
         return ClaimedEvent(
-            **{**self._asdict(), "payload": json.loads(self.payload), "headers": json.loads(self.headers)}
+            self.id,
+            self.aggregatetype,
+            self.aggregateid,
+            self.type,
+            json.loads(self.payload),
+            json.loads(self.headers),
+            self.priority,
+            self.attempts,
+            self.created_at,
         )

@@ -37,7 +37,13 @@ class Event(models.Model):
     )
     available_at = models.DateTimeField(db_default=Now())
     claim_token = models.UUIDField(null=True, blank=True)
+    # The relay that claimed the event. The claim ends when this relay is dead, at the latest when the lease expires.
+    relay = models.UUIDField(null=True, blank=True, editable=False)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
+    # Set for a suspect: its worker or its relay died before. At most this many events are handled together with it.
+    batch_limit = models.PositiveSmallIntegerField(null=True, blank=True, editable=False)
+    # Set while a suspect is handled: with how many events. So a loss of the whole cluster shows what was begun.
+    begun = models.PositiveSmallIntegerField(null=True, blank=True, editable=False)
     # Set while the event waits behind many events of its aggregate. The claim's index leaves such an event out.
     parked_until = models.DateTimeField(null=True, blank=True, editable=False)
     last_error = models.TextField(blank=True, default="", db_default="")
@@ -69,16 +75,21 @@ class Event(models.Model):
             ),
         )
         indexes = (
-            # The claim reads each type in this order. Delivered rows are in neither of these two indexes.
+            # The claim reads each type in this order. Delivered rows are in none of these three indexes.
             models.Index(
                 fields=("type", "priority", "available_at", "id"),
-                condition=models.Q(status="pending", attempts=0, parked_until=None),
+                condition=models.Q(status="pending", attempts=0, parked_until=None, batch_limit=None),
                 name="outbox_event_fresh",
             ),
             models.Index(
                 fields=("type", "priority", "available_at", "id"),
-                condition=models.Q(status="pending", attempts__gt=0),
+                condition=models.Q(status="pending", attempts__gt=0, batch_limit=None),
                 name="outbox_event_retry",
+            ),
+            models.Index(
+                fields=("type", "priority", "available_at", "id"),
+                condition=models.Q(status="pending", batch_limit__isnull=False),
+                name="outbox_event_suspect",
             ),
             # Answers "is an earlier event of this aggregate still open?".
             models.Index(

@@ -34,7 +34,7 @@ def drain(*, rounds: int = 100, through_backoff: bool = False) -> int:
         claimed = claim(registry.handled_types(), batch=100, retries=retries)
         if not claimed.rows:
             return count
-        for rows in [claimed.fresh, *([row] for row in claimed.retries)]:
+        for rows in [claimed.fresh, *([row] for row in (*claimed.retries, *claimed.suspects))]:
             deliver(claimed.token, [row.event() for row in rows])
         count += len(claimed.rows)
     raise AssertionError(

@@ -1,77 +1,165 @@
-"""Which worker runs which task, so that the events of a killed worker need not wait until their lease expires.
+"""Which worker runs which task, and which of its events it handles now.
 
-The relay numbers the tasks. A worker writes its pid into the task's slot while it runs the task. The lease covers
-everything else: a task that no worker has begun, a task of another cluster, and a task of a relay that died.
+The relay numbers the tasks. A worker takes the ownership of a task when it begins it, and notes the events of each
+call of a handler. So the relay knows exactly what a killed worker had begun. The successor of a killed relay knows it
+too: it reads the journal, and revokes every task that no worker has begun.
+
+All of it is memory that the processes of one cluster share. Nothing is written to the database.
 """
 
+import fcntl
 import os
-from collections.abc import Collection, Iterator
+import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
-from ctypes import Array, c_int64
 from multiprocessing.sharedctypes import RawArray, RawValue
 from typing import NamedTuple
 from uuid import UUID
 
 import psutil
 
-# More tasks than can be unfinished at once. A slot holds a worker's pid.
+from outbox.cluster.journal import Journal, Record
+
+# More tasks than can be unfinished at once.
 SLOTS = 65_536
-NOT_BEGUN, DONE = 0, -1
+# The states of a task, besides the pid of the worker that runs it. FAILED: the worker could not record its outcome.
+NOT_BEGUN, DONE, REVOKED, FAILED = 0, -1, -2, -3
+# Bytes of the journal after which the finished tasks are removed from it.
+REWRITE_BYTES = 1_000_000
 
 
-class Assigned(NamedTuple):
-    """The events of a task, and the token of their claim."""
+class Abandoned(NamedTuple):
+    """A task whose worker died: the events that the worker handled together when it died, and the other events."""
 
     token: UUID
-    ids: Collection[int]
+    in_hand: list[int]
+    others: list[int]
 
 
-_owners: "Array[c_int64] | None" = None
-_assigned: dict[int, Assigned] = {}
-# The number of the next task. It is shared, so that the successor of a killed relay does not reuse the numbers of
-# tasks that are still in the cluster's queue.
-_next: c_int64 | None = None
+class TaskOwners:
+    """The shared memory. Create it in the process that forks the relay and the workers."""
+
+    def __init__(self) -> None:
+        self._states = RawArray("q", SLOTS)
+        self._starts = RawArray("i", SLOTS)
+        self._sizes = RawArray("i", SLOTS)
+        # The number of the next task. A successor continues the numbers: tasks with the former ones are in the queue.
+        self._next = RawValue("q", 0)
+        self._relay_pid = RawValue("q", 0)
+        self._lock_file = tempfile.TemporaryFile()  # noqa: SIM115 - inherited by forks
+        self._journal = Journal()
+        # The relay's own: the unfinished tasks.
+        self._assigned: dict[int, Record] = {}
+
+    def assign(self, token: UUID, ids: list[int]) -> int:
+        """Remember a new task with these events, in the order of their delivery. Returns its number."""
+        number = int(self._next.value)
+        self._next.value += 1
+        self._states[number % SLOTS] = NOT_BEGUN
+        self._sizes[number % SLOTS] = 0
+        record = self._assigned[number] = Record(number, token, ids)
+        self._journal.append(record)
+        return number
+
+    @contextmanager
+    def running(self, number: int) -> Iterator[bool]:
+        """Own the task while the block runs. Yields whether this worker may run it."""
+        slot = number % SLOTS
+        with self._lock():
+            mine = self._states[slot] == NOT_BEGUN
+            if mine:
+                self._states[slot] = os.getpid()
+        if not mine:
+            yield False
+            return
+        state = FAILED
+        try:
+            yield True
+            state = DONE
+        except SystemExit:
+            # django-q2's timeout. The delivery recorded the outcome.
+            state = DONE
+            raise
+        finally:
+            self._states[slot] = state
+
+    def begin_unit(self, number: int, start: int, size: int) -> None:
+        """Note that the worker handles these events of the task now. A size of 0: none."""
+        slot = number % SLOTS
+        self._sizes[slot] = 0
+        self._starts[slot] = start
+        self._sizes[slot] = size
+
+    def abandoned(self) -> list[Abandoned]:
+        """The tasks whose worker died or could not record the outcome. Returns each of them once."""
+        found = []
+        for number, record in list(self._assigned.items()):
+            state = self._states[number % SLOTS]
+            if state in (DONE, REVOKED):
+                del self._assigned[number]
+            elif state == FAILED or (state != NOT_BEGUN and not psutil.pid_exists(state)):
+                del self._assigned[number]
+                found.append(self._abandoned(record))
+        if self._journal.length > REWRITE_BYTES:
+            self._journal.rewrite(self._assigned.values())
+        return found
+
+    def take_over(self) -> bool:
+        """Make this process the relay. Returns whether another process was the relay before.
+
+        Then the tasks that no worker has begun are revoked. Those that are running stay.
+        """
+        if self._relay_pid.value == os.getpid():
+            return False
+        is_successor = bool(self._relay_pid.value)
+        self._relay_pid.value = os.getpid()
+        self._assigned = {}
+        if is_successor:
+            with self._lock():
+                self._assigned = {
+                    record.number: record for record in self._journal.read() if self._keep(record)
+                }
+            self._journal.rewrite(self._assigned.values())
+        return is_successor
+
+    def assigned_ids(self) -> list[int]:
+        """The events of all unfinished tasks."""
+        return [id for record in self._assigned.values() for id in record.ids]
+
+    def _keep(self, record: Record) -> bool:
+        """Whether a worker has begun the task. Revokes it if not."""
+        slot = record.number % SLOTS
+        if self._states[slot] == NOT_BEGUN:
+            self._states[slot] = REVOKED
+        return self._states[slot] not in (DONE, REVOKED)
+
+    def _abandoned(self, record: Record) -> Abandoned:
+        slot = record.number % SLOTS
+        start, end = self._starts[slot], self._starts[slot] + self._sizes[slot]
+        return Abandoned(record.token, record.ids[start:end], record.ids[:start] + record.ids[end:])
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """A lock that the kernel releases when its holder dies."""
+        fcntl.lockf(self._lock_file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._lock_file, fcntl.LOCK_UN)
+
+    def __del__(self) -> None:
+        self._lock_file.close()
+
+
+_shared: TaskOwners | None = None
 
 
 def share() -> None:
-    """Create the memory that the relay and the workers share. Call it in the process that forks both."""
-    global _owners, _next
-    _owners, _next = RawArray(c_int64, SLOTS), RawValue(c_int64, 0)
+    """Create the shared memory of this cluster. Call it in the process that forks the relay and the workers."""
+    global _shared
+    _shared = TaskOwners()
 
 
-def assign(token: UUID, ids: Collection[int]) -> int:
-    """Remember the events of a new task and return the task's number. The relay calls it."""
-    if _owners is None or _next is None:
-        return 0
-    number = _next.value
-    _next.value += 1
-    _owners[number % SLOTS] = NOT_BEGUN
-    _assigned[number] = Assigned(token, ids)
-    return number
-
-
-@contextmanager
-def running(number: int) -> Iterator[None]:
-    """Own the task while the block runs. A worker calls it."""
-    if _owners is None:
-        yield
-        return
-    _owners[number % SLOTS] = os.getpid()
-    try:
-        yield
-    finally:
-        _owners[number % SLOTS] = DONE
-
-
-def abandoned() -> list[Assigned]:
-    """The tasks whose worker died while it ran them. Returns each of them once. The relay calls it."""
-    if _owners is None:
-        return []
-    found = []
-    for number in list(_assigned):
-        owner = _owners[number % SLOTS]
-        if owner == DONE:
-            del _assigned[number]
-        elif owner != NOT_BEGUN and not psutil.pid_exists(owner):
-            found.append(_assigned.pop(number))
-    return found
+def shared() -> TaskOwners | None:
+    """The shared memory of this cluster. None outside of a cluster."""
+    return _shared

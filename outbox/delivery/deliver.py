@@ -3,9 +3,8 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import nullcontext
-from itertools import chain
 from typing import NamedTuple
 from uuid import UUID
 
@@ -15,6 +14,7 @@ from outbox import signals
 from outbox.cluster.shutdown import is_stopping
 from outbox.delivery import outcomes
 from outbox.delivery.db_retry import retry_while_unavailable
+from outbox.delivery.units import Unit, units
 from outbox.events import ClaimedEvent
 from outbox.exceptions import Reject, Unavailable
 from outbox.models import Status
@@ -23,9 +23,6 @@ from outbox.queue import circuits
 from outbox.registry import handler_of
 
 logger = logging.getLogger(__name__)
-
-# The events of one call of a handler: all events of its type if it takes batches, else one.
-Unit = list[ClaimedEvent]
 
 # No unit is begun after this share of the task's timeout, so that a slow event does not run into the timeout because of
 # the events before it.
@@ -47,22 +44,43 @@ _release_probe = retry_while_unavailable(circuits.release_probe)
 
 
 def deliver(
-    token: UUID, events: Sequence[ClaimedEvent], *, begin_before: float = float("inf"), probing: str = ""
+    token: UUID,
+    events: Sequence[ClaimedEvent],
+    *,
+    begin_before: float = float("inf"),
+    probing: Collection[str] = (),
+    suspects: bool = False,
+    on_unit: Callable[[int, int], object] = lambda start, size: None,
 ) -> None:
     """Call the handlers of the events and settle each event.
 
     `begin_before` (time.monotonic()): no handler is begun later, because it might outlive the lease.
-    `probing`: the dependency that this task probes.
+    `probing`: the dependencies that this task, of a single event, probes.
+    `suspects`: the worker or the relay of these events died before. What is begun is recorded in the database.
+    `on_unit(start, size)`: called before each call of a handler with the place of its events in
+    `outbox.delivery.units.ordered(events)` and their number, and with a number of 0 after it.
     """
-    Delivery(token, begin_before=begin_before, probing=probing).run(events)
+    Delivery(token, begin_before=begin_before, probing=probing, suspects=suspects, on_unit=on_unit).run(
+        events
+    )
 
 
 class Delivery:
-    """The delivery of one task's events."""
+    """The delivery of one task's events. The arguments are those of `deliver`."""
 
-    def __init__(self, token: UUID, *, begin_before: float = float("inf"), probing: str = "") -> None:
+    def __init__(
+        self,
+        token: UUID,
+        *,
+        begin_before: float,
+        probing: Collection[str],
+        suspects: bool,
+        on_unit: Callable[[int, int], object],
+    ) -> None:
         self.token = token
-        self.probing = probing
+        self._probing = set(probing)
+        self._suspects = suspects
+        self._on_unit = on_unit
         self._begin_before = begin_before
         if limit := ClusterConf.TIMEOUT:
             self._begin_before = min(begin_before, time.monotonic() + limit * SHARE_OF_TIMEOUT)
@@ -72,12 +90,12 @@ class Delivery:
         self._settle_at = float("inf")
 
     def run(self, events: Sequence[ClaimedEvent]) -> None:
-        self._units.extend(_units(events))
+        self._units.extend(units(events))
         try:
             while self._units and self._may_begin():
                 self._attempt(self._units.popleft())
-                self._end_probe()
-                if time.monotonic() >= self._settle_at:
+                # A suspect is settled at once: until then, the death of the cluster would count against it.
+                if self._suspects or time.monotonic() >= self._settle_at:
                     self._settle()
         finally:
             # Also if the worker must end: django-q2's timeout raises SystemExit.
@@ -88,60 +106,89 @@ class Delivery:
         return not is_stopping() and time.monotonic() < self._begin_before
 
     def _attempt(self, unit: Unit) -> None:
-        handler = handler_of(unit[0].type)
-        if handler is None:
-            logger.error(
-                "%s has no handler in this cluster. Its events wait for another cluster.", unit[0].type
-            )
-            self._return(unit)
-            return
+        if handler_of(unit.type) is None:
+            logger.error("%s has no handler in this cluster. Its events wait for another cluster.", unit.type)
+            self._return([unit])
+        elif self._suspects and not outcomes.begun(self.token, unit.ids):
+            logger.warning("%d events of %s were not begun: their claim had ended.", unit.size, unit.type)
+        else:
+            self._handle(unit)
+
+    def _handle(self, unit: Unit) -> None:
         self._begun = time.perf_counter()
+        self._on_unit(unit.start, unit.size)
         try:
-            with headers.bound(unit[0].headers) if len(unit) == 1 else nullcontext():
-                handler(unit)
+            self._call(unit)
         except Unavailable as unavailable:
             self._pause(unavailable, unit)
         except Exception as error:
             self._fail(unit, error)
         except BaseException as stop:
-            # It is not known which event is at fault, so each is retried alone. It is not known either whether the
-            # probed dependency answers: the next probe runs when this probe's time is over.
-            self.probing = ""
-            self._record_failure(unit, stop)
+            # It is not known whether a probed dependency answers. The next probe runs when this one's time is over.
+            self._probing.clear()
+            self._interrupt(unit, stop)
             raise
         else:
-            done = self._done.setdefault(unit[0].type, Done([], []))
-            done.events.extend(unit)
-            done.seconds.append(time.perf_counter() - self._begun)
-            self._settle_at = min(self._settle_at, time.monotonic() + SETTLE_SECONDS)
+            self._note_success(unit)
+        self._on_unit(unit.start, 0)
+
+    def _call(self, unit: Unit) -> None:
+        handler = handler_of(unit.type)
+        assert handler is not None
+        with headers.bound(unit.events[0].headers) if unit.size == 1 else nullcontext():
+            handler(unit.events)
+
+    def _note_success(self, unit: Unit) -> None:
+        done = self._done.setdefault(unit.type, Done([], []))
+        done.events.extend(unit.events)
+        done.seconds.append(time.perf_counter() - self._begun)
+        self._settle_at = min(self._settle_at, time.monotonic() + SETTLE_SECONDS)
+        self._end_probes(answered=True)
 
     def _pause(self, unavailable: Unavailable, unit: Unit) -> None:
         """Open the circuit and return every event of this task that needs the dependency."""
-        _send_settled("unavailable", unit, [time.perf_counter() - self._begun])
-        probed = unavailable.dependency == self.probing
-        types = _open_circuit(unavailable, unit[0].type, probing=probed)
-        if probed:
-            self.probing = ""
-        waiting = [unit, *(other for other in self._units if other[0].type in types)]
-        self._units = deque(other for other in self._units if other[0].type not in types)
-        logger.warning("%s. %d events of this task wait for it.", unavailable, sum(map(len, waiting)))
-        self._return(chain.from_iterable(waiting))
+        _send_settled("unavailable", unit.events, [time.perf_counter() - self._begun])
+        probed = unavailable.dependency in self._probing
+        types = _open_circuit(unavailable, unit.type, probing=probed)
+        self._probing.discard(unavailable.dependency)
+        # The handler may have ended before it called the others.
+        self._end_probes(answered=False)
+        waiting = [unit, *(other for other in self._units if other.type in types)]
+        self._units = deque(other for other in self._units if other.type not in types)
+        count = sum(other.size for other in waiting)
+        logger.warning("%s. %d events of this task wait for it.", unavailable, count)
+        self._return(waiting)
 
     def _fail(self, unit: Unit, error: Exception) -> None:
-        if len(unit) == 1:
-            self._record_failure(unit, error, final=isinstance(error, Reject))
+        """Record the failure of an event. The halves of a batch are tried at once, to find the bad event."""
+        if unit.size > 1:
+            logger.warning(
+                "%s: a batch of %d failed (%r). It is tried in halves.", unit.type, unit.size, error
+            )
+            self._units.extendleft(reversed(unit.halves()))
             return
+        self._record_failure(unit, error, final=isinstance(error, Reject))
+        # The only probed dependency was not found unavailable. Of several, some may not have been called.
+        self._end_probes(answered=len(self._probing) == 1)
+
+    def _interrupt(self, unit: Unit, stop: BaseException) -> None:
+        """The worker must end, for example because of the timeout. A batch is tried again in halves."""
+        if unit.size == 1:
+            self._record_failure(unit, stop)
+            return
+        outcomes.halved(self.token, unit.ids, stop)
         logger.warning(
-            "%s: a batch of %d failed (%r). Its events are tried one by one.", unit[0].type, len(unit), error
+            "%s: a batch of %d was interrupted (%r). It is tried again in halves.", unit.type, unit.size, stop
         )
-        self._units.extendleft([event] for event in reversed(unit))
 
     def _record_failure(self, unit: Unit, error: BaseException, *, final: bool = False) -> None:
         seconds = [time.perf_counter() - self._begun]
-        statuses = outcomes.failed(self.token, _ids(unit), error, final=final)
+        statuses = outcomes.failed(self.token, unit.ids, error, final=final)
         for outcome, status in (("failed", Status.PENDING), ("dead", Status.DEAD)):
-            _send_settled(outcome, [event for event in unit if statuses.get(event.id) == status], seconds)
-        for event in unit:
+            _send_settled(
+                outcome, [event for event in unit.events if statuses.get(event.id) == status], seconds
+            )
+        for event in unit.events:
             with headers.bound(event.headers):
                 logger.warning("%s #%d failed, attempt %d: %r", event.type, event.id, event.attempts, error)
 
@@ -149,48 +196,32 @@ class Delivery:
         done, self._done, self._settle_at = self._done, {}, float("inf")
         if not done:
             return
-        ids = _ids(chain.from_iterable(each.events for each in done.values()))
+        ids = [event.id for each in done.values() for event in each.events]
         settled = outcomes.delivered(self.token, ids)
         if late := len(ids) - len(settled):
-            logger.warning(
-                "%d of %d events were not settled: the lease of their claim had expired.", late, len(ids)
-            )
+            logger.warning("%d of %d events were not settled: their claim had ended.", late, len(ids))
         for events, seconds in done.values():
             _send_settled("delivered", [event for event in events if event.id in settled], seconds)
 
-    def _end_probe(self) -> None:
-        """Close the circuit: whatever the outcome of the event was, the dependency answered."""
-        if self.probing and _close_circuit(self.probing):
-            logger.info("%s answers again. Its events are delivered.", self.probing)
-        self.probing = ""
+    def _end_probes(self, *, answered: bool) -> None:
+        """Close the circuits of the probed dependencies if they answered, else let another event probe them."""
+        for dependency in self._probing:
+            if not answered:
+                _release_probe(dependency)
+            elif _close_circuit(dependency):
+                logger.info("%s answers again. Its events are delivered.", dependency)
+        self._probing.clear()
 
     def _return_rest(self) -> None:
         """Return the events that were not begun: the cluster stops, or the task waited too long for this worker."""
-        self._return(chain.from_iterable(self._units))
-        if self.probing:
-            _release_probe(self.probing)
+        self._return(self._units)
+        self._end_probes(answered=False)
 
-    def _return(self, events: Iterable[ClaimedEvent]) -> None:
-        if ids := _ids(events):
+    def _return(self, units: Iterable[Unit]) -> None:
+        if ids := [id for unit in units for id in unit.ids]:
             outcomes.returned(self.token, ids)
-
-
-def _units(events: Iterable[ClaimedEvent]) -> Iterator[Unit]:
-    by_type: dict[str, Unit] = {}
-    for event in events:
-        by_type.setdefault(event.type, []).append(event)
-    for type, unit in by_type.items():
-        handler = handler_of(type)
-        if handler is not None and handler.batch:
-            yield unit
-        else:
-            yield from ([event] for event in unit)
 
 
 def _send_settled(outcome: str, events: list[ClaimedEvent], seconds: list[float]) -> None:
     if events:
         signals.settled.send_robust(sender=None, outcome=outcome, events=events, seconds=seconds)
-
-
-def _ids(events: Iterable[ClaimedEvent]) -> list[int]:
-    return [event.id for event in events]

@@ -24,11 +24,13 @@ from outbox.queue.ordering import unblock_next
 # Only a claimed row has a token, so the statements have no condition on the status. With one, the planner may read a
 # whole index of open events instead of looking up each id.
 
+UNCLAIMED = "claim_token = NULL, relay = NULL, lease_expires_at = NULL, begun = NULL"
+
 # DELIVERED also returns whether anything waits behind these events. If nothing does, no second statement is needed.
 DELIVERED = f"""
 WITH settled AS (
     UPDATE outbox_event
-    SET status = 'delivered', delivered_at = clock_timestamp(), claim_token = NULL, lease_expires_at = NULL
+    SET status = 'delivered', delivered_at = clock_timestamp(), {UNCLAIMED}
     WHERE id = ANY(%(ids)s) AND claim_token = %(token)s AND {ASYNC_COMMIT}
     RETURNING id, aggregatetype, aggregateid
 )
@@ -43,8 +45,7 @@ FAILED = f"""
 WITH failed AS (
     UPDATE outbox_event
     SET status = CASE WHEN %(final)s OR attempts >= %(max_attempts)s THEN 'dead' ELSE 'pending' END,
-        available_at = {backoff.NEXT_ATTEMPT},
-        last_error = %(error)s, claim_token = NULL, lease_expires_at = NULL
+        available_at = {backoff.NEXT_ATTEMPT}, last_error = %(error)s, {UNCLAIMED}
     WHERE id = ANY(%(ids)s) AND claim_token = %(token)s
     RETURNING id, attempts, status
 ), recorded AS (
@@ -54,14 +55,25 @@ WITH failed AS (
 SELECT id, status FROM failed
 """
 
-RETURNED = """
+# `limit`: how many of them are handled together next time; null leaves that as it was.
+RETURNED = f"""
 WITH returned AS (
     UPDATE outbox_event
-    SET status = 'pending', attempts = attempts - 1, claim_token = NULL, lease_expires_at = NULL
+    SET status = 'pending', attempts = attempts - 1, batch_limit = coalesce(%(limit)s, batch_limit),
+        last_error = coalesce(%(error)s, last_error), {UNCLAIMED}
     WHERE id = ANY(%(ids)s) AND claim_token = %(token)s
     RETURNING id
 )
 SELECT count(*) FROM returned
+"""
+
+BEGUN = f"""
+WITH begun AS (
+    UPDATE outbox_event SET begun = %(size)s
+    WHERE id = ANY(%(ids)s) AND claim_token = %(token)s AND {ASYNC_COMMIT}
+    RETURNING id
+)
+SELECT count(*) FROM begun
 """
 
 # The most characters of an error and of a traceback that are kept. Of a traceback the end is kept: it names the cause.
@@ -90,7 +102,7 @@ def failed(
         "token": token,
         "final": final,
         "max_attempts": conf.MAX_ATTEMPTS,
-        "error": _storable(f"{type(error).__name__}: {described}"[:ERROR_LENGTH]),
+        "error": _storable(_described(error)[:ERROR_LENGTH]),
         "traceback": _storable("".join(described.format())[-TRACEBACK_LENGTH:]),
         "worker": f"{socket.gethostname()}:{os.getpid()}",
         **backoff.parameters(),
@@ -102,9 +114,26 @@ def failed(
 
 def returned(token: UUID, ids: Collection[int]) -> None:
     """Return events to waiting without a try: the attempt does not count."""
-    [(count,)] = _record(RETURNED, {"ids": list(ids), "token": token})
+    _return(token, ids)
+
+
+def halved(token: UUID, ids: Collection[int], error: BaseException) -> None:
+    """Return the events of an interrupted batch. No attempt counts, and half as many are handled together next time."""
+    text = f"A batch of {len(ids)} events was interrupted: {_described(error)}"
+    _return(token, ids, limit=(len(ids) + 1) // 2, error=_storable(text[:ERROR_LENGTH]))
+
+
+def _return(token: UUID, ids: Collection[int], *, limit: int | None = None, error: str | None = None) -> None:
+    [(count,)] = _record(RETURNED, {"ids": list(ids), "token": token, "limit": limit, "error": error})
     if count:
         wake()
+
+
+def begun(token: UUID, ids: Collection[int]) -> bool:
+    """Record that these suspects are handled together now. Returns False if the claim no longer owns all of them."""
+    parameters = {"ids": list(ids), "token": token, "size": len(ids), "own_transaction": own_transaction()}
+    [(count,)] = _record(BEGUN, parameters)
+    return bool(count == len(ids))
 
 
 @retry_while_unavailable
@@ -115,6 +144,10 @@ def _record(statement: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]
 
 
 _unblock_next = retry_while_unavailable(unblock_next)
+
+
+def _described(error: BaseException) -> str:
+    return f"{type(error).__name__}: {traceback.TracebackException.from_exception(error)}"
 
 
 def _storable(text: str) -> str:

@@ -5,7 +5,7 @@ from django.db import connection
 from outbox.conf import conf
 from outbox.doctor.finding import Finding
 from outbox.operations import prune, statistics
-from outbox.queue.claim import reclaim_expired
+from outbox.queue.lost import reclaim_expired
 from outbox.registry import handled_types
 
 # The relay frees expired claims every 5 s.

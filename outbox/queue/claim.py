@@ -9,15 +9,11 @@ from uuid import UUID, uuid4
 
 import psycopg
 from django.db import IntegrityError, connection
-from django.db.models.functions import Now
 
 from outbox import signals
 from outbox.conf import conf
-from outbox.database import backoff
 from outbox.database.async_commit import ASYNC_COMMIT, own_transaction
 from outbox.events import BULK, ClaimedEvent, ClaimedRow
-from outbox.models import Event, Status
-from outbox.queue.ordering import unblock_next
 
 # The waiting events of one type that may run now, in their order. A partial index holds exactly these events.
 #
@@ -25,7 +21,7 @@ from outbox.queue.ordering import unblock_next
 # outbox_event_in_flight decides. OFFSET 0 stops the planner from turning these index lookups into a join over all
 # events, which it does when its statistics are old.
 WAITING = """
-    SELECT e.id, e.priority, e.available_at FROM outbox_event e
+    SELECT e.id, e.priority, e.available_at, e.batch_limit FROM outbox_event e
     WHERE e.type = claimable.type AND e.status = 'pending' AND e.available_at <= statement_timestamp()
       AND {which}
       AND NOT EXISTS (
@@ -39,13 +35,15 @@ WAITING = """
     ORDER BY e.priority, e.available_at, e.id
     LIMIT {limit} FOR UPDATE SKIP LOCKED
 """
-# The condition on parked_until makes the partial index usable. `since` skips the front of the index, which holds the
-# dead entries of events that were delivered since the last vacuum.
+# Each condition is that of a partial index. `since` skips the front of the index of fresh events, which holds the dead
+# entries of events that were delivered since the last vacuum.
 FRESH = WAITING.format(
-    which="e.attempts = 0 AND e.parked_until IS NULL AND e.available_at >= to_timestamp(%(since)s)",
+    which="e.attempts = 0 AND e.parked_until IS NULL AND e.batch_limit IS NULL "
+    "AND e.available_at >= to_timestamp(%(since)s)",
     limit="%(batch)s",
 )
-RETRIES = WAITING.format(which="e.attempts > 0", limit="%(retries)s")
+RETRIES = WAITING.format(which="e.attempts > 0 AND e.batch_limit IS NULL", limit="%(retries)s")
+SUSPECTS = WAITING.format(which="e.batch_limit IS NOT NULL", limit="greatest(%(batch)s, %(retries)s)")
 
 # Selects the events that may run now, marks them as claimed and returns them, in one statement.
 #
@@ -57,6 +55,8 @@ RETRIES = WAITING.format(which="e.attempts > 0", limit="%(retries)s")
 # - Interactive events are ordered by age. Bulk events are taken in turn from each type, so that successive steps of
 #   one job overlap: one step uses the processor while another waits for its store.
 # - The claim counts the attempt, so that an event that kills its worker runs out of attempts too.
+# - A suspect fills the share of a task that its batch limit says. The claim takes suspects for as many tasks as it
+#   takes retries. (0.001 covers the rounding of the shares.)
 # - All times are the database's. statement_timestamp() moves on inside a transaction (a test case), now() does not.
 CLAIM = f"""
 WITH claimable AS (
@@ -74,38 +74,20 @@ WITH claimable AS (
 ), again AS (
     SELECT waiting.* FROM claimable CROSS JOIN LATERAL ({RETRIES}) AS waiting
     ORDER BY waiting.priority, waiting.available_at, waiting.id LIMIT %(retries)s
+), suspect AS (
+    SELECT id FROM (
+        SELECT waiting.id, sum(1.0 / waiting.batch_limit) OVER (
+            ORDER BY waiting.priority, waiting.available_at, waiting.id) AS tasks
+        FROM claimable CROSS JOIN LATERAL ({SUSPECTS}) AS waiting) AS shares
+    WHERE tasks <= %(retries)s + 0.001
 )
 UPDATE outbox_event e
-SET status = 'claimed', attempts = e.attempts + 1, claim_token = %(token)s,
+SET status = 'claimed', attempts = e.attempts + 1, claim_token = %(token)s, relay = %(relay)s,
     lease_expires_at = statement_timestamp() + make_interval(secs => %(lease)s)
-WHERE e.id = ANY (ARRAY (SELECT id FROM fresh UNION ALL SELECT id FROM again))
+WHERE e.id = ANY (ARRAY (SELECT id FROM fresh UNION ALL SELECT id FROM again UNION ALL SELECT id FROM suspect))
 RETURNING e.id, e.aggregatetype, e.aggregateid, e.type, e.payload::text, e.headers::text,
-    e.priority, e.attempts, e.created_at
+    e.priority, e.attempts, e.created_at, e.batch_limit
 """
-
-# Frees the events whose lease expired. An event without attempts left is dead, any other waits again.
-RECLAIM_EXPIRED = f"""
-WITH lost AS (
-    SELECT id FROM outbox_event WHERE status = 'claimed' AND lease_expires_at < statement_timestamp()
-    ORDER BY lease_expires_at LIMIT 1000 FOR UPDATE SKIP LOCKED
-), freed AS (
-    UPDATE outbox_event e
-    SET status = CASE WHEN attempts >= %(max_attempts)s THEN 'dead' ELSE 'pending' END,
-        available_at = {backoff.NEXT_ATTEMPT},
-        claim_token = NULL, lease_expires_at = NULL, last_error = %(reason)s
-    FROM lost WHERE e.id = lost.id RETURNING e.id, e.attempts
-), recorded AS (
-    INSERT INTO outbox_failure (event_id, attempt, error, traceback, worker)
-    SELECT id, attempts, %(reason)s, '', 'lost' FROM freed
-)
-SELECT id, attempts >= %(max_attempts)s FROM freed
-"""
-
-LEASE_EXPIRED = (
-    "The lease expired: the worker was killed (out of memory?), hung, or lost its machine before it could record an "
-    "outcome."
-)
-
 
 # Tries of a claim that conflicts with claims of other clusters.
 TRIES = 3
@@ -120,12 +102,17 @@ class Claim(NamedTuple):
     @property
     def fresh(self) -> list[ClaimedRow]:
         """The events of which this is the first attempt."""
-        return [row for row in self.rows if row.attempts == 1]
+        return [row for row in self.rows if row.attempts == 1 and row.batch_limit is None]
 
     @property
     def retries(self) -> list[ClaimedRow]:
-        """The events that failed before, or whose worker was lost. Each is delivered alone."""
-        return [row for row in self.rows if row.attempts > 1]
+        """The events that failed before. Each is delivered alone."""
+        return [row for row in self.rows if row.attempts > 1 and row.batch_limit is None]
+
+    @property
+    def suspects(self) -> list[ClaimedRow]:
+        """The events whose worker or relay died before. They are delivered in groups of their batch limit."""
+        return [row for row in self.rows if row.batch_limit is not None]
 
     @property
     def events(self) -> list[ClaimedEvent]:
@@ -140,12 +127,14 @@ def claim(
     retries: int,
     probing: str = "",
     since: float = -math.inf,
+    relay: UUID | None = None,
     session: psycopg.Connection[Any] | None = None,
 ) -> Claim:
     """Claim events of these types, ordered by priority and id.
 
-    `batch`: the most fresh events. `retries`: the most events that were tried before.
+    `batch`: the most fresh events. `retries`: the most events that failed before, and the most tasks of suspects.
     `probing`: the dependency of a probe. The types behind any other open circuit are not claimed.
+    `relay`: the relay that claims. Without one, only the end of the lease frees the events of a lost worker.
     `since`: claim only fresh events that became available at this time or later (seconds since 1970).
     `session`: an autocommit connection that keeps the statement prepared. Without it, PostgreSQL plans the claim of
     one event for longer than it runs it, and Django's connection spends most of its time on reading timestamps.
@@ -159,6 +148,7 @@ def claim(
         "retries": retries,
         "probing": probing,
         "token": token,
+        "relay": relay,
         "lease": conf.LEASE_SECONDS,
         "since": since,
         "own_transaction": session is not None or own_transaction(),
@@ -193,26 +183,3 @@ def _run(parameters: dict[str, Any], session: psycopg.Connection[Any] | None) ->
     with connection.cursor() as cursor:
         cursor.execute(CLAIM, parameters)
         return list(cursor.fetchall())
-
-
-def expire_all_leases() -> int:
-    """Expire every lease now. Only for a caller that knows that no worker lives, as before the only cluster starts.
-
-    Returns how many there were. The next `reclaim_expired` frees their events.
-    """
-    return Event.objects.filter(status=Status.CLAIMED).update(lease_expires_at=Now())
-
-
-def expire_lease(token: UUID, ids: Collection[int]) -> int:
-    """Expire the lease of these events of a claim, because their worker is dead. Returns how many there were."""
-    return Event.objects.filter(id__in=ids, claim_token=token).update(lease_expires_at=Now())
-
-
-def reclaim_expired() -> int:
-    """Free the events whose lease expired. Returns how many there were, at most 1,000."""
-    with connection.cursor() as cursor:
-        parameters = {"max_attempts": conf.MAX_ATTEMPTS, "reason": LEASE_EXPIRED, **backoff.parameters()}
-        cursor.execute(RECLAIM_EXPIRED, parameters)
-        rows = cursor.fetchall()
-    unblock_next([id for id, dead in rows if dead])
-    return len(rows)

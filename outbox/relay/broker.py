@@ -17,8 +17,10 @@ from django_q.conf import Conf as ClusterConf
 from outbox.cluster import heartbeat, ipc, parent_death, shutdown, task_owners
 from outbox.conf import conf
 from outbox.database.channels import notifies, wake
+from outbox.delivery import outcomes
 from outbox.queue import circuits
-from outbox.queue.claim import claim, expire_lease, reclaim_expired
+from outbox.queue.claim import claim
+from outbox.queue.lost import reclaim_expired, reclaim_from_worker
 from outbox.queue.ordering import park, unpark_expired
 from outbox.registry import handled_types
 from outbox.relay.listener import EVENTS, EVERYTHING, NOTHING, TASK, TASKS, Listener, WorkHint
@@ -51,7 +53,7 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
         self._probe = Interval(0.25)
         self._jobs = {
             reclaim_expired: Interval(5.0),
-            self._reclaim_from_lost_workers: Interval(1.0),
+            self._reclaim_from_dead_workers: Interval(0.5),
             unpark_expired: Interval(5.0),
             self._park: Interval(1.0),
             self.beat: Interval(5.0),
@@ -133,12 +135,17 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
         batch = conf.BATCH_SIZE * ClusterConf.WORKERS
         session = self.listener.session
         claimed = claim(
-            handled_types(), batch=batch, retries=conf.RETRY_BATCH_SIZE, since=since, session=session
+            handled_types(),
+            batch=batch,
+            retries=conf.RETRY_BATCH_SIZE,
+            since=since,
+            relay=self.id,
+            session=session,
         )
         tasks.extend(make_tasks(claimed))
         self._delay.claimed(len(claimed.rows))
         self._schedule_poll(found=bool(claimed.rows))
-        if len(claimed.fresh) == batch or len(claimed.retries) == conf.RETRY_BATCH_SIZE:
+        if len(claimed.fresh) == batch or len(claimed.retries) == conf.RETRY_BATCH_SIZE or claimed.suspects:
             self._more |= EVENTS
 
     def _schedule_poll(self, *, found: bool) -> None:
@@ -153,10 +160,10 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
     def _add_probes(self, tasks: list[Task]) -> None:
         """Add one event for each dependency whose pause is over. Only one, since it may still be unavailable."""
         for dependency, types in circuits.acquire_probes():
-            claimed = claim(types, batch=1, retries=0, probing=dependency)
+            claimed = claim(types, batch=1, retries=0, probing=dependency, relay=self.id)
             if not claimed.rows:
-                claimed = claim(types, batch=0, retries=1, probing=dependency)
-            tasks.extend(make_tasks(claimed, probing=dependency))
+                claimed = claim(types, batch=0, retries=1, probing=dependency, relay=self.id)
+            tasks.extend(make_tasks(claimed, probing=[dependency]))
             if not claimed.rows:
                 # No event waits for it. The next event that needs it finds out whether it answers.
                 circuits.close_circuit(dependency)
@@ -168,12 +175,13 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
             tasks.extend(super().dequeue() or [])
             self._more |= TASKS
 
-    def _reclaim_from_lost_workers(self) -> None:
-        """Free the events of workers that died."""
-        if abandoned := task_owners.abandoned():
-            for token, ids in abandoned:
-                expire_lease(token, ids)
-            reclaim_expired()
+    def _reclaim_from_dead_workers(self) -> None:
+        """Free the events of workers that died: those in hand are suspects, the others were not begun."""
+        owners = task_owners.shared()
+        for token, in_hand, others in owners.abandoned() if owners else ():
+            reclaim_from_worker(token, in_hand)
+            outcomes.returned(token, others)
+            self._more |= EVENTS
 
     def _park(self) -> None:
         park(handled_types())

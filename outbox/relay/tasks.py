@@ -1,7 +1,8 @@
 """Claimed events as tasks of django-q2, which carry them to a worker."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,6 +14,7 @@ from django_q.signals import post_execute_in_worker
 from outbox.cluster import allowed_tasks, task_owners
 from outbox.conf import conf
 from outbox.delivery.deliver import deliver
+from outbox.delivery.units import ordered
 from outbox.events import ClaimedRow
 from outbox.queue.claim import Claim
 from outbox.registry import handler_of
@@ -24,10 +26,10 @@ SMALLEST_SPLIT = 64
 Package = dict[str, Any]
 
 
-def make_tasks(claim: Claim, *, probing: str = "") -> Iterator[tuple[None, Package]]:
-    """Divide the fresh events among the workers. Each retry is a task of its own, since it may kill its worker.
+def make_tasks(claim: Claim, *, probing: Collection[str] = ()) -> Iterator[tuple[None, Package]]:
+    """Divide the fresh events among the workers. Each retry and each group of suspects is a task of its own.
 
-    `probing`: the dependency that the claim's events probe.
+    `probing`: the dependencies that the claim's event probes.
     """
     fresh = claim.fresh
     batch_types = {type for type in {row.type for row in fresh} if _is_batched(type)}
@@ -35,7 +37,22 @@ def make_tasks(claim: Claim, *, probing: str = "") -> Iterator[tuple[None, Packa
     single = [row for row in fresh if row.type not in batch_types]
     retries = ([row] for row in claim.retries)
     for rows in (*_divide(batched, SMALLEST_SPLIT), *_divide(single, 1), *retries):
-        yield _task(claim, rows, probing)
+        yield _task(claim, rows, probing=probing)
+    for rows in _suspect_groups(claim.suspects):
+        yield _task(claim, rows, probing=probing, suspects=True)
+
+
+def _suspect_groups(rows: list[ClaimedRow]) -> Iterator[list[ClaimedRow]]:
+    """Groups of one type, none larger than the batch limit of any of its events."""
+    group: list[ClaimedRow] = []
+    for row in sorted(rows, key=lambda row: (row.type, row.batch_limit or 0)):
+        # The rows are sorted by their limit, so the first one of a group has the smallest.
+        if group and (row.type != group[0].type or len(group) >= (group[0].batch_limit or 1)):
+            yield group
+            group = []
+        group.append(row)
+    if group:
+        yield group
 
 
 def _is_batched(type: str) -> bool:
@@ -50,8 +67,10 @@ def _divide(rows: list[ClaimedRow], smallest: int) -> Iterator[list[ClaimedRow]]
         yield rows[start : start + size]
 
 
-def _task(claim: Claim, rows: list[ClaimedRow], probing: str) -> tuple[None, Package]:
+def _task(claim: Claim, rows: list[ClaimedRow], **options: Any) -> tuple[None, Package]:
+    rows = ordered(rows)
     more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+    owners = task_owners.shared()
     begin_before = time.monotonic() + conf.LEASE_SECONDS - (ClusterConf.TIMEOUT or 0)
     package = {
         "id": uuid4().hex,
@@ -59,9 +78,9 @@ def _task(claim: Claim, rows: list[ClaimedRow], probing: str) -> tuple[None, Pac
         "func": run,
         "args": (claim.token, rows),
         "kwargs": {
-            "number": task_owners.assign(claim.token, [row.id for row in rows]),
+            "number": owners.assign(claim.token, [row.id for row in rows]) if owners else None,
             "begin_before": begin_before,
-            "probing": probing,
+            **options,
         },
         "started": timezone.now(),
         # django-q2 need not record it: the event rows say more.
@@ -71,10 +90,19 @@ def _task(claim: Claim, rows: list[ClaimedRow], probing: str) -> tuple[None, Pac
     return None, package
 
 
-def run(token: UUID, rows: list[ClaimedRow], *, number: int, **options: Any) -> None:
-    """The function of the task. A worker runs it. `number`: the task's number in `task_owners`."""
-    with task_owners.running(number):
+def run(token: UUID, rows: list[ClaimedRow], *, number: int | None, **options: Any) -> None:
+    """The function of the task. A worker runs it.
+
+    `number`: the task's number in `task_owners`; None outside of a cluster.
+    """
+    owners = task_owners.shared()
+    if owners is None or number is None:
         deliver(token, [row.event() for row in rows], **options)
+        return
+    with owners.running(number) as mine:
+        if mine:
+            on_unit = partial(owners.begin_unit, number)
+            deliver(token, [row.event() for row in rows], on_unit=on_unit, **options)
 
 
 allowed_tasks.allow(run)

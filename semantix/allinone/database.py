@@ -10,7 +10,7 @@ from django.core.management import call_command
 from django.db import Error, InterfaceError, OperationalError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
-from outbox.queue.claim import expire_all_leases
+from outbox.queue.lost import reclaim_all
 from semantix.allinone.errors import StartError
 
 ADMIN = "admin"
@@ -42,8 +42,8 @@ def forget_lost_workers(say: Callable[[str], None]) -> None:
 
     Only for a database that no other cluster uses.
     """
-    with suppress(Error):  # without the database the leases expire by themselves
-        if freed := expire_all_leases():
+    with suppress(Error):  # without the database nothing can be returned now
+        if freed := reclaim_all():
             say(f"Returned {freed} events to the queue that the last cluster had claimed when it was killed.")
     connections.close_all()
 

@@ -8,7 +8,8 @@ from django.db import transaction
 
 import outbox
 from outbox.models import Event
-from outbox.queue.claim import Claim, claim, reclaim_expired
+from outbox.queue.claim import Claim, claim
+from outbox.queue.lost import reclaim_expired
 
 # Types of tests.support.outbox_app. The clusters that tests start know them too.
 NOTED, TOGETHER = "test.noted", "test.noted_together"

@@ -2,10 +2,12 @@
 
 import os
 import signal
+from collections import Counter
 from pathlib import Path
 
 import psutil
 import pytest
+from django.db import transaction
 from django_q.models import Success
 from django_q.tasks import async_task
 from pytest_django.fixtures import Settings
@@ -37,19 +39,22 @@ def test_an_event_that_kills_its_worker_is_dead_after_max_attempts_and_others_ar
         wait_until(lambda: status_of(after) == ["delivered"])
 
 
-def test_a_batch_that_killed_its_worker_is_delivered_one_by_one(tmp_path: Path, settings: Settings) -> None:
+def test_a_deadly_event_is_found_by_halves_and_its_neighbours_lose_no_attempt(
+    tmp_path: Path, settings: Settings
+) -> None:
     settings.OUTBOX_MAX_ATTEMPTS = 2
-    neighbours = publish_all("test.deadly", range(4))
-    (poison,) = publish_all("test.deadly", ["poison"], kill=True)
-    with cluster(tmp_path, OUTBOX_MAX_ATTEMPTS="2") as running:
-        wait_until(lambda: "after death" in running.output, seconds=60)
-        assert not Effect.objects.exists()
-
-        wait_until(lambda: status_of(*neighbours) == ["delivered"] * 4, seconds=60)
-
-        assert set(Effect.objects.values_list("together", flat=True)) == {1}
-        wait_until(lambda: running.output.count("after death") == 2, seconds=60)
+    with transaction.atomic():
+        neighbours = publish_all("test.deadly", range(15))
+        (poison,) = publish_all("test.deadly", ["poison"], kill=True)
+    with cluster(tmp_path, OUTBOX_MAX_ATTEMPTS="2", OUTBOX_BACKOFF_CAP_SECONDS="0.1") as running:
         wait_until(lambda: status_of(poison) == ["dead"], seconds=60)
+        wait_until(lambda: status_of(*neighbours) == ["delivered"] * 15, seconds=60)
+
+        # With 16, 8, 4 and 2 events, and twice alone.
+        wait_until(lambda: running.output.count("after death") == 6)
+        assert Counter(Effect.objects.values_list("together", flat=True)) == {8: 8, 4: 4, 2: 2, 1: 1}
+        assert [failure.event_id for failure in Failure.objects.all()] == [poison.id] * 2
+        assert set(Event.objects.values_list("status", "attempts")) == {("delivered", 1), ("dead", 2)}
 
 
 def test_a_handler_that_takes_too_long_is_ended_and_the_reason_recorded(tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """The relay, as django-q2's pusher uses it: dequeue() in a loop."""
 
+import multiprocessing
+import os
 import pickle
+import signal
 
 import pytest
 from django.db import connection
@@ -12,8 +15,9 @@ from pytest_django.fixtures import Settings
 
 from outbox import registry
 from outbox.cluster import task_owners
+from outbox.cluster.task_owners import TaskOwners
 from outbox.delivery import outcomes
-from outbox.models import Event, Relay
+from outbox.models import Event, Failure, Relay
 from outbox.queue import ordering
 from outbox.relay import tasks
 from outbox.relay.broker import OutboxBroker, Task
@@ -134,12 +138,28 @@ def test_it_frees_events_with_an_expired_lease(broker: OutboxBroker) -> None:
 def test_it_frees_the_events_of_a_killed_worker(
     broker: OutboxBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    event, other = publish(), publish()
-    claimed = claim_all()
-    monkeypatch.setattr(task_owners, "abandoned", lambda: [task_owners.Assigned(claimed.token, [event.id])])
+    events = [publish() for _ in range(3)]
+    in_hand = events[1]
+    monkeypatch.setattr(ClusterConf, "WORKERS", 1)
+    owners = TaskOwners()
+    monkeypatch.setattr(task_owners, "_shared", owners)
+    [package] = packages(until_handed_out(broker))
+    number = package["kwargs"]["number"]
 
-    assert broker.dequeue() == []
-    assert status_of(event, other) == ["pending", "claimed"]
+    def be_killed() -> None:
+        with owners.running(number):
+            owners.begin_unit(number, 1, 1)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    worker = multiprocessing.get_context("fork").Process(target=be_killed)
+    worker.start()
+    worker.join()
+    wait_until(lambda: broker.dequeue() or status_of(in_hand) == ["pending"])
+
+    assert status_of(*events) == ["claimed", "pending", "claimed"]
+    assert [Event.objects.get(id=event.id).attempts for event in events] == [1, 1, 1]
+    [failure] = Failure.objects.all()
+    assert failure.event_id == in_hand.id
 
 
 def test_it_parks_blocked_events(broker: OutboxBroker, monkeypatch: pytest.MonkeyPatch) -> None:

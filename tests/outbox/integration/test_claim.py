@@ -5,24 +5,20 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import pairwise
 from threading import Event as Flag
-from uuid import uuid4
 
 import pytest
 from django.db import connection, transaction
 from django.utils import timezone
-from pytest_django.fixtures import Settings
 
 import outbox
 from outbox.delivery import outcomes
-from outbox.models import Event, Failure
+from outbox.models import Event
 from outbox.queue import claim as claiming
-from outbox.queue.claim import Claim, claim, expire_all_leases, expire_lease, reclaim_expired
+from outbox.queue.claim import Claim, claim
 from tests.support.published import (
     NOTED,
     TOGETHER,
     claim_all,
-    expire_leases,
-    free_events_of_lost_workers,
     ids,
     make_due,
     publish,
@@ -215,60 +211,6 @@ def test_a_claim_limits_fresh_events_and_retries() -> None:
 
     assert [row.id for row in claimed.fresh] == [event.id for event in fresh[:3]]
     assert [row.id for row in claimed.retries] == [event.id for event in failed[:2]]
-
-
-def test_an_expired_lease_is_recorded_and_the_event_is_claimable_again() -> None:
-    event = publish()
-    claim_all()
-    assert reclaim_expired() == 0
-
-    expire_leases()
-
-    assert reclaim_expired() == 1
-    failure = Failure.objects.get(event=event)
-    assert (failure.attempt, failure.worker) == (1, "lost")
-    assert failure.error.startswith("The lease expired")
-    make_due()
-    assert [e.attempts for e in claim_all().events] == [2]
-
-
-def test_an_event_whose_lease_expires_at_each_attempt_is_dead(settings: Settings) -> None:
-    settings.OUTBOX_MAX_ATTEMPTS = 3
-    lost, behind = publish(id=1), publish(id=1)
-
-    for _ in range(3):
-        assert ids(claim_all()) == [lost.id]
-        free_events_of_lost_workers()
-
-    assert status_of(lost) == ["dead"]
-    assert Failure.objects.filter(event=lost).count() == 3
-    assert ids(claim_all()) == [behind.id]
-
-
-def test_all_leases_can_be_expired_before_the_only_cluster_starts() -> None:
-    event = publish()
-    claim_all()
-
-    assert expire_all_leases() == 1
-    assert reclaim_expired() == 1
-    make_due()
-    assert ids(claim_all()) == [event.id]
-
-
-def test_only_the_token_expires_a_lease_and_the_event_waits_for_its_backoff(
-    settings: Settings,
-) -> None:
-    settings.OUTBOX_BACKOFF_BASE_SECONDS = settings.OUTBOX_BACKOFF_CAP_SECONDS = 1000.0
-    lost, alive = publish(), publish()
-    claimed = claim_all()
-
-    assert expire_lease(uuid4(), [lost.id]) == 0
-    assert expire_lease(claimed.token, [lost.id]) == 1
-    assert reclaim_expired() == 1
-
-    assert status_of(lost, alive) == ["pending", "claimed"]
-    waits = Event.objects.get(id=lost.id).available_at - Event.objects.get(id=lost.id).created_at
-    assert timedelta(0) < waits < timedelta(seconds=1100)
 
 
 def test_concurrent_relays_claim_no_event_twice_and_no_two_of_an_aggregate() -> None:

@@ -20,7 +20,8 @@ from outbox.delivery.deliver import deliver
 from outbox.models import Circuit, Event, Failure
 from outbox.publishing import headers
 from outbox.queue import circuits
-from outbox.queue.claim import claim, reclaim_expired
+from outbox.queue.claim import claim
+from outbox.queue.lost import reclaim_expired
 from outbox.testing import drain, handled
 from tests.support.outbox_app.models import Effect
 from tests.support.published import (
@@ -28,7 +29,7 @@ from tests.support.published import (
     TOGETHER,
     claim_all,
     expire_leases,
-    make_due,
+    free_events_of_lost_workers,
     publish,
     publish_all,
     status_of,
@@ -76,14 +77,14 @@ def test_a_batch_handler_gets_all_events_at_once_and_any_other_one_by_one() -> N
     assert sorted(Effect.objects.values_list("together", flat=True)) == [1, 1, 1, 3, 3, 3]
 
 
-def test_a_batch_that_raises_is_retried_one_by_one_and_only_the_bad_one_fails() -> None:
+def test_a_batch_that_raises_is_tried_in_halves_and_only_the_bad_event_fails() -> None:
     seen: Seen = []
     with handled(TOGETHER, by=raising(ValueError("rotten"), "b", seen=seen), batch=True):
-        a, b, c = publish_all(TOGETHER, "abc")
+        a, b, c, d, e = publish_all(TOGETHER, "abcde")
         deliver_all(TOGETHER)
 
-    assert seen == [["a", "b", "c"], ["a"], ["b"], ["c"]]
-    assert status_of(a, b, c) == ["delivered", "pending", "delivered"]
+    assert seen == [["a", "b", "c", "d", "e"], ["a", "b", "c"], ["a", "b"], ["a"], ["b"], ["c"], ["d", "e"]]
+    assert status_of(a, b, c, d, e) == ["delivered", "pending", "delivered", "delivered", "delivered"]
     assert [failure.event_id for failure in Failure.objects.all()] == [b.id]
 
 
@@ -118,16 +119,55 @@ def test_a_worker_that_runs_into_the_timeout_records_it_before_it_ends() -> None
     assert [Event.objects.get(id=event.id).attempts for event in (a, b, c)] == [1, 1, 0]
 
 
-def test_each_event_of_a_batch_that_ran_into_the_timeout_is_retried_alone() -> None:
+def test_a_batch_that_ran_into_the_timeout_is_tried_again_in_halves_at_once() -> None:
     with handled(TOGETHER, by=raising(TimeoutException("too long")), batch=True):
-        events = publish_all(TOGETHER, "ab")
+        publish_all(TOGETHER, "abc")
         with pytest.raises(TimeoutException):
             deliver_all(TOGETHER)
 
-    make_due()
+    assert not Failure.objects.exists()
     claimed = claim_all(TOGETHER)
-    assert claimed.fresh == []
-    assert [row.id for row in claimed.retries] == [event.id for event in events]
+    assert [(row.attempts, row.batch_limit) for row in claimed.suspects] == [(1, 2)] * 3
+    assert Event.objects.first().last_error.startswith(
+        "A batch of 3 events was interrupted: TimeoutException"
+    )
+
+
+def test_the_worker_notes_the_place_of_the_events_that_it_handles() -> None:
+    noted: list[tuple[int, int]] = []
+    with handled(TOGETHER, by=raising(ValueError("rotten"), "b"), batch=True):
+        publish_all(NOTED, "xy")
+        publish_all(TOGETHER, "abc")
+        claimed = claim_all(NOTED, TOGETHER)
+        deliver(claimed.token, claimed.events, on_unit=lambda start, size: noted.append((start, size)))
+
+    assert [unit for unit in noted if unit[1]] == [(0, 1), (1, 1), (2, 3), (2, 2), (2, 1), (3, 1), (4, 1)]
+    assert [unit for unit in noted if not unit[1]] == [(start, 0) for start, size in noted if size]
+
+
+def test_suspects_are_recorded_before_they_are_handled_and_settled_at_once() -> None:
+    seen: list[tuple[list[str], list[int | None]]] = []
+    events = publish_all(NOTED, "ab")
+
+    def look(_: ClaimedEvent) -> None:
+        seen.append((status_of(*events), list(Event.objects.order_by("id").values_list("begun", flat=True))))
+
+    with handled(NOTED, by=look):
+        claimed = claim_all()
+        deliver(claimed.token, claimed.events, suspects=True)
+
+    assert seen == [(["claimed", "claimed"], [1, None]), (["delivered", "claimed"], [None, 1])]
+
+
+def test_suspects_whose_claim_has_ended_are_not_handled() -> None:
+    seen: Seen = []
+    publish_all(NOTED, "ab")
+    late = claim_all()
+    free_events_of_lost_workers()
+    with handled(NOTED, by=raising(ValueError("no"), seen=seen)):
+        deliver(late.token, late.events, suspects=True)
+
+    assert seen == []
 
 
 def test_an_unavailable_dependency_counts_no_attempt_and_opens_its_circuit() -> None:
@@ -275,7 +315,7 @@ def probe(by: Callable[[Any], Any]) -> None:
     assert [dependency for dependency, _ in circuits.acquire_probes()] == ["oven"]
     with handled("test.baked", by=by, needs=["oven"]):
         claimed = claim(["test.baked"], batch=1, retries=1, probing="oven")
-        deliver(claimed.token, claimed.events, probing="oven")
+        deliver(claimed.token, claimed.events, probing=["oven"])
 
 
 def test_a_probe_that_succeeds_closes_the_circuit(open_oven: Event) -> None:
@@ -295,11 +335,19 @@ def test_a_failed_probe_makes_the_pause_longer(open_oven: Event, settings: Setti
     assert status_of(open_oven) == ["pending"]
 
 
-@pytest.mark.parametrize("error", [ValueError("no"), outbox.Reject("never"), outbox.Unavailable("moon")])
+@pytest.mark.parametrize("error", [ValueError("no"), outbox.Reject("never")])
 def test_a_probe_that_fails_with_another_error_closes_the_circuit(open_oven: Event, error: Exception) -> None:
     probe(by=raising(error))
 
     assert "oven" not in circuits.snapshot().paused | circuits.snapshot().half_open
+
+
+def test_a_probe_that_finds_another_dependency_away_changes_nothing_of_its_own(open_oven: Event) -> None:
+    """The handler may have called the other one first."""
+    probe(by=raising(outbox.Unavailable("moon")))
+
+    assert circuits.snapshot() == circuits.Snapshot(frozenset({"moon"}), frozenset({"oven"}))
+    assert Circuit.objects.get(dependency="oven").failures == 1
 
 
 def test_a_probe_that_ran_into_the_timeout_changes_no_circuit(open_oven: Event) -> None:

@@ -55,7 +55,7 @@ def test_the_broker_of_the_sentinel_prepares_the_processes_that_it_forks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(shutdown, "_stop", None)
-    monkeypatch.setattr(task_owners, "_owners", None)
+    monkeypatch.setattr(task_owners, "_shared", None)
     replaced = [(cluster, "Queue"), (cluster, "Value"), (cluster, "Event"), (pusher, "SignedPackage")]
     for module, name in replaced:
         monkeypatch.setattr(module, name, getattr(module, name))
@@ -67,14 +67,17 @@ def test_the_broker_of_the_sentinel_prepares_the_processes_that_it_forks(
     assert [getattr(module, name) for module, name in replaced] == [Queue, SharedTimer, SharedFlag, Packages]
     assert told() == signal.SIGKILL
     assert gc.get_freeze_count() > 0
-    number, said = task_owners.assign(uuid4(), [1]), Queue()
+    owners = task_owners.shared()
+    assert owners
+    owners.take_over()
+    number, said = owners.assign(uuid4(), [1]), Queue()
 
     def work() -> None:
-        with task_owners.running(number):
+        with owners.running(number):
             said.put(told())
 
     worker = forking.Process(target=work)
     worker.start()
     assert said.get() == signal.SIGKILL
     worker.join()
-    assert task_owners.abandoned() == []
+    assert owners.abandoned() == []

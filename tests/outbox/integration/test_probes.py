@@ -26,7 +26,7 @@ def test_after_the_pause_one_event_probes(broker: OutboxBroker) -> None:
     tasks = until_handed_out(broker)
 
     assert events_in(tasks) == [[first.id]]
-    assert packages(tasks)[0]["kwargs"]["probing"] == "oven"
+    assert packages(tasks)[0]["kwargs"]["probing"] == ["oven"]
     run(tasks)
     assert Circuit.objects.get().opened_at is None
     assert events_in(until_handed_out(broker)) == [[second.id]]

@@ -1,0 +1,106 @@
+"""Events whose worker or relay died: they wait again, and an event that kills its worker is found among the others.
+
+What is known of a lost event decides:
+
+- It was not begun. Its attempt is returned, and it is claimed again as if nothing had happened.
+- It was handled together with others. Any of them may be at fault, so no attempt counts. They become suspects: next
+  time at most half as many are handled together. So one deadly event in a batch of 500 is found in nine tries, and the
+  others are delivered on the way.
+- It was handled alone. The attempt counts, and the event is dead after OUTBOX_MAX_ATTEMPTS.
+- It is not known whether it was begun, because all processes of its cluster died. No attempt counts. It becomes a
+  suspect, whose next worker records in the database what it begins, so that the next loss is a known one.
+"""
+
+from collections.abc import Collection
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from outbox.conf import conf
+from outbox.database import backoff
+from outbox.models import Status
+from outbox.queue.ordering import unblock_next
+
+# `size`: how many events were handled together; null if that is not known.
+FREE = f"""
+WITH lost AS (
+    SELECT id, {{size}} AS size FROM outbox_event WHERE status = 'claimed' AND {{which}}
+    ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED
+), freed AS (
+    UPDATE outbox_event e SET
+        status = CASE WHEN lost.size = 1 AND attempts >= %(max_attempts)s THEN 'dead' ELSE 'pending' END,
+        attempts = CASE WHEN lost.size = 1 THEN attempts ELSE attempts - 1 END,
+        available_at = CASE WHEN lost.size = 1 THEN {backoff.NEXT_ATTEMPT} ELSE available_at END,
+        batch_limit = coalesce((lost.size + 1) / 2, batch_limit, %(batch_size)s),
+        last_error = CASE
+            WHEN lost.size = 1 THEN %(reason)s
+            WHEN lost.size > 1 THEN format(%(group_reason)s, lost.size) ELSE last_error END,
+        begun = NULL, claim_token = NULL, relay = NULL, lease_expires_at = NULL
+    FROM lost WHERE e.id = lost.id
+    RETURNING e.id, e.attempts, e.status, lost.size
+), recorded AS (
+    INSERT INTO outbox_failure (event_id, attempt, error, traceback, worker)
+    SELECT id, attempts, %(reason)s, '', 'lost' FROM freed WHERE size = 1
+)
+SELECT id, status FROM freed
+"""
+# Whether the worker lives is not known, so each event goes alone and its attempt counts.
+FREE_EXPIRED = FREE.format(size="1", which="lease_expires_at < statement_timestamp()")
+FREE_OF_WORKER = FREE.format(size="%(size)s::integer", which="id = ANY(%(ids)s) AND claim_token = %(token)s")
+FREE_OF_RELAYS = FREE.format(size="begun", which="relay = ANY(%(relays)s)")
+FREE_ALL = FREE.format(size="begun", which="true")
+
+LEASE_EXPIRED = (
+    "The lease expired: the worker was killed (out of memory?), hung, or lost its machine before it could record an "
+    "outcome."
+)
+WORKER_DIED = (
+    "The worker was killed while it handled this event (out of memory?), before it could record an outcome."
+)
+GROUP_DIED = "The worker was killed while it handled %s events together. They are tried again in halves."
+
+
+def reclaim_expired() -> int:
+    """Free the events whose lease expired. Returns how many there were, at most 1,000."""
+    return len(_free(FREE_EXPIRED, reason=LEASE_EXPIRED))
+
+
+def reclaim_from_worker(token: UUID, ids: Collection[int]) -> int:
+    """Free events of a claim that their worker handled together when it died. Returns how many there were."""
+    return len(_free(FREE_OF_WORKER, token=token, ids=list(ids), size=len(ids)))
+
+
+def reclaim_from_relays(relays: Collection[UUID]) -> int:
+    """Free all events that these dead relays had claimed. Returns how many there were."""
+    count = 0
+    while freed := _free(FREE_OF_RELAYS, relays=list(relays)):
+        count += len(freed)
+    return count
+
+
+def reclaim_all() -> int:
+    """Free all claimed events. Only for a caller that knows that no worker lives, as before the only cluster starts.
+
+    Returns how many there were.
+    """
+    count = 0
+    while freed := _free(FREE_ALL):
+        count += len(freed)
+    return count
+
+
+def _free(statement: str, *, reason: str = WORKER_DIED, **which: Any) -> list[int]:
+    parameters: dict[str, Any] = {
+        "max_attempts": conf.MAX_ATTEMPTS,
+        "batch_size": conf.BATCH_SIZE,
+        "reason": reason,
+        "group_reason": GROUP_DIED,
+        **backoff.parameters(),
+        **which,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        rows = cursor.fetchall()
+    unblock_next([id for id, status in rows if status == Status.DEAD])
+    return [id for id, _ in rows]
