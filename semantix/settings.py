@@ -26,6 +26,8 @@ GIVEN = {
 for _name in {"DATABASE_URL", "CHROMA_URL", "SECRET_KEY", "SEMANTIX_AUTH"} - GIVEN:
     os.environ.pop(_name, None)
 SERVICES_ENV = DATA_DIR / "services.env"
+# The failing parts of a running `manage.py up`.
+PARTS_FILE = DATA_DIR / "parts.json"
 Environment.read_env(SERVICES_ENV)
 # The hint that commands print where no database answers.
 OUTBOX_DATABASE_HINT = (

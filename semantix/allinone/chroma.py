@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from semantix.allinone import probe, vacuum
 from semantix.allinone.errors import StartError
@@ -20,6 +21,7 @@ OPEN_COLLECTIONS = 64
 FILES_PER_COLLECTION = 4
 # For its database, connections and libraries.
 OTHER_FILES = 200
+NAME = "Chroma"
 STOP_SIGNALS = (signal.SIGTERM,)
 COLLECTIONS = "/api/v2/tenants/default_tenant/databases/default_database/collections"
 # The file with everything except the vectors.
@@ -36,24 +38,38 @@ class ChromaServer(Service):
 
     folder: Path
     # Device and inode of the store that the server has open; None where the store was already gone.
-    store: tuple[int, int] | None
+    store: tuple[int, int] | None = None
 
     def has_lost_its_folder(self) -> bool:
         """Whether the folder was deleted, emptied or replaced while the server ran."""
         return self.store is None or _identity(self.folder) != self.store
 
     def trouble(self) -> str | None:
-        if self.has_lost_its_folder():
+        if self.child and self.has_lost_its_folder():
             return f"{self.folder} was deleted or replaced while Chroma was using it"
         return super().trouble()
 
     def restart(self) -> None:
-        """Restart over the folder's present content, or over an empty folder."""
+        """Start over the folder's present content, or over an empty folder."""
         super().restart()
         self.store = _identity(self.folder)
 
 
-def start(
+def start(folder: Path, **options: Any) -> ChromaServer:
+    """Start the server over `folder`; the options are those of `prepare`.
+
+    Raises StartError, or StartInterrupted where a stop is requested; in both cases nothing is left running.
+    """
+    server = prepare(folder, **options)
+    try:
+        server.restart()
+    except BaseException:
+        server.stop()
+        raise
+    return server
+
+
+def prepare(
     folder: Path,
     *,
     log: Path,
@@ -62,18 +78,17 @@ def start(
     timeout: float = 60.0,
     stopping: Callable[[], bool] = lambda: False,
 ) -> ChromaServer:
-    """Start the server over `folder` on a loopback port: `port`, or a free one. `timeout` is in seconds.
+    """A server for `folder` that is not started yet, with its address on loopback: `port`, or a free one.
 
-    Raises StartError, or StartInterrupted once `stopping()` is true; in both cases nothing is left running.
+    A start takes at most `timeout` seconds, and raises StartInterrupted once `stopping()` is true.
     """
-    _require_files(open_collections)
     folder = folder.resolve()
-    lock = Lock(folder.with_name(f"{folder.name}.lock"), f"The index folder {folder}")
     config = folder.with_name(f"{folder.name}.yaml")
     listening = port or free_port()
-    url = f"http://127.0.0.1:{listening}"
 
     def launch() -> Child:
+        _require_files(open_collections)
+        _take_over(server, config)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             log.parent.mkdir(parents=True, exist_ok=True)
@@ -81,23 +96,25 @@ def start(
             if vacuum.erased_marker(folder).exists():
                 vacuum.vacuum(folder, program())
             argv = [*program(), "run", str(config)]
-            child = Child("Chroma", argv, log=log, stop_signals=STOP_SIGNALS, background=True)
+            child = Child(NAME, argv, log=log, stop_signals=STOP_SIGNALS, background=True)
         except OSError as error:
             raise StartError(
                 f"Cannot keep an index in {folder}: {error.strerror} ({error.filename})"
             ) from None
-        child.wait_until(lambda: answers(url), timeout=timeout, stopping=stopping)
+        child.wait_until(lambda: answers(server.url), timeout=timeout, stopping=stopping)
         return child
 
-    try:
+    url = f"http://127.0.0.1:{listening}"
+    server = ChromaServer(name=NAME, url=url, launch=launch, folder=folder)
+    return server
+
+
+def _take_over(server: ChromaServer, config: Path) -> None:
+    """Take the folder's lock, and end a server that a killed start left over there. Raises StartError."""
+    if server.lock is None:
+        folder = server.folder
+        server.lock = Lock(folder.with_name(f"{folder.name}.lock"), f"The index folder {folder}")
         end_leftovers(lambda process: str(config) in process.cmdline(), STOP_SIGNALS[0])
-        child = launch()
-    except BaseException:
-        lock.release()
-        raise
-    return ChromaServer(
-        url=url, child=child, launch=launch, lock=lock, folder=folder, store=_identity(folder)
-    )
 
 
 def server_config(folder: Path, port: int, open_collections: int) -> dict[str, object]:

@@ -79,7 +79,9 @@ def start(
         lock.release()
         raise
     url = _url(sockets, DATABASE)
-    return Service(url=url, child=child, launch=lambda: launch()[0], lock=lock, scratch=sockets)
+    return Service(
+        name="Postgres", url=url, child=child, launch=lambda: launch()[0], lock=lock, scratch=sockets
+    )
 
 
 def _launch(

@@ -20,10 +20,11 @@ from semantix.allinone.data_folder import PRIVATE_UMASK, make_private, place_for
 from semantix.allinone.errors import StartError, StartInterrupted
 from semantix.allinone.interruption import Interruption
 from semantix.allinone.lock import Lock
-from semantix.allinone.private_files import secret_key, write_services
+from semantix.allinone.private_files import secret_key, write_private, write_services
 from semantix.allinone.process import Child
 from semantix.allinone.service import Program
 from semantix.allinone.service_group import ServiceGroup
+from semantix.web.parts import to_json
 
 Say = Callable[[str], None]
 
@@ -31,15 +32,17 @@ Say = Callable[[str], None]
 def run(say: Say) -> None:
     """Start everything, announce the addresses, watch until interrupted, stop everything.
 
-    Raises StartError where a part does not start or ends again and again. Everything is stopped then, too.
+    Raises StartError, after stopping everything, where the service could not take a memory: Postgres or the web server
+    does not start, or a setting is wrong. All else is started again and again while the service runs.
     """
     interruption = Interruption()
     with suppress(OSError):  # the lock reports it; the folders above the data folder get ordinary modes
         settings.DATA_DIR.parent.mkdir(parents=True, exist_ok=True)
     os.umask(PRIVATE_UMASK)
     lock = Lock(settings.DATA_DIR / "up.lock", f"The data folder {settings.DATA_DIR}")
-    group = ServiceGroup(say)
+    group = ServiceGroup(say, report=lambda parts: write_private(settings.PARTS_FILE, to_json(parts)))
     try:
+        settings.PARTS_FILE.unlink(missing_ok=True)
         make_private(settings.DATA_DIR, server_account(settings.DATA_DIR / "postgres"))
         _start(group, interruption, say)
         group.watch(interruption)
@@ -47,7 +50,8 @@ def run(say: Say) -> None:
         pass
     finally:
         group.stop()
-        settings.SERVICES_ENV.unlink(missing_ok=True)
+        for file in (settings.SERVICES_ENV, settings.PARTS_FILE):
+            file.unlink(missing_ok=True)
         lock.release()
     say("Stopped.")
 
@@ -62,7 +66,7 @@ def _start(group: ServiceGroup, interruption: Interruption, say: Say) -> None:
     write_services(settings.SERVICES_ENV, services)
     environment = {**os.environ, **services, "SEMANTIX_AUTH": auth, **_measurements()}
     url = _start_django(group, environment, interruption, say)
-    group.require_all()
+    group.require_needed()
     with interruption.at_once():
         say(announcement(url, auth, database.first_admin_password()))
 
@@ -79,8 +83,8 @@ def _start_stores(group: ServiceGroup, interruption: Interruption, say: Say) -> 
         database.use(store.url)
     if "CHROMA_URL" not in settings.GIVEN:
         say(f"Starting Chroma over {settings.CHROMADB_PATH} ...")
-        index = chroma.start(settings.CHROMADB_PATH, log=_log("chroma"), stopping=interruption)
-        group.add(index, restarted=lambda: _refill(say))
+        index = chroma.prepare(settings.CHROMADB_PATH, log=_log("chroma"), stopping=interruption)
+        group.start(index, restarted=lambda: _refill(say))
         services["CHROMA_URL"] = index.url
     elif not chroma.answers(settings.CHROMA_URL):
         say(
@@ -113,8 +117,10 @@ def _start_django(
 ) -> str:
     """Start the cluster and the web server. Returns the web server's address once it answers."""
     say("Starting the cluster and the web server ...")
-    group.add(_cluster(environment, say))
-    group.add(_web_server(environment, interruption))
+    group.start(_cluster(environment, say))
+    web_server = _web_server(environment, interruption)
+    web_server.restart()
+    group.add(web_server)
     return web.base_url(settings.HOST, settings.PORT)
 
 
@@ -132,7 +138,7 @@ def _cluster(environment: dict[str, str], say: Say) -> Program:
         # Requests come first: embedding and indexing get the processor time that is left.
         return Child("Cluster", argv, env=environment, cwd=settings.BASE_DIR, background=True)
 
-    return Program(child=launch(), launch=launch)
+    return Program(name="Cluster", launch=launch)
 
 
 def _web_server(environment: dict[str, str], interruption: Interruption) -> Program:
@@ -144,7 +150,7 @@ def _web_server(environment: dict[str, str], interruption: Interruption) -> Prog
         child.wait_until(lambda: probe.answers(alive), timeout=60, stopping=interruption)
         return child
 
-    return Program(child=launch(), launch=launch)
+    return Program(name="Web server", launch=launch)
 
 
 def _measurements() -> dict[str, str]:

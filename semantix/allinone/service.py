@@ -11,48 +11,47 @@ from semantix.allinone.process import Child
 
 @dataclass(kw_only=True)
 class Program:
-    """A running program, and the function that starts it again. `stop()` may be called twice or after its end."""
+    """A program, and the function that starts it. `stop()` may be called twice or after its end."""
 
-    child: Child
+    name: str
     # Raises StartError, or StartInterrupted where a stop is requested; in both cases nothing is left running.
     launch: Callable[[], Child]
-
-    @property
-    def name(self) -> str:
-        return self.child.name
+    # None before the first start.
+    child: Child | None = None
 
     @property
     def pid(self) -> int:
+        if self.child is None:
+            raise ProcessLookupError(f"{self.name} was never started")
         return self.child.pid
 
-    @property
-    def exit_code(self) -> int | None:
-        return self.child.exit_code
-
     def is_alive(self) -> bool:
-        return self.child.is_alive()
+        return self.child is not None and self.child.is_alive()
 
     def trouble(self) -> str | None:
         """The fault that makes a restart necessary, as one phrase, or None."""
-        code = self.exit_code
+        code = self.child.exit_code if self.child else None
         return None if code is None else f"{self.name} ended by itself ({_how(code)})"
 
     def restart(self) -> None:
-        """End its remaining processes and start it again at the same address. Raises what `launch` raises."""
-        self.child.stop()
+        """End its remaining processes and start it at the same address. Raises what `launch` raises."""
+        if self.child:
+            self.child.stop()
         self.child = self.launch()
 
     def stop(self, timeout: float = 5.0) -> None:
         """Return when it has ended. It is killed after `timeout` seconds."""
-        self.child.stop(timeout)
+        if self.child:
+            self.child.stop(timeout)
 
 
 @dataclass(kw_only=True)
 class Service(Program):
-    """A running server over a folder. Its end releases the folder's lock."""
+    """A server over a folder. Its end releases the folder's lock."""
 
     url: str
-    lock: Lock
+    # None while nothing runs over the folder.
+    lock: Lock | None = None
     # A folder to remove when the server stops.
     scratch: Path | None = None
 
@@ -60,7 +59,9 @@ class Service(Program):
         super().stop(timeout)
         if self.scratch:
             shutil.rmtree(self.scratch, ignore_errors=True)
-        self.lock.release()
+        if self.lock:
+            self.lock.release()
+            self.lock = None
 
 
 def _how(exit_code: int) -> str:

@@ -13,6 +13,7 @@ from memories.embeddings.cache import cache_statistics
 from outbox.operations import statistics
 from outbox.operations.history import Minute, last_minutes, percent
 from semantix.observability.metrics.view import embedding_cache_use
+from semantix.web import parts
 
 BLUE, GREEN, RED, AMBER = "#3b82f6", "#16a34a", "#dc2626", "#d97706"
 NOTHING = "–"
@@ -36,7 +37,12 @@ class Card:
 def context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """unfold's DASHBOARD_CALLBACK."""
     now, history = statistics.collect(exact_up_to=1000), last_minutes()
-    return context | {"cards": cards(now, history), "circuits": now.circuits, "relays": now.relays}
+    return context | {
+        "cards": cards(now, history),
+        "circuits": now.circuits,
+        "relays": now.relays,
+        "parts": parts.failing(),
+    }
 
 
 def cards(now: statistics.Statistics, history: Sequence[Minute]) -> list[Card]:

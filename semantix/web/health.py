@@ -15,6 +15,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
 from memories.index.client import get_client
+from semantix.web.parts import failing
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,8 @@ def ready(request: HttpRequest) -> JsonResponse:
 
 def run_checks() -> dict[str, dict[str, Any]]:
     """Run all checks. Each result has `status` (ok, failed), `latency_ms`, and `detail` when failed."""
-    running = {name: _begin(name, check) for name, check in CHECKS.items()}
+    checks = CHECKS | ({"parts": parts} if failing() else {})
+    running = {name: _begin(name, check) for name, check in checks.items()}
     wait(running.values(), timeout=CHECK_SECONDS)
     return {name: _outcome(name, future) for name, future in running.items()}
 
@@ -76,6 +78,12 @@ def chroma() -> None:
     get_client().list_collections(limit=1)
 
 
+def parts() -> None:
+    """Fail where a part of `manage.py up` ends again and again."""
+    if found := failing():
+        raise NotWell("; ".join(part.status for part in found))
+
+
 CHECKS: dict[str, Check] = {
     "postgres": postgres,
     "migrations": migrations,
@@ -85,7 +93,7 @@ CHECKS: dict[str, Check] = {
 # No memory can be stored unless these pass.
 NEEDED = ("postgres", "migrations")
 
-_threads = ThreadPoolExecutor(max_workers=len(CHECKS), thread_name_prefix="health")
+_threads = ThreadPoolExecutor(max_workers=len(CHECKS) + 1, thread_name_prefix="health")
 _running: dict[str, Future[float]] = {}
 # The last logged error by check: machines ask every few seconds, and one line for each fault is enough.
 _logged: dict[str, str] = {}

@@ -1,6 +1,8 @@
 """Watched parts: a part that ends by itself is restarted."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from itertools import count
 
 import pytest
 
@@ -9,6 +11,7 @@ from semantix.allinone.errors import StartError
 from semantix.allinone.process import Child
 from semantix.allinone.service import Program
 from semantix.allinone.service_group import ServiceGroup
+from semantix.web.parts import Part
 from tests.support.waiting import wait_until
 
 
@@ -18,8 +21,14 @@ def said() -> list[str]:
 
 
 @pytest.fixture
-def group(said: list[str]) -> Iterator[ServiceGroup]:
-    group = ServiceGroup(said.append)
+def reported() -> list[Sequence[Part]]:
+    """Each change of the failing parts."""
+    return []
+
+
+@pytest.fixture
+def group(said: list[str], reported: list[Sequence[Part]]) -> Iterator[ServiceGroup]:
+    group = ServiceGroup(said.append, reported.append)
     yield group
     group.stop()
 
@@ -34,14 +43,14 @@ def program(*scripts: str) -> Program:
             raise StartError("Part cannot start")
         return Child("Part", ["sh", "-c", script])
 
-    return Program(child=launch(), launch=launch)
+    return Program(name="Part", launch=launch)
 
 
 def test_a_part_that_ends_is_restarted_and_the_callback_is_called(
     group: ServiceGroup, said: list[str]
 ) -> None:
     part, told = program("exit 3", "sleep 600"), list[int]()
-    group.add(part, restarted=lambda: told.append(part.pid))
+    group.start(part, restarted=lambda: told.append(part.pid))
 
     group.watch(stopping=lambda: bool(told))
 
@@ -52,38 +61,66 @@ def test_a_part_that_ends_is_restarted_and_the_callback_is_called(
 
 def test_a_failed_restart_is_tried_again_after_a_pause(group: ServiceGroup, said: list[str]) -> None:
     part = program("exit 3", "cannot", "sleep 600")
-    group.add(part)
+    group.start(part)
 
     group.watch(stopping=lambda: "Part runs again." in said)
 
     assert said[1:] == ["Part cannot start: starting it again in 1 s ...", "Part runs again."]
 
 
-def test_what_ends_at_once_each_time_is_given_up(
-    group: ServiceGroup, said: list[str], monkeypatch: pytest.MonkeyPatch
+def test_a_part_that_does_not_start_at_first_is_tried_again(group: ServiceGroup, said: list[str]) -> None:
+    group.start(program("cannot", "cannot", "sleep 600"))
+
+    group.watch(stopping=lambda: "Part runs again." in said)
+
+    assert said[:2] == [
+        "Part cannot start: starting it again ...",
+        "Part cannot start: starting it again in 1 s ...",
+    ]
+
+
+def test_a_part_that_always_ends_is_restarted_for_ever_with_growing_pauses(
+    group: ServiceGroup, said: list[str], reported: list[Sequence[Part]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Time passes a minute a look, so that no pause is waited for."""
+    clock = count(0, 31)
+    monkeypatch.setattr(restarting, "monotonic", lambda: float(next(clock)))
     monkeypatch.setattr(restarting, "WELL_AFTER", float("inf"))
-    group.add(program("exit 3"))
+    group.start(program("exit 3"))
 
-    with pytest.raises(StartError, match=r"Part ended by itself \(exit code 3\), after 3 restarts in a row"):
-        group.watch(stopping=lambda: False)
+    group.watch(stopping=lambda: said.count("Part runs again.") >= 8)
 
-    assert said.count("Part runs again.") == 3
+    pauses = [int(found[1]) for line in said if (found := re.search(r"again in (\d+) s", line))]
+    assert pauses[:7] == [1, 3, 7, 15, 30, 30, 30]
+    [failing] = reported[-1]
+    assert (failing.name, failing.trouble) == ("Part", "Part ended by itself (exit code 3)")
+    assert failing.restarts >= 6
 
 
-def test_who_ran_well_meanwhile_is_not_given_up(
+def test_a_single_restart_is_not_reported_as_failing(
+    group: ServiceGroup, said: list[str], reported: list[Sequence[Part]]
+) -> None:
+    group.start(program("exit 3", "sleep 600"))
+
+    group.watch(stopping=lambda: "Part runs again." in said and bool(reported) and not reported[-1])
+
+
+def test_a_part_that_has_run_well_is_restarted_without_a_pause(
     group: ServiceGroup, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(restarting, "WELL_AFTER", -1.0)
-    group.add(program("exit 3"))
+    group.start(program("exit 3"))
 
     group.watch(stopping=lambda: said.count("Part runs again.") > 3)
 
+    assert not any("again in" in line for line in said)
 
-def test_a_part_that_ends_during_the_start_is_an_error(group: ServiceGroup) -> None:
+
+def test_a_needed_part_that_ends_during_the_start_is_an_error(group: ServiceGroup) -> None:
     part = program("exit 3")
+    part.restart()
     group.add(part)
     wait_until(lambda: not part.is_alive())
 
     with pytest.raises(StartError, match=r"Part ended by itself \(exit code 3\) while starting"):
-        group.require_all()
+        group.require_needed()
