@@ -17,13 +17,13 @@ TESTS = Path(__file__).parent
 
 TransactionTestCase._fixture_teardown = empty_the_tables  # type: ignore[attr-defined]  # noqa: SLF001
 
-# A busy machine may need long for what is not what a test is about.
+# Few tests are about the echo of LISTEN, and a busy machine may need long for it.
 Listener.ECHO_SECONDS = 60.0
 
-with suppress(ModuleNotFoundError):  # where only what runs the service is installed
+with suppress(ModuleNotFoundError):  # only the runtime requirements are installed
     import hypothesis
 
-    # The same run each time, however slow; only a long one (`make fuzz`) goes where nobody was.
+    # Every run generates the same cases. Only `make fuzz` looks for new ones.
     hypothesis.settings.register_profile(
         "short",
         derandomize=True,
@@ -35,7 +35,7 @@ with suppress(ModuleNotFoundError):  # where only what runs the service is insta
     hypothesis.settings.load_profile("long" if "FUZZ_CASES" in os.environ else "short")
 
 
-# Some files of the first kinds take most of a minute: started last, they would be waited for.
+# Some files of the first kinds take most of a minute. If they started last, the other workers would wait for them.
 ORDER = ("e2e", "clients", "faults", "outbox", "semantix", "docs", "contract", "memories")
 
 
@@ -45,8 +45,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _chroma_is_asked_afresh() -> None:
-    """A search leaves Chroma alone for a while after it was away, as in some test before."""
+def _chroma_counts_as_available() -> None:
+    """After an outage, such as in an earlier test, a search avoids Chroma for a while."""
     availability.reset()
 
 
@@ -58,7 +58,7 @@ def redis_for_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSer
 
 @pytest.fixture
 def redis_server(redis_for_all: RedisServer, settings: Any) -> Iterator[RedisServer]:
-    """Redis takes the turns; empty at first."""
+    """The settings name it as the buffer of conversations. It is empty at first."""
     settings.CONVERSATION_REDIS_TIMEOUT_SECONDS = 20.0
     settings.CONVERSATION_REDIS_URL = redis_for_all.url
     redis_for_all.client.flushall()

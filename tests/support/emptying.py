@@ -1,8 +1,8 @@
-"""Emptying the database after a test that committed.
+"""Empties the database after a test that committed.
 
-Django's own flush truncates every table, and then has every app make its permissions and content types anew: a
-tenth of a second a test, and numbers that a server of the test remembers wrongly. Here what is empty costs
-nothing, and those stay.
+Django's flush truncates every table and lets every app create its permissions and content types again. That takes a
+tenth of a second for each test, and a server that a test started has cached the old ids of content types. Here an
+empty table costs nothing, and permissions and content types stay.
 """
 
 from django.db import connection
@@ -37,7 +37,7 @@ END $$
 
 
 def empty_the_tables(_test: object) -> None:
-    """In place of TransactionTestCase._fixture_teardown."""
+    """Replaces TransactionTestCase._fixture_teardown."""
     with connection.cursor() as cursor:
         cursor.execute(EMPTY)
     for ensure in AFTER_EVERY_MIGRATE:

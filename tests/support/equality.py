@@ -14,7 +14,7 @@ from tests.support.indexed import collection_of
 
 
 def assert_equal_stores(tenant: Tenant) -> None:
-    """Same memories, same texts, same metadata, same vectors; and PostgreSQL knows that it is so."""
+    """Compare ids, documents, metadata and vectors. Every row must also record that its version is indexed."""
     rows = list(MemoryLog.objects.filter(user_id=tenant.user_id, project_id=tenant.project_id))
     held = _held(tenant)
     assert held.keys() == {document_id(row.id, tenant) for row in rows}
@@ -28,7 +28,7 @@ def assert_equal_stores(tenant: Tenant) -> None:
 
 def _held(tenant: Tenant) -> dict[str, tuple[Any, Any, Any]]:
     active = generations.of_tenant(tenant).active
-    if active is None or active.chroma_id is None:  # nothing was written yet
+    if active is None or active.chroma_id is None:  # nothing is indexed yet
         return {}
     held: Any = collection_of(tenant).get(include=["documents", "metadatas", "embeddings"])
     values = zip(held["documents"], held["metadatas"], held["embeddings"], strict=True)

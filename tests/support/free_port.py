@@ -1,11 +1,11 @@
-"""A port for a server of a test's own, which nobody else of the tests takes meanwhile."""
+"""A free port for a server of a test, reserved against all other processes of the tests."""
 
 import socket
 
-# Below those that the system itself gives to outgoing connections (from 32768 on Linux, from 49152 elsewhere).
+# Below the ports that the system gives to outgoing connections (from 32768 on Linux, from 49152 elsewhere).
 RANGE = range(20_000, 32_000)
-# Its namesake of UDP, which nobody uses, is held as long as this process lives: so each process of the tests, also
-# of another run beside it, sees which are taken, before any server listens there.
+# This process keeps the UDP port of the same number open, which nothing else uses. So every process of the tests, and
+# of another run at the same time, sees that the port is taken before a server listens there.
 _held: list[socket.socket] = []
 
 

@@ -11,7 +11,7 @@ from memories.embeddings.hashing import HashingBackend
 
 
 class GoogleAPI:
-    """Answers with vectors by the words of each text, or as it was told to."""
+    """Answers with vectors made from the words of each text, or with what a test prepared."""
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
@@ -42,7 +42,7 @@ class GoogleAPI:
         self._answer = None
 
     def refuses(self, word: str, *, status: int = 400) -> None:
-        """Any batch with this word in one of its texts."""
+        """Refuse every batch in which a text has this word."""
         self._refused = (word, status)
 
     @property
@@ -76,7 +76,7 @@ class Handler(BaseHTTPRequestHandler):
         self.api.may_answer.wait(timeout=60)
         status, body, headers = self.api.answer_to(request)
         content = json.dumps(body).encode()
-        with suppress(ConnectionError):  # a test lets the client give up first
+        with suppress(ConnectionError):  # in some tests the client gives up first
             self.send_response(status)
             for name, value in {"Content-Length": str(len(content)), **headers}.items():
                 self.send_header(name, value)
@@ -84,7 +84,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Quiet."""
+        """Print nothing."""
 
 
 @contextmanager

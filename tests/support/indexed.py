@@ -1,4 +1,4 @@
-"""What Chroma itself holds, asked directly."""
+"""Reads what Chroma holds, without the code under test."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 def collection_of(tenant: Tenant) -> "Collection":
-    """The collection that answers for the tenant."""
+    """The active collection of the tenant."""
     active = generations.of_tenant(tenant).active
     assert active is not None
     return get_client().get_collection(active.collection, embedding_function=None)
 
 
 def held(row: MemoryLog) -> dict[str, Any] | None:
-    """The metadata and the document of one memory, None when it is not there."""
+    """The metadata of one memory, and its text as `document`. None when Chroma does not have it."""
     found = collection_of(row.tenant).get(
         ids=[document_id(row.id, row.tenant)], include=["metadatas", "documents"]
     )

@@ -1,4 +1,4 @@
-"""Keys and clients for the cast of the tenant tests: Alice, Bob (same user, other project) and Charlie."""
+"""API keys, clients that use them, and the body of a request that stores a memory."""
 
 from datetime import timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from memories.models import APIKey
 
 
 def new_key(user_id: str, project_id: str = "", *, days: int | None = None) -> str:
-    """A key that ends in `days` days (past ones are negative), or never."""
+    """An API key. It expires in `days` days (negative: it has expired), or never."""
     expiry = None if days is None else timezone.now() + timedelta(days=days)
     _row, key = APIKey.objects.create_key(
         name="test", user_id=user_id, project_id=project_id, expiry_date=expiry
@@ -35,5 +35,5 @@ def client_with(key: str, scheme: str = "Bearer") -> Client:
 
 
 def memory(user_id: str, project_id: str, **more: Any) -> dict[str, Any]:
-    """What POST /memory-logs takes."""
+    """A body for POST /memory-logs."""
     return {"user_id": user_id, "project_id": project_id, "task": "Fix the login", "agent": "coder"} | more

@@ -1,4 +1,4 @@
-"""A collector of OpenTelemetry's, at the wire: takes OTLP over HTTP and keeps the spans."""
+"""A server that speaks OTLP over HTTP, as an OpenTelemetry collector does, and keeps the spans that it receives."""
 
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -14,16 +14,16 @@ class ReceivedSpan(NamedTuple):
     name: str
     trace_id: str
     span_id: str
-    # Empty for the first of a trace.
+    # Empty for the first span of a trace.
     parent_id: str
-    # The span ids it is linked with.
+    # The ids of the spans that it links to.
     links: frozenset[str]
     attributes: dict[str, str]
     service: str
 
 
 class OtlpReceiver:
-    """Listens on a free port within the `with`."""
+    """Listens on a free port inside the `with` block."""
 
     def __init__(self) -> None:
         self.spans: list[ReceivedSpan] = []

@@ -1,4 +1,4 @@
-"""The same work in several threads at once, each with a database connection of its own."""
+"""The same work in several threads at once. Each thread has its own database connection."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def in_parallel(number: int, work: Callable[[int], T]) -> list[T]:
-    """What `work(0)`, `work(1)`, ... return; they begin together."""
+    """The results of `work(0)`, `work(1)`, ..., which start together."""
     barrier = Barrier(number)
 
     def alone(n: int) -> T:

@@ -1,4 +1,4 @@
-"""What Postgres' logical replication says of inserted rows, in the binary messages of `pgoutput`.
+"""Reads inserted rows from the binary messages of `pgoutput`, the logical replication of Postgres.
 
 https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html
 """
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from io import BytesIO
 from typing import NamedTuple
 
-# Begin, commit, and what a row's columns are: told between the rows.
+# Begin and commit stand between the rows.
 TRANSACTIONS = b"BC"
 
 
@@ -17,7 +17,7 @@ class Inserted(NamedTuple):
 
 
 def inserts(messages: Iterable[bytes]) -> Iterator[Inserted]:
-    """Raises ValueError for anything that is not an insert: an update, a delete, a truncation."""
+    """The inserted rows in their order. Raises ValueError for an update, a delete or a truncation."""
     relations: dict[int, tuple[str, list[str]]] = {}
     for message in messages:
         kind, body = message[:1], BytesIO(message[1:])

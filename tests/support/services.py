@@ -1,7 +1,7 @@
 """Real Postgres and Chroma for the tests, in a throw-away folder. Loaded before Django reads its settings.
 
-Workers of pytest-xdist share the Postgres, where each has a database of its own, and have a Chroma each: what one
-finds there and does not know of, it may remove.
+Workers of pytest-xdist share the Postgres, where each has its own database. Each has its own Chroma, because some
+tests remove every collection that their database does not know.
 """
 
 import os
@@ -21,7 +21,7 @@ from semantix.allinone.data_folder import make_private
 from tests.support.free_port import free_port
 from tests.support.paths import ROOT
 
-# A folder in memory, and how much room there must be for the stores and for all else: they take about 2 GB.
+# A folder in memory. The stores take about 2 GB: ROOM is what must be free there, ROOM_BESIDE what must stay free.
 MEMORY = Path("/dev/shm")
 ROOM, ROOM_BESIDE = 5 * 2**30, 4 * 2**30
 
@@ -42,14 +42,16 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Have tmp_path below our folder: each run of pytest closes the usual place to other accounts, and where the
-    tests run as root, the Postgres of another run beside it works there as one of them."""
+    """Put tmp_path into our folder.
+
+    pytest closes its usual folder to other accounts. When the tests run as root, Postgres runs as another account.
+    """
     if config.option.basetemp is None:
         config.option.basetemp = Path(os.environ["DATA_DIR"]) / "tmp"
 
 
 def forget_the_developers_settings() -> None:
-    """Tests run on the defaults, whatever this shell or a .env says."""
+    """Remove every setting that this shell or a .env file makes, so that the tests run on the defaults."""
     os.environ["ENV_FILE"] = os.devnull
     for name in re.findall(r"^#? ?([A-Z][A-Z0-9_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE):
         if name != "ENV_FILE":
@@ -71,8 +73,10 @@ def start_postgres(stack: ExitStack) -> None:
 
 
 def scratch() -> Path | None:
-    """Where the throw-away folder is made: in memory where there is plenty, because Chroma waits for the disk at
-    each write; else the usual place."""
+    """The parent of the throw-away folder; None for the system's usual place.
+
+    It is in memory where there is enough, because Chroma waits for the disk at each write.
+    """
     try:
         free = shutil.disk_usage(MEMORY).free
     except OSError:

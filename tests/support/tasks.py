@@ -1,4 +1,4 @@
-"""Tasks as a project defines them, for the tests of the outbox's task backend."""
+"""Tasks of a project that uses the outbox as its task backend."""
 
 from django_tasks import TaskContext, task
 

@@ -1,4 +1,4 @@
-"""Tenants of a test's own: Chroma keeps its collections from test to test, so no two share one."""
+"""A new tenant for each test, because Chroma keeps its collections from test to test."""
 
 from uuid import uuid4
 

@@ -1,4 +1,4 @@
-"""The cast of the API's tests: Alice, Bob who works on another project of the same user, and Charlie, a stranger."""
+"""The actors of the tenant tests: Alice; Bob, on another project of the same user; Charlie, another user."""
 
 from typing import Any, NamedTuple
 
@@ -10,13 +10,13 @@ from tests.support.tenants import new_tenant
 
 
 class Actor(NamedTuple):
-    """Somebody with a key of their own."""
+    """A client with the API key of one tenant."""
 
     tenant: Tenant
     client: Client
 
     def remember(self, **more: Any) -> dict[str, Any]:
-        """Store a memory over the API; the answer's body."""
+        """Store a memory over the API. Returns the body of the answer."""
         answer = self.client.post("/memory-logs", self.memory(**more), content_type="application/json")
         assert answer.status_code == 201, answer.content
         body: dict[str, Any] = answer.json()

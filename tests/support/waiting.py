@@ -1,4 +1,4 @@
-"""Waiting for something to be so, never for a time to pass."""
+"""Wait for a condition, never for a fixed time."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 def wait_until(look: Callable[[], T], *, seconds: float = 120.0) -> T:
-    """What `look()` returns, once it is true. Fails with what it last returned."""
+    """Call `look()` until its result is true, and return it. Fails after `seconds` with the last result."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < deadline, f"not within {seconds} s; last seen: {found!r}"
