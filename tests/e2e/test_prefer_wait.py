@@ -36,7 +36,7 @@ def store(api: httpx.Client, wait: str, path: str = "/memory-logs", body: Any = 
     return answer
 
 
-def test_the_answer_comes_when_what_was_stored_is_found(api: httpx.Client, tmp_path: Path) -> None:
+def test_the_answer_comes_when_the_memory_is_indexed(api: httpx.Client, tmp_path: Path) -> None:
     with cluster(tmp_path):
         first = store(api, "respond-async").json()["id"]  # its worker reads in all that it needs
         wait_until(lambda: MemoryLog.objects.filter(id=first, indexed_version=1).exists())
@@ -58,7 +58,7 @@ def test_the_answer_comes_when_what_was_stored_is_found(api: httpx.Client, tmp_p
     assert indexed == 5
 
 
-def test_it_comes_after_that_time_at_the_latest(api: httpx.Client) -> None:
+def test_the_answer_comes_after_the_given_time_at_the_latest(api: httpx.Client) -> None:
     started = time.monotonic()
 
     answer = store(api, "wait=1")
@@ -68,8 +68,8 @@ def test_it_comes_after_that_time_at_the_latest(api: httpx.Client) -> None:
     assert answer.json()["sync"]["status"] == "pending"
 
 
-def test_what_is_held_keeps_nobody_else_waiting(api: httpx.Client) -> None:
-    """Eight wait on a server of four threads, which answers all the same."""
+def test_answers_that_wait_occupy_no_thread(api: httpx.Client) -> None:
+    """Eight answers wait on a server of four threads, which answers other requests."""
     with ThreadPoolExecutor(8) as senders:
         held = [senders.submit(store, api, "wait=30") for _ in range(8)]
         while MemoryLog.objects.count() < 8:
@@ -79,7 +79,7 @@ def test_what_is_held_keeps_nobody_else_waiting(api: httpx.Client) -> None:
         drain()
 
 
-def test_it_is_no_longer_than_thirty_seconds_and_only_where_something_is_stored(api: httpx.Client) -> None:
+def test_only_a_stored_memory_is_waited_for_and_for_thirty_seconds_at_most(api: httpx.Client) -> None:
     stored = store(api, "wait=0")
     read = api.get(f"/memory-logs/{stored.json()['id']}", headers={"Prefer": "wait=100"})
     refused = api.post("/memory-logs", json={}, headers={"Prefer": "wait=100"})

@@ -1,4 +1,4 @@
-"""The admin's first page: what its figures and their last half hour say, against what was put into the tables."""
+"""The admin's first page: its figures and charts of the last half hour, compared with the rows of a test."""
 
 import json
 from datetime import datetime, timedelta
@@ -47,7 +47,7 @@ def delivered(published: datetime, at: datetime, attempts: int = 1) -> Any:
 
 
 def minutes(start: datetime, count: int) -> list[Minute]:
-    """So many from `start` on, however late it is by now."""
+    """`count` minutes from `start` on, whatever the time is now."""
     return [minute for minute in last_minutes() if start <= minute.start < start + count * MINUTE]
 
 
@@ -55,7 +55,7 @@ def seconds(number: float) -> timedelta:
     return timedelta(seconds=number)
 
 
-def test_what_was_delivered_is_counted_and_timed_in_its_minute(start: datetime) -> None:
+def test_a_delivery_is_counted_and_timed_in_its_minute(start: datetime) -> None:
     delivered(start + seconds(10), start + seconds(11))
     delivered(start + seconds(20), start + seconds(23))
 
@@ -66,7 +66,7 @@ def test_what_was_delivered_is_counted_and_timed_in_its_minute(start: datetime) 
     assert second.latency is None
 
 
-def test_the_oldest_is_told_as_it_was_at_each_minutes_end(start: datetime) -> None:
+def test_the_age_of_the_oldest_event_is_that_of_each_minutes_end(start: datetime) -> None:
     delivered(start + seconds(30), start + 3 * MINUTE + seconds(15))
     delivered(start + MINUTE + seconds(50), start + 4 * MINUTE + seconds(5))
 
@@ -74,20 +74,20 @@ def test_the_oldest_is_told_as_it_was_at_each_minutes_end(start: datetime) -> No
     assert [minute.waiting for minute in minutes(start, 5)] == [1, 2, 2, 1, 0]
 
 
-def test_what_waits_still_is_the_oldest_of_all_minutes_since(start: datetime) -> None:
+def test_an_event_that_still_waits_is_the_oldest_of_every_later_minute(start: datetime) -> None:
     event(start + seconds(45))
     delivered(start + seconds(50), start + 2 * MINUTE)
 
     assert [minute.oldest_seconds for minute in minutes(start, 3)] == [15, 75, 135]
 
 
-def test_what_is_meant_for_later_does_not_wait_yet(start: datetime) -> None:
+def test_an_event_that_is_not_due_yet_does_not_wait(start: datetime) -> None:
     event(start, available_at=start + timedelta(days=1))
 
     assert {minute.oldest_seconds for minute in last_minutes()} == {0}
 
 
-def test_a_dead_letter_waited_until_it_was_given_up(start: datetime) -> None:
+def test_a_dead_letter_waited_until_it_died(start: datetime) -> None:
     dead = event(start + seconds(40), status=Status.DEAD, attempts=8)
     failure = Failure.objects.create(event=dead, attempt=8, error="refused", worker="here:1")
     Failure.objects.filter(pk=failure.pk).update(at=start + MINUTE + seconds(30))
@@ -111,7 +111,7 @@ def test_the_cache_card_shows_the_hits_and_misses_of_all_processes(settings: Set
     assert card.value == f"{100 * (hits + 9) / (hits + misses + 10):.0f} %"
 
 
-def test_the_cache_is_off_where_it_is_of_no_use(settings: Settings) -> None:
+def test_the_cache_card_says_off_for_an_embedder_that_uses_none(settings: Settings) -> None:
     def note() -> str:
         return {card.title: card.note for card in shown([])}["Embedding cache"]
 
@@ -136,7 +136,7 @@ def test_the_page_and_the_metrics_open_with_an_embedder_that_cannot_be_made(
     assert client.get("/metrics").status_code == 200
 
 
-def test_the_page_opens_with_nothing_in_the_tables(client: Client) -> None:
+def test_the_page_opens_with_empty_tables(client: Client) -> None:
     client.force_login(User.objects.create_superuser("olga"))
 
     page = client.get("/admin/").content.decode()
@@ -145,7 +145,7 @@ def test_the_page_opens_with_nothing_in_the_tables(client: Client) -> None:
     assert "No cluster has been heard of" in page
 
 
-def test_each_minute_says_how_many_dependencies_were_away(start: datetime) -> None:
+def test_each_minute_counts_the_dependencies_that_were_away(start: datetime) -> None:
     for name, opened, closed in (("oven", 70, 130), ("oven", 135, 140), ("sink", 90, 95)):
         Outage.objects.create(
             dependency=name,
@@ -164,7 +164,7 @@ def test_each_minute_says_how_many_dependencies_were_away(start: datetime) -> No
     assert json.loads(card.chart)["datasets"][0]["data"][-1] == 1
 
 
-def test_a_point_without_neighbours_is_drawn_and_nothing_makes_no_chart(start: datetime) -> None:
+def test_a_single_point_is_drawn_and_no_point_makes_no_chart(start: datetime) -> None:
     delivered(start, start + seconds(1))
     history = minutes(start - MINUTE, 3)
     by_title = {card.title: card for card in shown(history)}

@@ -85,7 +85,7 @@ def test_root_installs_what_is_missing_and_nothing_else(machine: Machine) -> Non
     assert "The tests need redis-server. Installing it: " in done.stdout
 
 
-def test_a_package_that_cannot_be_installed_is_said_with_the_installers_reason(machine: Machine) -> None:
+def test_a_failed_installation_is_reported_with_the_installers_reason(machine: Machine) -> None:
     machine.has("apt-get", INSTALLER)
 
     done = machine.install_missing(as_root=True)
@@ -94,7 +94,7 @@ def test_a_package_that_cannot_be_installed_is_said_with_the_installers_reason(m
     assert "failed with exit code 100:\n  E: Unable to locate package chromium" in done.stdout
 
 
-def test_others_install_by_a_sudo_that_asks_for_no_password(machine: Machine) -> None:
+def test_another_account_installs_with_a_sudo_that_asks_for_no_password(machine: Machine) -> None:
     machine.has("apt-get", INSTALLER)
     machine.has("sudo", AS_ROOT)
 
@@ -103,7 +103,7 @@ def test_others_install_by_a_sudo_that_asks_for_no_password(machine: Machine) ->
     assert "apt-get -qq install --yes --no-install-recommends redis-server" in machine.commands
 
 
-def test_where_sudo_asks_for_a_password_nothing_is_installed(machine: Machine) -> None:
+def test_nothing_is_installed_when_sudo_asks_for_a_password(machine: Machine) -> None:
     machine.has("apt-get", INSTALLER)
     machine.has("sudo", ASKS_FOR_A_PASSWORD)
 
@@ -141,9 +141,7 @@ class TestARun:
         plugins = ["-p", "tests.support.untested", "-p", "no:django", "-p", "no:schemathesis"]
         return partial(machine.python, "-m", "pytest", "-c", os.devnull, "-q", *plugins, str(file))
 
-    def test_what_a_missing_program_left_untested_stands_in_a_line_at_its_end(
-        self, machine: Machine, run: Run
-    ) -> None:
+    def test_its_last_lines_say_what_missing_programs_left_untested(self, machine: Machine, run: Run) -> None:
         machine.has("chromium")
 
         done = run()
@@ -155,7 +153,7 @@ class TestARun:
         assert redis.endswith("sudo apt-get install redis-server")
         assert pgbouncer.endswith("sudo apt-get install pgbouncer")
 
-    def test_with_workers_it_ends_the_same(self, run: Run) -> None:
+    def test_with_workers_its_last_lines_are_the_same(self, run: Run) -> None:
         assert run("-n", "1").stdout.strip().splitlines()[-1].endswith("sudo apt-get install chromium")
 
     def test_a_pipeline_does_not_pass_by_skipping(self, run: Run) -> None:
@@ -164,7 +162,7 @@ class TestARun:
         assert done.returncode == 1
         assert "Failed: CI is set" in done.stdout
 
-    def test_nothing_is_said_where_nothing_is_missing(self, machine: Machine, run: Run) -> None:
+    def test_it_says_nothing_when_nothing_is_missing(self, machine: Machine, run: Run) -> None:
         for name in PROGRAMS:
             machine.has(name)
 
