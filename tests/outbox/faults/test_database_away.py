@@ -122,7 +122,7 @@ def test_an_outcome_during_a_restart_is_recorded_afterwards(tmp_path: Path, data
 
         database.stop()
         done.touch()
-        wait_until(lambda: "trying to record again" in running.output)
+        wait_until(lambda: "recorded again" in running.output)
         database.start()
 
         wait_until(lambda: database.event(in_hand) == ("delivered", 1))

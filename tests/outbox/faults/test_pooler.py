@@ -71,7 +71,7 @@ def test_behind_a_transaction_mode_pooler_the_relay_logs_it_and_polls(
     tmp_path: Path, pooled_url: str
 ) -> None:
     with cluster(tmp_path, database_url=pooled_url, DATABASE_TRANSACTION_POOLER="true") as running:
-        wait_until(lambda: "a transaction-mode pooler, most likely. Polling every 1.0 s" in running.output)
+        wait_until(lambda: "transaction-mode pooler" in running.output)
         for _ in range(2):
             events = publish_all(NOTED, range(300))
             wait_until(lambda events=events: set(status_of(*events)) == {"delivered"})
