@@ -1,1 +1,1 @@
-"""Measurements of the service and its parts, beside named peers, on this machine."""
+"""Measurements of the service and its parts on this machine, compared with named peers."""

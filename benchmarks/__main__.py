@@ -1,9 +1,10 @@
-"""`python -m benchmarks NAME`: run one measurement; NAME is a module here with `run(options)`."""
+"""`python -m benchmarks NAME`: run one measurement. NAME is a module of this package with `run(options)`."""
 
+import ast
 import json
 import pkgutil
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -13,7 +14,7 @@ import benchmarks
 # {subject: {metric with its unit: number}}
 Figures = Mapping[str, Mapping[str, float]]
 
-# Parts that measurements share, not measurements.
+# Modules that measurements share.
 PARTS = {"__main__", "inline", "relays", "service"}
 
 
@@ -23,15 +24,31 @@ def main() -> None:
     print(json.dumps({options.name: figures}) if options.json else table(figures))
 
 
+def names() -> list[str]:
+    """The measurements, in alphabetical order."""
+    return sorted({module.name for module in pkgutil.iter_modules(benchmarks.__path__)} - PARTS)
+
+
+def description(name: str) -> str:
+    """The first sentence of a measurement's docstring. The module is not imported: it may need Django."""
+    source = (Path(__file__).parent / f"{name}.py").read_text()
+    return (ast.get_docstring(ast.parse(source)) or "").splitlines()[0]
+
+
 def parse(arguments: list[str]) -> Namespace:
-    names = sorted({module.name for module in pkgutil.iter_modules(benchmarks.__path__)} - PARTS)
-    parser = ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("name", choices=names)
-    parser.add_argument("--quick", action="store_true", help="small and rough, to see that it works")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON, progress on stderr")
-    parser.add_argument(
-        "--data", type=Path, help="a folder with data to measure on, where the measurement reads one"
+    width = max(map(len, names())) + 2
+    parser = ArgumentParser(
+        prog="python -m benchmarks",
+        description="Run one measurement on this machine, with throw-away stores.",
+        epilog="measurements:\n" + "\n".join(f"  {name:<{width}}{description(name)}" for name in names()),
+        formatter_class=RawDescriptionHelpFormatter,
     )
+    parser.add_argument("name", choices=names(), metavar="NAME", help="a measurement of the list below")
+    parser.add_argument("--quick", action="store_true", help="a small run with rough figures")
+    parser.add_argument(
+        "--json", action="store_true", help="print the figures as JSON; progress goes to stderr"
+    )
+    parser.add_argument("--data", type=Path, help="a folder with data, for a measurement that reads some")
     return parser.parse_args(arguments)
 
 

@@ -1,8 +1,9 @@
-"""The memory API with the whole pipeline running beside it, asked over 8 kept connections.
+"""The REST API with the whole pipeline: create, read, search and batch, and the same create without an outbox.
 
-Each connection sends its next request as soon as it has the answer. Then creates at a steady rate, as agents send
-them. `inline` is the same create on the same web server without an outbox: it embeds with a provider that takes
-300 ms, asks Chroma, and answers then. `ratio` is its median over that of `semantix`, at the same load each.
+Eight kept connections each send the next request when the answer has come. A last measurement creates memories at a
+steady rate, as agents do. `inline` is the same create on the same web server without an outbox: it calls a provider
+that takes 300 ms, writes to Chroma, and then answers. `ratio` is the median of `inline` divided by the median of
+`semantix`, each at the same load.
 """
 
 import json
@@ -23,7 +24,7 @@ from semantix.allinone import probe
 from semantix.allinone.process import Child
 
 CONNECTIONS, A_BATCH = 8, 1000
-# What the inline service can bear on so many connections, nearly.
+# Nearly as many as the inline service can answer on so many connections.
 STEADY_PER_S = 20.0
 NUMBERS = count()
 TENANT = {"user_id": "benchmark", "project_id": "api"}
@@ -34,7 +35,7 @@ Ask = Callable[[], Request]
 
 def run(options: Namespace) -> Figures:
     seconds = 2.0 if options.quick else 8.0
-    # What batches bring in some seconds takes the cluster longer: it is to be taken in, not refused.
+    # Batches of some seconds keep the cluster busy for longer; they must not be refused meanwhile.
     with stores(OUTBOX_MAX_BACKLOG="0"):
         with cluster(), web() as url:
             figures = measure(url, seconds)
@@ -68,7 +69,7 @@ def measure(url: str, seconds: float) -> dict[str, float]:
 
 
 def batches(url: str, seconds: float) -> dict[str, float]:
-    """The figures are of one memory, not of a batch of a thousand."""
+    """The figures are those of one memory of a batch."""
     spent, per_s = closed(url, batch, seconds)
     return named("batch", ([each / A_BATCH for each in spent], per_s * A_BATCH))
 
@@ -112,7 +113,7 @@ def get() -> Ask:
 
 
 def closed(url: str, ask: Ask, seconds: float) -> tuple[list[float], float]:
-    """Milliseconds of each request, and answers a second, of connections that never rest."""
+    """The milliseconds of each request, and the answers a second, with connections that never pause."""
     end = time.perf_counter() + seconds
 
     def connection(_: int) -> Iterator[float]:
@@ -124,7 +125,7 @@ def closed(url: str, ask: Ask, seconds: float) -> tuple[list[float], float]:
 
 
 def reconnecting(url: str, ask: Ask, seconds: float) -> tuple[list[float], float]:
-    """As `closed`, with a connection a request, which counts."""
+    """As `closed`, with a new connection for each request. Its time counts."""
     end = time.perf_counter() + seconds
 
     def connection(_: int) -> Iterator[float]:
@@ -138,7 +139,7 @@ def reconnecting(url: str, ask: Ask, seconds: float) -> tuple[list[float], float
 
 
 def steady(url: str, ask: Ask, seconds: float) -> tuple[list[float], float]:
-    """The same of connections that take turns, together STEADY_PER_S."""
+    """The same with connections that alternate, STEADY_PER_S requests a second together."""
     begin = time.perf_counter()
 
     def connection(place: int) -> Iterator[float]:
@@ -160,7 +161,7 @@ def together(connection: Callable[[int], Iterator[float]]) -> tuple[list[float],
 
 
 class Connection:
-    """A kept connection, as thin as can be: the cores are the service's, too."""
+    """A kept connection with little overhead: client and service share the cores."""
 
     def __init__(self, url: str) -> None:
         host = urlsplit(url)
@@ -177,7 +178,7 @@ class Connection:
         self._socket.close()
 
     def timed(self, request: Request) -> float:
-        """Milliseconds until the whole answer is here. Raises RuntimeError if it is none of 2xx."""
+        """The milliseconds until the whole answer has come. Raises RuntimeError unless its status is 2xx."""
         method, path, content = request
         head = f"{method} {path} HTTP/1.1\r\nHost: {self._host}\r\nContent-Type: application/json\r\n"
         sent = f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
@@ -207,7 +208,7 @@ def inline_web() -> Iterator[str]:
 
 @contextmanager
 def served(command: list[str], **environment: str) -> Iterator[str]:
-    """A web server by its command, in which 0 stands for the port; gives its address."""
+    """Run a web server by its command, in which 0 stands for the port; yields its address."""
     from semantix.allinone.chroma import free_port
 
     port = free_port()

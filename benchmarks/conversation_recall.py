@@ -1,9 +1,9 @@
-"""Chats posted as conversations, saved, and asked about: how much of what answers a question is in what is found.
+"""How much of what answers a question is in saved conversations. Needs --data.
 
-`--data` as for `retrieval`: each line of memories.jsonl is posted as a turn of the conversation that its task names,
-by its agent; `relevant_turns` of queries.jsonl name `raw_data.turn`. Everything goes over REST, but for the flush,
-which is the command. A turn is found when one of the first memories holds it; `recall_in_8000_characters` counts as
-many of the first memories as fit into so much text, whatever their number.
+`--data` as for `retrieval`. Each line of memories.jsonl is posted as a turn of the conversation that its task names,
+with its agent as the role; `relevant_turns` of queries.jsonl name `raw_data.turn`. Everything goes over REST, except
+the flush, which is the command. A turn is found if one of the first memories holds it. `recall_in_8000_characters`
+takes as many of the first memories as fit into that much text.
 """
 
 from argparse import Namespace
@@ -42,7 +42,7 @@ def run(options: Namespace) -> Figures:
 
 
 def post(client: httpx.Client, lines: Lines) -> None:
-    """Each conversation's turns in their order, ten a request."""
+    """Post the turns of each conversation in order, ten in a request."""
     for (project_id, conversation), its in groupby(
         lines, key=lambda line: (line["project_id"], line["task"])
     ):
@@ -58,7 +58,7 @@ def turn_of(line: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def recall(client: httpx.Client, queries: Lines, mode: str) -> Mapping[str, float]:
-    """The mean over the questions of the share of relevant turns that the first memories hold."""
+    """The share of relevant turns that the first memories hold, as the mean of all questions."""
     found = [SearchHit(client, line, mode) for line in queries]
     figures = {f"recall_at_{depth}": mean(one.share(one.parts[:depth]) for one in found) for depth in DEPTHS}
     return figures | {f"recall_in_{CHARACTERS}_characters": mean(one.share(one.fitting()) for one in found)}
@@ -69,12 +69,12 @@ def mean(shares: Iterable[float]) -> float:
     return round(sum(known) / len(known), 3)
 
 
-# The ids of a memory's turns, and how long its text is.
+# The ids of the turns in a memory, and the length of its text.
 Part = tuple[frozenset[str], int]
 
 
 class SearchHit:
-    """What was found for one question, best first."""
+    """The memories that one question found, best first."""
 
     def __init__(self, client: httpx.Client, line: Mapping[str, Any], mode: str) -> None:
         asked = {"query": line["query"], "user_id": USER, "project_id": line["project_id"]}

@@ -1,8 +1,8 @@
-"""Chats, three ways: a memory and an event a turn (the outbox alone), turns buffered in Redis, in PostgreSQL.
+"""Chats in three ways: a memory for each turn, turns buffered in Redis, turns buffered in PostgreSQL.
 
-Many chats at once, each sends its next turn when the last is acknowledged. `turns_per_s` and the latencies are of
-the acknowledgement. What a turn costs is counted from the first turn until all is saved, embedded and indexed; the
-transactions are less those by which an idle cluster looks for work in the same time (`idle_transactions_per_s`).
+All chats run at once, and each sends its next turn when the last one is acknowledged. `turns_per_s` and the latencies
+are those of the acknowledgement. The costs of a turn are counted from the first turn until all turns are saved,
+embedded and indexed. The transactions of an idle cluster in the same time are subtracted (`idle_transactions_per_s`).
 `limit` is the same requests to a page that does nothing.
 """
 
@@ -26,7 +26,7 @@ SAID = "Turn {turn} of chat {chat}: the parcel with the blue lamp came late, and
 
 
 class Way(NamedTuple):
-    """How a turn is sent. Without `path` nothing is: the requests alone."""
+    """How a turn is sent. Without `path` a request does nothing."""
 
     path: str = ""
     body: Callable[[str, int], dict[str, Any]] = lambda chat, turn: {}
@@ -85,7 +85,7 @@ def idle_transactions_per_s(seconds: float = 5.0) -> float:
 
 
 async def talk(url: str, way: Way, chats: int, turns: int, name: str) -> list[float]:
-    """All chats at once; the milliseconds to the answer of each turn."""
+    """Run all chats at once; returns the milliseconds until the answer of each turn."""
     limits = httpx.Limits(max_connections=chats, max_keepalive_connections=chats)
     async with httpx.AsyncClient(base_url=url, limits=limits, timeout=60) as client:
         spent = await asyncio.gather(
@@ -104,7 +104,7 @@ async def chat(client: httpx.AsyncClient, way: Way, name: str, turns: int) -> li
 
 
 async def sent(client: httpx.AsyncClient, way: Way, chat: str, turn: int) -> None:
-    """Once more where the connection broke: a server with more to do than it can closes some that wait too long."""
+    """Send a turn, and again if the connection broke: a server under too much load closes waiting connections."""
     while True:
         try:
             if way.path:
@@ -119,19 +119,19 @@ async def sent(client: httpx.AsyncClient, way: Way, chat: str, turn: int) -> Non
 
 
 def finish(way: Way) -> None:
-    """Save what is buffered, and wait until the index holds everything."""
+    """Save the buffered turns, and wait until the index holds everything."""
     if way.body is a_turn:
         flush()
     until_indexed()
 
 
 def flush() -> None:
-    """Save everything that is buffered."""
+    """Save all buffered turns."""
     command = [sys.executable, "manage.py", "flush_conversations", "--idle-minutes", "0"]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
-# What PostgreSQL counts reaches its statistics with up to a second's delay.
+# PostgreSQL's statistics are up to a second late.
 STATISTICS_DELAY_S = 1.5
 COUNTERS = """
 SELECT (SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()),
@@ -153,7 +153,7 @@ def counters() -> dict[str, float]:
 
 @contextmanager
 def environment(settings: Mapping[str, str]) -> Iterator[None]:
-    """What the processes started inside see."""
+    """The environment of the processes that are started inside."""
     os.environ |= settings
     try:
         yield

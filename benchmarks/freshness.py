@@ -1,8 +1,8 @@
-"""From commit to searchable: one memory at a time on an otherwise idle service.
+"""Time from the commit of one memory until Chroma finds it, on a service that has nothing else to do.
 
-`semantix` is the whole way (wakeup, claim, embed, store, claim, index); `limit` is the same Chroma upsert alone.
-A memory counts as searchable once PostgreSQL tells that Chroma took it, and Chroma then returns it: asking Chroma
-all the time would keep it from its work, of which it does one piece after the other.
+`semantix` is the whole way: wakeup, claim, embed, store, claim, index. `limit` is the same Chroma upsert alone. A
+memory counts as searchable when PostgreSQL says that Chroma has it, and Chroma then returns it. Chroma itself is not
+polled: it does one thing at a time, and polling would slow it down.
 """
 
 import os
@@ -32,17 +32,17 @@ def _measure(tenant: "Tenant", count: int) -> list[float]:  # type: ignore[name-
     from outbox.database.channels import RECORDED
 
     spent = []
-    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as ear:
-        ear.execute(f"LISTEN {RECORDED}")
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as listening:
+        listening.execute(f"LISTEN {RECORDED}")
         for number in range(count):
             row = create_memory(_new(tenant, number))
             committed = time.perf_counter()
-            for _ in ear.notifies(timeout=60):
+            for _ in listening.notifies(timeout=60):
                 row.refresh_from_db(fields=["indexed_version"])
                 if row.indexed_version == row.version:
                     break
             spent.append((time.perf_counter() - committed) * 1000)
-            _see_that_it_is_there(row)
+            _check_in_chroma(row)
             time.sleep(0.02)
     return spent
 
@@ -59,13 +59,13 @@ def _new(tenant: "Tenant", number: int) -> "NewMemory":  # type: ignore[name-def
     )
 
 
-def _see_that_it_is_there(row: "MemoryLog") -> None:  # type: ignore[name-defined]  # noqa: F821
+def _check_in_chroma(row: "MemoryLog") -> None:  # type: ignore[name-defined]  # noqa: F821
     from memories.index.client import get_client
     from memories.index.ids import collection_name, document_id
 
     collection = get_client().get_collection(collection_name(row.tenant), embedding_function=None)
     if not collection.get(ids=[document_id(row.id, row.tenant)], include=[])["ids"]:
-        raise SystemExit(f"Memory {row.id} is marked as indexed, and Chroma does not have it.")
+        raise SystemExit(f"Memory {row.id} is marked as indexed, but Chroma does not have it.")
 
 
 def _chroma_alone(count: int) -> list[float]:

@@ -1,9 +1,8 @@
-"""What a claim costs as the table grows: with few and many delivered rows, and few and many that wait.
+"""The cost of a claim as the table grows: with few and many delivered events, and few and many waiting ones.
 
-Each claim takes 100 events of as many aggregates, over the connection that a relay started now would use; they are
-settled and as many published anew before the next. `pending_0`: nothing but these 100 waits. `one_aggregate`: that
-many events of one aggregate wait besides, of which only the first may run. Told are medians; the 99th percentile
-beside the ratio is of all claims.
+Each claim takes 100 events of 100 aggregates, over a connection like the relay's. They are settled, and 100 new events
+are published, before the next claim. With `pending_0` only these 100 wait. With `one_aggregate` that many events of one
+aggregate wait as well, of which only the first may run. The figures are medians; the 99th percentile is of all claims.
 """
 
 import time
@@ -30,7 +29,8 @@ FROM generate_series(1, %(count)s) AS number
 
 
 def run(options: Namespace) -> Figures:
-    delivered, pending = (0, 100_000, 1_000_000), (0, 10_000, 100_000)
+    delivered: tuple[int, ...] = (0, 100_000, 1_000_000)
+    pending: tuple[int, ...] = (0, 10_000, 100_000)
     if options.quick:
         delivered, pending = (0, 10_000), (0, 1_000)
     claims = 50 if options.quick else 400
@@ -59,7 +59,7 @@ def _grown(
 
 
 def _jammed(count: int, claims: int) -> list[float]:
-    """As the relay does it, once a second, before it claims: what cannot run is set aside."""
+    """As the relay does once a second before it claims: park the events that cannot run."""
     from outbox.queue.ordering import park
     from outbox.registry import handled_types
 
@@ -81,7 +81,7 @@ def _measure(claims: int) -> list[float]:
 
 
 def _claim_and_settle(session: psycopg.Connection[Any] | None) -> float:
-    """Milliseconds of the claim."""
+    """Returns the milliseconds of the claim."""
     from outbox.delivery import outcomes
     from outbox.queue.claim import claim
     from outbox.registry import handled_types
@@ -105,6 +105,7 @@ def _empty() -> None:
 def _insert(status: str, count: int, aggregate: str = "gen_random_uuid()") -> None:
     from django.db import connection
 
-    asked = {"type": TYPE, "status": status, "attempts": int(status == "delivered"), "count": count}
+    attempts = int(status == "delivered")
+    parameters: dict[str, str | int] = {"type": TYPE, "status": status, "attempts": attempts, "count": count}
     with connection.cursor() as cursor:
-        cursor.execute(INSERT.format(aggregate=aggregate), asked)
+        cursor.execute(INSERT.format(aggregate=aggregate), parameters)

@@ -1,7 +1,7 @@
-"""What the cluster costs while there is nothing to do, for a minute: processor time and memory of its processes.
+"""What a cluster costs that has nothing to do: processor time and memory of its processes, for a minute.
 
-`cpu_percent` is of one core, of all processes of the cluster together, and then of each; that of PostgreSQL, its
-background processes among it, is told apart. `limit` is what is promised.
+`cpu_percent` is the share of one core, of all processes of the cluster together and of each of them. PostgreSQL with
+its background processes is counted apart. `limit` is the promised bound.
 """
 
 import time
@@ -14,7 +14,7 @@ from benchmarks.__main__ import Figures
 from benchmarks.service import cluster, say, stores
 
 LIMIT_PERCENT = 2.0
-# What happens only once, after the start, is over by then.
+# The work that a start causes is over by then.
 SETTLING_SECONDS = 15.0
 
 
@@ -42,7 +42,7 @@ def run(options: Namespace) -> Figures:
 
 
 def _roles(pid: int) -> dict[str, psutil.Process]:
-    """The processes of the cluster by what they do: django-q2 starts the workers first, the pusher last."""
+    """The processes of the cluster by role: django-q2 starts the workers first and the pusher last."""
     main = psutil.Process(pid)
     [sentinel] = main.children()
     *workers, monitor, relay = sorted(sentinel.children(), key=lambda process: process.pid)
@@ -51,7 +51,7 @@ def _roles(pid: int) -> dict[str, psutil.Process]:
 
 
 def _postgres() -> list[psutil.Process]:
-    """The server and all its processes but the one that serves this measurement."""
+    """The server and all its processes, except the one that serves this measurement."""
     from django.db import connection
 
     with connection.cursor() as cursor:
@@ -63,7 +63,7 @@ def _postgres() -> list[psutil.Process]:
 
 
 def _spent(processes: Sequence[psutil.Process]) -> float:
-    """Seconds of processor time so far; a process that ended meanwhile counts nothing."""
+    """Seconds of processor time so far; a process that has ended counts as nothing."""
     total = 0.0
     for process in processes:
         try:

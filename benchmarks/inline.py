@@ -1,6 +1,6 @@
-"""The service as it would be without an outbox: a create embeds and asks Chroma before it answers.
+"""The service without an outbox: a create embeds the text and writes to Chroma before it answers.
 
-The same web server, framework and stores; only the provider is a stand-in that takes 300 ms.
+Web server, framework and stores are the same; only the provider is a stand-in that takes 300 ms.
 """
 
 import time
@@ -40,8 +40,9 @@ def store(new: NewMemory) -> MemoryLog:
 
 
 def collection() -> Any:
-    space = {"hnsw": {"space": "cosine"}}
-    return get_client().get_or_create_collection("inline", embedding_function=None, configuration=space)
+    return get_client().get_or_create_collection(
+        "inline", embedding_function=None, configuration={"hnsw": {"space": "cosine"}}
+    )
 
 
 def post(self: Any, request: Any) -> Response:

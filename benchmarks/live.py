@@ -1,9 +1,10 @@
-"""500 live clients of one web process: what they cost in memory, and how soon they hear of a vector.
+"""500 live clients of one web process: their memory, and the time until they hear of a vector.
 
-50 tenants with ten clients each; 500 events a second in 20 transactions, each told to the ten clients of its tenant.
-Memory is the web process's: with one client once what it keeps of the newest events is full (`rss_mb_before`), with
-all clients, after each third of the events, and with as many more that never read. Latencies are from the
-transaction that records a vector to the client. `limit` is one program that LISTENs and reads the table by itself.
+50 tenants have ten clients each. 20 transactions a second record 25 events each, and each event goes to the ten clients
+of its tenant. Memory is the web process's: with one client when its buffer of the newest events is full
+(`rss_mb_before`), with all clients, after each third of the events, and with as many more clients that never read.
+Latencies are from the transaction that records a vector to the client. `limit` is one program that LISTENs and reads
+the table itself.
 """
 
 import asyncio
@@ -25,12 +26,12 @@ from benchmarks.__main__ import Figures
 from benchmarks.service import percentiles, say, stores, web_server
 
 TENANTS, A_TRANSACTION, TRANSACTIONS_PER_S = 50, 25, 20
-# More than a process keeps of the newest events: from then on that takes no more memory.
+# More events than the buffer of a process holds: from then on the buffer takes no more memory.
 WARM_UP = 12_000
 
 
 class Heard:
-    """What all of some clients were told; `ready` counts those that are connected."""
+    """What a group of clients heard; `ready` counts those that are connected."""
 
     def __init__(self) -> None:
         self.ready = 0
@@ -76,9 +77,7 @@ async def measure(
             started, spent = time.perf_counter(), process.cpu_times()
             for third in (1, 2, 3):
                 await asyncio.to_thread(record, events // 3)
-                await until(
-                    lambda due=third * events // 3: len(heard.milliseconds) >= due * clients // TENANTS
-                )
+                await until_heard(heard, third * events // 3 * clients // TENANTS)
                 note(f"after_{third * events // 3}")
             figures["cpu_percent"] = cpu_percent(process, spent, time.perf_counter() - started)
             figures |= percentiles(heard.milliseconds)
@@ -110,7 +109,7 @@ async def by_sse(url: str, tenant: int, heard: Heard) -> None:
 
 
 async def mute(url: str, tenant: int, heard: Heard) -> None:
-    """Connects, and reads no further than the first sign of life."""
+    """Connect, and read nothing after the first heartbeat."""
     reader, _writer = await opened(url, tenant, limit=512)
     await reader.readuntil(b": heartbeat")
     heard.ready += 1
@@ -136,7 +135,7 @@ async def by_websocket(url: str, tenant: int, heard: Heard) -> None:
 
 
 async def until(so: Callable[[], bool], tasks: Iterable["asyncio.Task[None]"] = ()) -> None:
-    """Waits, and raises what a client raised."""
+    """Wait for the condition; raise what a client raised."""
     while not so():
         await asyncio.sleep(0.02)
         for task in tasks:
@@ -144,8 +143,12 @@ async def until(so: Callable[[], bool], tasks: Iterable["asyncio.Task[None]"] = 
                 task.result()
 
 
+async def until_heard(heard: Heard, count: int) -> None:
+    await until(lambda: len(heard.milliseconds) >= count)
+
+
 def record(count: int, *, unpaced: bool = False) -> None:
-    """Record as many vectors as stored, as the cluster does, tenant after tenant."""
+    """Record `vector.stored` events as the cluster does, tenant after tenant."""
     from django.db import connection, transaction
 
     import outbox
@@ -172,7 +175,7 @@ def record(count: int, *, unpaced: bool = False) -> None:
 
 
 def one_reader(count: int) -> list[float]:
-    """Milliseconds until a program of one loop has each event."""
+    """The milliseconds until a program with one loop has each event."""
     from django.db import connection
 
     from memories.live.reader import TYPES
@@ -205,4 +208,5 @@ def age_ms(at: datetime) -> float:
 
 def cpu_percent(process: psutil.Process, before: Any, seconds: float) -> float:
     after = process.cpu_times()
-    return round(100 * (after.user + after.system - before.user - before.system) / seconds, 1)
+    spent: float = after.user + after.system - before.user - before.system
+    return round(100 * spent / seconds, 1)

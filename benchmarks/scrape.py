@@ -1,8 +1,8 @@
-"""What looking at the service costs when it has delivered a million events: /metrics and the admin's pages.
+"""`/metrics` and the admin's pages with a million delivered events.
 
-A million delivered events of the last day, 5,000 that wait, 500 dead with their failures. Each page is asked for over
-HTTP, from the web server as it runs. `semantix, busy` is the worst case for what reads the last half hour: all of
-the million were delivered in it. `limit` is a page that does nothing.
+A million events were delivered in the last day, 5,000 wait, and 500 are dead with their failures. Each page is
+requested over HTTP from the web server as it is shipped. `semantix, busy` is the worst case for pages that read the
+last half hour: all million events were delivered in it. `limit` is a page that does nothing.
 """
 
 import re
@@ -25,7 +25,7 @@ PAGES = {
 }
 ROUNDS = 21
 
-# Every third is only recorded, like vector.stored; delivery took up to a second.
+# Every third event is only recorded, like vector.stored; delivery took up to a second.
 DELIVERED = """
 INSERT INTO outbox_event (aggregatetype, aggregateid, type, payload, status, attempts, created_at, available_at,
                           delivered_at)
@@ -69,7 +69,7 @@ def fill(count: int, span: str) -> None:
         cursor.execute(DELIVERED, {"count": count, "span": span})
         cursor.execute(OPEN, {})
         cursor.execute(FAILURES)
-        # As autovacuum would have done by then.
+        # As autovacuum does in time.
         cursor.execute("VACUUM ANALYZE outbox_event, outbox_failure")
 
 

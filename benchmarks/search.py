@@ -1,8 +1,8 @@
-"""How long a search takes at 1,000, 10,000 and 100,000 memories of one tenant, in each mode.
+"""Time of a search at 1,000, 10,000 and 100,000 memories of one tenant, in each mode.
 
-`limit` is the query of the mode `vector` asked of Chroma itself, with its vector at hand. `semantix` is the search
-function, `degraded` the same while Chroma is away, `http` the request to the web server, answer included.
-Words and questions follow Zipf's law, as those of a language do; the vectors are random.
+`limit` is the query of the mode `vector` sent to Chroma itself, with its vector at hand. `semantix` is the search
+function, `degraded` the same while Chroma is away, `http` the request to the web server with its answer. Words and
+questions follow Zipf's law, as those of a language do; the vectors are random.
 """
 
 import time
@@ -24,7 +24,7 @@ ASKED_WORDS = 8
 
 Ask = Callable[[str], Any]
 
-# The terms of the words are written by the triggers, as always.
+# The triggers write the terms of the words, as always.
 FILL = """
 INSERT INTO memory_logs (user_id, project_id, task, agent, date, raw_data, version, content_hash, embedded_hash,
                          embedding_model, embedding)
@@ -59,7 +59,7 @@ def _fill(size: int) -> None:
     from memories.embeddings import get_backend
 
     say(f"Storing {size:,} memories ...")
-    parameters = {
+    parameters: dict[str, str | int] = {
         "user_id": USER,
         "project_id": str(size),
         "memories": size,
@@ -120,7 +120,7 @@ def _http(size: int, url: str) -> dict[str, Ask]:
 
 @contextmanager
 def _away() -> Iterator[None]:
-    """As after the clusters found that Chroma does not answer."""
+    """The state after the clusters found that Chroma does not answer."""
     from memories.index import availability
     from memories.index.client import DEPENDENCY
     from outbox import Unavailable

@@ -1,6 +1,6 @@
-"""The service's parts for a measurement: real ones, in a throw-away folder, stopped at its end.
+"""The parts of the service for a measurement: real ones in a throw-away folder, stopped at the end.
 
-`stores()` comes first: it sets what Django's settings read. Import models and services only inside it.
+Enter `stores()` first: it sets what Django's settings read. Import models and services only inside it.
 """
 
 import os
@@ -22,13 +22,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def say(text: str) -> None:
-    """Progress; the figures alone go to standard output."""
+    """Print progress to standard error. Standard output has the figures alone."""
     print(text, file=sys.stderr, flush=True)
 
 
 @contextmanager
 def database() -> Iterator[tuple[Path, str]]:
-    """Postgres (durable, as shipped) alone, empty; gives the folder and the address."""
+    """Run an empty Postgres (durable, as shipped); yields the folder and the address."""
     folder = Path(tempfile.mkdtemp(prefix="semantix-benchmark-"))
     try:
         make_private(folder, server_account(folder / "postgres"))
@@ -44,7 +44,7 @@ def database() -> Iterator[tuple[Path, str]]:
 
 @contextmanager
 def stores(**settings: str) -> Iterator[Path]:
-    """Postgres (durable, as shipped) and Chroma, migrated; `settings` are more environment variables."""
+    """Run Postgres (durable, as shipped) and Chroma, migrated; `settings` are more environment variables."""
     with database() as (folder, database_url):
         say("Starting Chroma ...")
         index = chroma.start(folder / "chromadb", log=folder / "chroma.log")
@@ -56,7 +56,7 @@ def stores(**settings: str) -> Iterator[Path]:
 
 
 def set_up_django(folder: Path, database_url: str, **settings: str) -> None:
-    """On this database, migrated; `settings` are more environment variables."""
+    """Set Django up on this database and migrate it; `settings` are more environment variables."""
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "semantix.settings",
         "ENV_FILE": os.devnull,
@@ -76,7 +76,7 @@ def set_up_django(folder: Path, database_url: str, **settings: str) -> None:
 
 @contextmanager
 def cluster() -> Iterator[Child]:
-    """A django-q2 cluster, once its relay has been seen."""
+    """Run a django-q2 cluster; starts when its relay has reported."""
     from outbox.models import Relay
 
     before = set(Relay.objects.values_list("id", flat=True))
@@ -92,14 +92,14 @@ def cluster() -> Iterator[Child]:
 
 @contextmanager
 def web() -> Iterator[str]:
-    """The web server as `manage.py up` runs it; gives its address."""
+    """Run the web server as `manage.py up` does; yields its address."""
     with web_server() as (url, _):
         yield url
 
 
 @contextmanager
 def web_server() -> Iterator[tuple[str, Child]]:
-    """The same, with its process."""
+    """The same; yields the address and the process."""
     from semantix.allinone import web as web_server
     from semantix.allinone.chroma import free_port
 
@@ -115,7 +115,7 @@ def web_server() -> Iterator[tuple[str, Child]]:
 
 @contextmanager
 def redis() -> Iterator[str]:
-    """A Redis server that writes its log each second, as docker-compose.yml starts it; gives its URL."""
+    """Run a Redis server that syncs its file each second, as docker-compose.yml does; yields its URL."""
     from semantix.allinone.chroma import free_port
 
     program = shutil.which("redis-server")
@@ -152,7 +152,7 @@ def _answers(port: int) -> bool:
 
 
 def until_indexed() -> None:
-    """Until a cluster has brought every memory into the index."""
+    """Wait until a cluster has indexed every memory."""
     from memories.models import MemoryLog
     from memories.records.sync_status import UNINDEXED
 

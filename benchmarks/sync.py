@@ -1,15 +1,15 @@
-"""From stored to indexed, many at a time: a running cluster against Chroma alone.
+"""Memories a second from stored to indexed, by a running cluster, compared with Chroma alone.
 
-`semantix` stores memories of ten tenants in batches of 500, each of one tenant as a client sends them, and counts
-until the last of them is marked as indexed: claiming, extracting, embedding, storing, indexing and settling by one
-cluster of two workers. `semantix_mixed` has all tenants in each batch: Chroma then gets a tenth as many rows a
-call. `limit` is raw `collection.upsert` of the same documents and vectors by one client, 100 rows a call, on a
-server of its own.
+`semantix` stores memories of ten tenants in batches of 500, each of one tenant as a client sends them, and counts until
+the last one is marked as indexed: one cluster of two workers claims, extracts, embeds, stores, indexes and settles. In
+`semantix_mixed` each batch has memories of all tenants: Chroma then gets a tenth as many rows a call. `limit` is raw
+`collection.upsert` of the same documents and vectors by one client, 100 rows a call, on a server of its own.
 """
 
 import time
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 from benchmarks.__main__ import Figures
 from benchmarks.service import cluster, say, stores
@@ -59,7 +59,7 @@ def _new(count: int, user: str) -> "list[NewMemory]":  # type: ignore[name-defin
 
 
 def _through(new: "list[NewMemory]") -> float:  # type: ignore[name-defined]  # noqa: F821
-    """Memories per second, from the first one's storing until all are indexed."""
+    """Memories a second, from storing the first one until all are indexed."""
     from memories.models import MemoryLog
     from memories.records.services import create_memories
 
@@ -76,7 +76,7 @@ def _through(new: "list[NewMemory]") -> float:  # type: ignore[name-defined]  # 
 
 
 def _raw(folder: Path) -> float:
-    """Rows per second of one client that has everything at hand."""
+    """Rows a second of one client that has all data in memory."""
     from memories.index.client import connect
     from memories.index.metadata import metadata_of
     from memories.indexing.sync import text_of
@@ -88,7 +88,8 @@ def _raw(folder: Path) -> float:
         spent, count = 0.0, 0
         for tenant in range(TENANTS):
             rows = list(MemoryLog.objects.filter(user_id=f"user-{tenant}").order_by("id"))
-            documents, metadatas = [text_of(row) for row in rows], [metadata_of(row) for row in rows]
+            documents: list[str] = [text_of(row) for row in rows]
+            metadatas: Any = [metadata_of(row) for row in rows]
             started = time.perf_counter()
             collection = client.create_collection(
                 f"raw-{tenant}", configuration={"hnsw": {"space": "cosine"}}, embedding_function=None

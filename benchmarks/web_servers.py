@@ -1,7 +1,7 @@
-"""The web servers that could carry the API: 8 connections that are kept, and new ones, with the pipeline running.
+"""The web servers that could carry the API, with kept and with new connections, and the pipeline running.
 
-uvicorn is what is shipped; gunicorn, which carries neither live updates nor WebSockets, is measured where it is
-installed (`pip install gunicorn`).
+uvicorn is the server that is shipped. gunicorn has no live updates and no WebSockets; it is measured if it is installed
+(`pip install gunicorn`).
 """
 
 import sys
@@ -31,7 +31,7 @@ def run(options: Namespace) -> Figures:
 
 
 def servers() -> Iterator[tuple[str, list[str], dict[str, str]]]:
-    """Name, command and environment of each."""
+    """Yield the name, command and environment of each server."""
     shipped = command("127.0.0.1", 0)
     bare = [*UVICORN, "semantix.asgi:application"]
     for threads in (2, 4, 8, 16):
@@ -39,7 +39,7 @@ def servers() -> Iterator[tuple[str, list[str], dict[str, str]]]:
     yield "uvicorn without our limits, 8 threads", bare, {}
     yield "uvicorn, 2 workers of 4 threads", [*bare, "--workers", "2"], {"WEB_THREADS": "4"}
     yield "uvicorn, h11 and asyncio, 8 threads", [*bare, "--http", "h11", "--loop", "asyncio"], {}
-    # A connection that a thread keeps outlives it until Python looks for garbage: Postgres runs out of them.
+    # A connection that a thread kept outlives the thread until garbage collection: Postgres runs out of connections.
     own = {"DATABASE_CONN_MAX_AGE": "0"}
     yield "uvicorn, Django's own ASGI", [*UVICORN, "semantix.asgi:event_loop"], own
     if find_spec("gunicorn"):

@@ -1,1 +1,1 @@
-"""The relay and its peers, each behind the same few calls, for `python -m benchmarks relay`."""
+"""The relay and its peers behind one interface, for `python -m benchmarks relay`."""

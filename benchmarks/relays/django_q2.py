@@ -1,4 +1,4 @@
-"""django-q2 with its own broker over the same Postgres; see `settings_of_django_q2` for what it is tuned to."""
+"""django-q2 with its own broker on the same Postgres, tuned as `settings_of_django_q2` says."""
 
 import os
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ class DjangoQ2:
     def unfinished(self) -> int:
         from django_q.models import OrmQ
 
-        return OrmQ.objects.count()
+        return int(OrmQ.objects.count())
 
     def workers(self) -> list[Child]:
         return [start("manage.py", "qcluster", module=False)]

@@ -1,4 +1,4 @@
-"""What runs in the workers of Semantix and of django-q2: nothing, but that it ran is noted."""
+"""The handler of Semantix. It only notes that it ran."""
 
 import outbox
 from benchmarks.relays import starts

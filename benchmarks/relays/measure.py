@@ -1,4 +1,4 @@
-"""One round of one subject in a process and a database of its own: prints its figures as JSON.
+"""Measure one round of one subject in a process and a database of its own; print the figures as JSON.
 
 `python -m benchmarks.relays.measure SUBJECT BACKLOG SINGLES`, with DATABASE_URL in the environment.
 """
@@ -25,9 +25,9 @@ SUBJECTS = {
     "pgqueuer-100": "pgqueuer.PgqueuerInHundreds",
     "django-q2": "django_q2.DjangoQ2",
 }
-# Mean seconds between two single events, exponentially distributed: requests come when they like.
+# Mean seconds between two single events, exponentially distributed as requests are.
 GAP_SECONDS = 0.02
-# What a process does for the first time takes longer; it is not what a queue is chosen for.
+# The first events of a process take longer. Nobody chooses a queue by them.
 WARM_UP = 50
 
 
@@ -45,7 +45,7 @@ def drain(subject: Subject, log: Path, count: int) -> float:
     subject.publish_many(range(count))
     log.write_bytes(b"")
     with working(subject) as alive:
-        # Until then nobody counts what is left, which would cost each subject something else.
+        # The rest is not counted before: counting costs each subject another time.
         wait_for(lambda: starts.count(log) >= count, alive)
         wait_for(lambda: subject.unfinished() == 0, alive)
         ended = time.time_ns()
@@ -55,7 +55,7 @@ def drain(subject: Subject, log: Path, count: int) -> float:
 
 
 def latency(subject: Subject, log: Path, count: int) -> dict[str, float]:
-    """Milliseconds from a single event's commit until its handler starts, while there is no backlog."""
+    """The milliseconds from the commit of a single event until its handler starts, without a backlog."""
     log.write_bytes(b"")
     committed: dict[int, int] = {}
     chance = random.Random(1)
@@ -74,7 +74,7 @@ def latency(subject: Subject, log: Path, count: int) -> dict[str, float]:
 
 @contextmanager
 def working(subject: Subject) -> Iterator[Callable[[], bool]]:
-    """The subject's workers; gives whether they all live."""
+    """Run the subject's workers; yields a function that says whether all are alive."""
     children = subject.workers()
     try:
         yield lambda: all(child.is_alive() for child in children)

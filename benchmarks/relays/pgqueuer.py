@@ -1,5 +1,7 @@
-"""pgqueuer: two worker processes over asyncpg, its fastest driver, with LISTEN/NOTIFY. As it comes, with batches of
-ten, and told to take a hundred at once."""
+"""pgqueuer: two worker processes with asyncpg, its fastest driver, and LISTEN/NOTIFY.
+
+Once with its default of ten jobs at a time, and once with a hundred.
+"""
 
 import asyncio
 import os

@@ -1,7 +1,8 @@
-"""procrastinate: two worker processes with LISTEN/NOTIFY, ten jobs at a time each, finished jobs deleted."""
+"""procrastinate: two worker processes with LISTEN/NOTIFY, ten jobs at a time each; finished jobs are deleted."""
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import psycopg
 from procrastinate import App, BaseConnector, PsycopgConnector, SyncPsycopgConnector
@@ -35,7 +36,8 @@ class Procrastinate:
         self._task.defer(number=number)
 
     def publish_many(self, numbers: Sequence[int]) -> None:
-        self._task.batch_defer(*({"number": number} for number in numbers))
+        jobs: list[dict[str, Any]] = [{"number": number} for number in numbers]
+        self._task.batch_defer(*jobs)
 
     def unfinished(self) -> int:
         row = self._session.execute(

@@ -1,4 +1,4 @@
-"""Semantix as shipped: `qcluster` with the outbox' broker and two workers."""
+"""Semantix as shipped: `qcluster` with the broker of the outbox and two workers."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""A project with django-q2 and its own broker, tuned to its best."""
+"""A project with django-q2 and its own broker, with the fastest settings."""
 
 import environ
 
@@ -18,10 +18,10 @@ Q_CLUSTER = {
     "timeout": 60,
     "retry": 300,
     "recycle": 100_000,
-    # A hundred at a time, and no row for what succeeded.
+    # A hundred at a time, and no row for a task that succeeded.
     "bulk": 100,
     "save_limit": -1,
-    # It looks for new tasks every 10 ms, twenty times as often as it would by itself: nothing tells it of them.
+    # It polls every 10 ms, twenty times as often as by default: nothing notifies it of new tasks.
     "poll": 0.01,
     "scheduler": False,
     "log_level": "WARNING",

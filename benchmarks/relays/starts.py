@@ -1,4 +1,4 @@
-"""When each handler began: appended to a file by whichever process ran it, a few microseconds a call."""
+"""The start time of each handler: the process that runs it appends it to a file, in a few microseconds."""
 
 import os
 import struct
@@ -12,7 +12,7 @@ _file: int | None = None
 
 
 def note(number: int) -> None:
-    """What every subject's handler does, and all it does."""
+    """The only work of every subject's handler."""
     global _file
     if _file is None:
         _file = os.open(os.environ[VARIABLE], os.O_WRONLY | os.O_APPEND)
@@ -24,7 +24,7 @@ def count(path: Path) -> int:
 
 
 def read(path: Path) -> dict[int, int]:
-    """When each number's handler began first, in nanoseconds of the clock."""
+    """The first start of each number's handler, in nanoseconds of the clock."""
     noted: dict[int, int] = {}
     for number, at in RECORD.iter_unpack(path.read_bytes()):
         noted.setdefault(number, at)

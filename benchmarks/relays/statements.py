@@ -1,5 +1,8 @@
-"""The statements of Semantix without its relay: two processes that claim, call the handler and settle. The limit of
-the parts that both share, Postgres and the processor; alone, they keep no promise to a worker that dies."""
+"""The statements of Semantix without its relay: two processes that claim, call the handler and settle.
+
+This is the limit of Postgres and the processor, which both share. Alone, the statements do not recover from a worker
+that dies.
+"""
 
 import time
 

@@ -1,4 +1,4 @@
-"""What the measurement asks of each subject."""
+"""The interface of a subject of the measurement."""
 
 import os
 import sys
@@ -12,26 +12,26 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class Subject(Protocol):
-    """One queue over one database. Two worker processes each, like the machine's cores."""
+    """One queue on one database, with two worker processes: one for each core of the machine."""
 
     def prepare(self) -> None:
-        """Make its tables."""
+        """Create its tables."""
 
     def publish(self, number: int) -> None:
         """Commit one event."""
 
     def publish_many(self, numbers: Sequence[int]) -> None:
-        """Commit a backlog, in whichever way is quickest."""
+        """Commit a backlog in the fastest way."""
 
     def unfinished(self) -> int:
-        """How many events are not settled."""
+        """Return how many events are not settled."""
 
     def workers(self) -> list[Child]:
-        """Start them."""
+        """Start the worker processes."""
 
 
 def start(*arguments: str, module: bool = True) -> Child:
-    """A process of Python's, from the project's folder."""
+    """Start a Python process in the project's folder."""
     return Child(
         "Worker", [sys.executable, *(["-m"] if module else []), *arguments], env=dict(os.environ), cwd=ROOT
     )
