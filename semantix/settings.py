@@ -260,6 +260,9 @@ PGHISTORY_CREATED_AT_FUNCTION = "statement_timestamp()"
 CHROMA_URL = env.address("CHROMA_URL", "http://host:8000", default="http://127.0.0.1:8001")
 # The folder of the embedded Chroma server. Unused where CHROMA_URL names a server.
 CHROMADB_PATH = BASE_DIR / Path(env.str("CHROMADB_PATH", default=str(DATA_DIR / "chromadb"))).expanduser()
+# Collections that Chroma keeps open at once. 0: what a quarter of this machine's memory and its open files allow, at
+# most 1,000. For a Chroma server of your own: the `capacity` of its configuration.
+CHROMA_OPEN_COLLECTIONS = env.int("CHROMA_OPEN_COLLECTIONS", default=0)
 # The most seconds for one call to Chroma.
 CHROMA_TIMEOUT_SECONDS = env.float("CHROMA_TIMEOUT_SECONDS", default=10.0)
 # Whether Chroma also stores the text of each memory. No search needs it.

@@ -1,6 +1,7 @@
 """Opening a generation's collection in Chroma, and checking that it is the collection that was filled."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,6 +23,10 @@ Result = TypeVar("Result")
 # Chroma's messages for a collection whose files are gone. Such a collection accepts writes and counts its documents,
 # but fails every query. After a restart it fails no query, and finds nothing.
 DAMAGE_MESSAGES = ("hnsw segment reader", "hnsw segment writer", "Nothing found on disk")
+# The same message comes for a collection that never had a document and that Chroma has closed. Nothing is lost there.
+# A first document may arrive at this moment, so the count is taken several times.
+EMPTY_MESSAGE = "Nothing found on disk"
+EMPTY_CHECKS, EMPTY_PAUSE = 5, 0.05
 # Chroma's message for a collection with a write in its log that it can never apply. Every later write fails with it.
 BLOCKED_MESSAGE = "Failed to apply logs"
 
@@ -75,6 +80,10 @@ class CollectionBlocked(CollectionUnusable):
     """A collection that is being filled holds a write that Chroma cannot apply, so no other write succeeds."""
 
 
+class CollectionEmpty(Exception):
+    """The collection has no documents, and Chroma cannot open it for a query."""
+
+
 class NotFilled(Unavailable):
     """The collection does not hold all memories of its tenant yet."""
 
@@ -88,19 +97,37 @@ def with_collection(
     """Call `use` with the generation's collection and return its result.
 
     With `create`, a collection that never existed is created. A stale handle is replaced: the collection may have been
-    created again since. Raises CollectionLost, CollectionBlocked, IndexMismatch, Unavailable.
+    created again since. Raises CollectionLost, CollectionEmpty, CollectionBlocked, IndexMismatch,
+    Unavailable.
     """
     from chromadb.errors import NotFoundError
 
     with translated_errors(), _damage_detected(generation):
         try:
-            return use(_open(generation, create=create))
+            return _use(_open(generation, create=create), use)
         except NotFoundError:
             _reload(generation)
         try:
-            return use(_open(generation, create=create))
+            return _use(_open(generation, create=create), use)
         except NotFoundError:
             raise CollectionLost(generation) from None
+
+
+def _use(collection: "Collection", use: Callable[["Collection"], Result]) -> Result:
+    """Raises CollectionEmpty for a query of a collection that never had a document."""
+    from chromadb.errors import InternalError
+
+    for _ in range(EMPTY_CHECKS):
+        try:
+            return use(collection)
+        except InternalError as error:
+            if EMPTY_MESSAGE not in str(error):
+                raise
+            if not collection.count():
+                raise CollectionEmpty(collection.name) from error
+            damage = error
+        time.sleep(EMPTY_PAUSE)
+    raise damage
 
 
 @contextmanager
@@ -135,7 +162,10 @@ def check_collection(generation: Generation, *, create: bool = False) -> bool:
             raise CollectionDamaged(generation, "it has documents but finds none")
         return bool(near)
 
-    return with_collection(generation, query, create=create)
+    try:
+        return with_collection(generation, query, create=create)
+    except CollectionEmpty:
+        return False
 
 
 def collection_names() -> list[str]:

@@ -12,7 +12,7 @@ from memories.embeddings import embed_query
 from memories.embeddings.backend import Vectors
 from memories.filters import EVERYTHING, Filters
 from memories.index import generations
-from memories.index.collections import NotFilled, check_collection, with_collection
+from memories.index.collections import CollectionEmpty, NotFilled, check_collection, with_collection
 from memories.index.ids import memory_id
 from memories.index.metadata import where
 from memories.models import Generation
@@ -112,6 +112,8 @@ def _translated(generation: Generation, query: Callable[["Collection"], Any]) ->
 
     try:
         return with_collection(generation, query)
+    except CollectionEmpty:
+        return {"ids": [[]], "distances": [[]]}
     except ChromaError as error:
         raise QueryFailed(f"{generation.collection}: {error}") from error
 

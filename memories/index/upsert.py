@@ -1,5 +1,6 @@
 """Writing to the index. A write always contains the whole row, never a part of it."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,12 +11,14 @@ from opentelemetry.trace import SpanKind
 
 from memories import metrics
 from memories.embeddings.backend import Vectors
+from memories.index import capacity
+from memories.index.client import DEPENDENCY
 from memories.index.collections import with_collection
 from memories.index.ids import document_id
 from memories.index.metadata import metadata_of
 from memories.models import Generation, MemoryLog
 from memories.text import searchable_text
-from outbox import Reject
+from outbox import Reject, Unavailable
 
 if TYPE_CHECKING:
     from chromadb.api.models.Collection import Collection
@@ -23,8 +26,14 @@ if TYPE_CHECKING:
 # Chroma accepts at most 5,461 rows and 40 MB in a call.
 MAX_ROWS = 1_000
 MAX_BYTES = 20_000_000
+# Chroma's message for a document whose vector is gone.
+LOST_VECTOR_MESSAGE = "Error finding id"
+READ_BACKS = 3
 # A float32 in base64.
 BYTES_A_NUMBER = 16 / 3
+
+
+logger = logging.getLogger(__name__)
 
 
 class DocumentsRefused(Reject):
@@ -148,6 +157,36 @@ def _write(collection: "Collection", *, entries: Sequence[Entry], vectors: Vecto
         # upsert merges metadata: a key that the row no longer has is removed only by setting it to None.
         metadatas=[dict.fromkeys(held.get(entry.id, ())) | entry.metadata for entry in entries],
     )
+    if capacity.is_exceeded():
+        _read_back(collection, entries, vectors)
+
+
+def _read_back(collection: "Collection", entries: Sequence[Entry], vectors: Vectors) -> None:
+    """Write vectors again that Chroma lost while it closed the collection. Raises Unavailable if that fails, too."""
+    for _ in range(READ_BACKS):
+        lost = [place for place, entry in enumerate(entries) if not _has_vector(collection, entry.id)]
+        if not lost:
+            return
+        logger.warning("%s lost %d vectors of a write; writing them again", collection.name, len(lost))
+        collection.upsert(
+            ids=[entries[place].id for place in lost],
+            embeddings=vectors[lost],
+            documents=[entries[place].document for place in lost],
+            metadatas=[entries[place].metadata for place in lost],
+        )
+    raise Unavailable(DEPENDENCY, f"{collection.name} loses what is written to it")
+
+
+def _has_vector(collection: "Collection", id: str) -> bool:
+    from chromadb.errors import InternalError
+
+    try:
+        found = collection.get(ids=[id], include=["embeddings"])["embeddings"]
+    except InternalError as error:
+        if LOST_VECTOR_MESSAGE in str(error):
+            return False
+        raise
+    return found is not None and len(found) == 1
 
 
 def _read_metadata(collection: "Collection", ids: list[str]) -> dict[str, Mapping[str, Any]]:

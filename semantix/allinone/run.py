@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.checks import run_checks
 from django.db import Error, connections
 
+from memories.index.capacity import open_collections
 from memories.indexing import repair
 from semantix.allinone import chroma, database, postgres, probe, web
 from semantix.allinone.access import access
@@ -83,7 +84,12 @@ def _start_stores(group: ServiceGroup, interruption: Interruption, say: Say) -> 
         database.use(store.url)
     if "CHROMA_URL" not in settings.GIVEN:
         say(f"Starting Chroma over {settings.CHROMADB_PATH} ...")
-        index = chroma.prepare(settings.CHROMADB_PATH, log=_log("chroma"), stopping=interruption)
+        index = chroma.prepare(
+            settings.CHROMADB_PATH,
+            log=_log("chroma"),
+            open_collections=open_collections(),
+            stopping=interruption,
+        )
         group.start(index, restarted=lambda: _refill(say))
         services["CHROMA_URL"] = index.url
     elif not chroma.answers(settings.CHROMA_URL):

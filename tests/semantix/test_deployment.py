@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from semantix.allinone.chroma import OPEN_COLLECTIONS, server_config
+from semantix.allinone.chroma import server_config
 from tests.semantix.test_settings import listed_in_example, read_in_settings
 from tests.support.paths import ROOT
 
@@ -142,7 +142,8 @@ class TestCompose:
 
     def test_chroma_has_the_configuration_of_the_embedded_server(self) -> None:
         chroma = yaml.safe_load((ROOT / "chroma.yaml").read_text())
-        embedded = server_config(Path(chroma["persist_path"]), chroma["port"], OPEN_COLLECTIONS)
+        room = int(OURS["cluster"]["environment"]["CHROMA_OPEN_COLLECTIONS"])
+        embedded = server_config(Path(chroma["persist_path"]), chroma["port"], room)
         assert chroma == embedded | {"listen_address": "0.0.0.0"}
         assert SERVICES["chroma"]["volumes"] == ["chroma:/data"]
         assert chroma["persist_path"].startswith("/data/")
