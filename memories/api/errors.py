@@ -77,6 +77,13 @@ class RequestInFlight(APIException):
     wait = 1
 
 
+class ExternalIdConflict(APIException):
+    """Another memory of the tenant has this external id."""
+
+    status_code = 409
+    default_code = "external_id_taken"
+
+
 class IdempotencyKeyReused(APIException):
     """The Idempotency-Key belongs to another request."""
 

@@ -40,6 +40,17 @@ REPLACE = OpenApiExample(
         "raw_data": {"solution": "Refresh the token first."},
     },
 )
+PUT = OpenApiExample(
+    "A ticket and its outcome",
+    request_only=True,
+    value={
+        "user_id": "ada",
+        "project_id": "demo",
+        "agent": "coder",
+        "task": "Fix the login timeout",
+        "raw_data": {"status": "done"},
+    },
+)
 CHANGE = OpenApiExample("Only the task", request_only=True, value={"task": "Fix the login timeout for good"})
 SEARCH = OpenApiExample(
     "In plain words",

@@ -51,6 +51,13 @@ class Identifier(Text):
         return text
 
 
+class ExternalId(Identifier):
+    """The client's own id of a memory, unique within the tenant."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(help_text="your own id of the memory, unique within the project", **options)
+
+
 class Integer(serializers.IntegerField):
     """An integer. Text is refused."""
 

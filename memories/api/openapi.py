@@ -77,6 +77,8 @@ HEADERS: dict[int, dict[str, Schema]] = {
     429: {"Retry-After": _SECONDS_HEADER},
     503: {"Retry-After": _SECONDS_HEADER},
 }
+# Fields that an API key names already.
+DEFAULTED = {"user_id", "project_id"}
 ALWAYS = {
     400: "The request is invalid; `errors` say where",
     401: "The API key is missing, unknown, revoked or expired",
@@ -122,6 +124,18 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     {"type": "string", "pattern": f"^{KEY}$", "maxLength": limits.ID_LENGTH},
     OpenApiParameter.HEADER,
     description="the same key and body again gets the stored answer; nothing is done twice",
+)
+IF_NONE_MATCH = OpenApiParameter(
+    "If-None-Match",
+    {"type": "string", "const": "*"},
+    OpenApiParameter.HEADER,
+    description="`*`: only if there is no memory with this external id; otherwise 412",
+)
+EXTERNAL_ID = OpenApiParameter(
+    "external_id",
+    IDENTIFIER | {"maxLength": limits.ID_LENGTH},
+    OpenApiParameter.PATH,
+    description="your own id of the memory; a / in it is sent as %2F",
 )
 CONVERSATION_ID = OpenApiParameter(
     "conversation_id", IDENTIFIER | {"maxLength": limits.ID_LENGTH}, OpenApiParameter.PATH
@@ -214,7 +228,12 @@ class StrictBody(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
             for name in sorted(self.target.answered)
             if name not in schema["properties"]
         }
-        return schema | {"properties": schema["properties"] | ignored, "additionalProperties": False}
+        required = set(schema.get("required", ())) - (set() if is_open() else DEFAULTED)
+        return schema | {
+            "properties": schema["properties"] | ignored,
+            "additionalProperties": False,
+            **({"required": sorted(required)} if required else {}),
+        }
 
 
 class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

@@ -12,6 +12,7 @@ from memories.api.exports import Cursor
 from memories.api.fields import Identifier, Text
 from memories.api.limits import ID_LENGTH, TEXT_LENGTH
 from memories.api.pagination import NewestFirst
+from memories.api.tenant_defaults import tenant_of_key
 from memories.records.sync_status import SyncStatus
 
 # DRF takes `?format=json` to choose the renderer.
@@ -25,6 +26,14 @@ class Words(serializers.ListField):
 
     def to_internal_value(self, data: Any) -> list[str]:
         return super().to_internal_value(data.split(",") if isinstance(data, str) else data)
+
+
+class Included(Words):
+    """What an answer has besides the memory."""
+
+    def __init__(self, **options: Any) -> None:
+        child = serializers.ChoiceField(choices=["embedding"])
+        super().__init__(child=child, required=False, help_text="`embedding` adds the vector", **options)
 
 
 class Moment(serializers.DateTimeField):
@@ -49,7 +58,9 @@ class Parameters(serializers.Serializer[Any]):
         given = {
             name: values[0] if len(values) == 1 else values for name, values in request.query_params.lists()
         }
-        parameters = cls(data=given)
+        required = {name for name, field in cls().fields.items() if field.required}
+        defaults = {name: value for name, value in tenant_of_key(request).items() if name in required}
+        parameters = cls(data=defaults | given)
         if unknown := given.keys() - parameters.fields.keys() - ALWAYS:
             raise serializers.ValidationError(unknown_names(unknown, parameters.fields, "parameter"))
         parameters.is_valid(raise_exception=True)
@@ -65,11 +76,7 @@ class MemoryParameters(Parameters):
     """Parameters of one memory."""
 
     as_of = Moment(required=False, help_text="the memory as it was then, also when it was deleted since")
-    include = Words(
-        child=serializers.ChoiceField(choices=["embedding"]),
-        required=False,
-        help_text="`embedding` adds the vector",
-    )
+    include = Included()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if "as_of" in attrs and attrs.get("include"):
@@ -150,6 +157,12 @@ class TenantParameters(Parameters):
 
     user_id = Identifier()
     project_id = Identifier()
+
+
+class ExternalParameters(TenantParameters):
+    """Parameters of a memory that is read by its external id."""
+
+    include = Included()
 
 
 class ConversationParameters(TenantParameters):

@@ -25,7 +25,7 @@ App = Callable[..., Awaitable[None]]
 Progress = Mapping[int, dict[str, Any]]
 
 WRITES = {"POST", "PUT", "PATCH"}
-_PATH = re.compile(r"/memory-logs(/batch|/\d+)?")
+_PATH = re.compile(r"/memory-logs(/batch|/\d+|/external/.+)?")
 _WAIT = re.compile(rb'(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?', re.IGNORECASE)
 ENDS = {SyncStatus.INDEXED, SyncStatus.FAILED}
 # Seconds between two checks of a memory. Most are indexed within a tenth of a second; the others take long.

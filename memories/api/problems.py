@@ -15,6 +15,7 @@ from rest_framework.views import exception_handler
 
 from memories.api.errors import (
     CountNotConfirmed,
+    ExternalIdConflict,
     IdempotencyKeyReused,
     Invalid,
     PreconditionFailed,
@@ -28,7 +29,7 @@ from memories.conversations.turns import KeyReused as TurnsKeyReused
 from memories.models import MemoryLog
 from memories.records.bulk_deletion import CountDiffers
 from memories.records.idempotency import InFlight, KeyReused
-from memories.records.services import VersionConflict
+from memories.records.services import ExternalIdTaken, VersionConflict
 from outbox import BacklogTooDeep, Unavailable
 
 CONTENT_TYPE = "application/problem+json"
@@ -107,6 +108,10 @@ def translated(error: E) -> E | exceptions.APIException:
         case CountDiffers():
             return CountNotConfirmed(
                 f"{error} Nothing was deleted. Send confirm={error.found} to delete them."
+            )
+        case ExternalIdTaken():
+            return ExternalIdConflict(
+                f"{error} Nothing was stored. PUT /memory-logs/external/{{external_id}} replaces it."
             )
         case InFlight():
             return RequestInFlight(str(error))

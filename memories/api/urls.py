@@ -6,6 +6,7 @@ from memories.api.views.conversation import ConversationClose, ConversationDetai
 from memories.api.views.conversations import Conversations, TurnSearch
 from memories.api.views.erasure import ErasureDetail, Erasures
 from memories.api.views.export import Exports
+from memories.api.views.external import ExternalMemory
 from memories.api.views.memory_log import MemoryLogDetail, MemoryLogHistory
 from memories.api.views.memory_logs import BulkDeletionDetail, MemoryLogs
 from memories.api.views.search import MemoryLogSearch
@@ -16,6 +17,7 @@ urlpatterns = [
     path("memory-logs/events", events, name="memory-log-events"),
     path("memory-logs/batch", MemoryLogBatch.as_view(), name="memory-log-batch"),
     path("memory-logs/search", MemoryLogSearch.as_view(), name="memory-log-search"),
+    path("memory-logs/external/<path:external_id>", ExternalMemory.as_view(), name="external-memory"),
     path("memory-logs/<int:pk>", MemoryLogDetail.as_view(), name="memory-log"),
     path("memory-logs/<int:pk>/history", MemoryLogHistory.as_view(), name="memory-log-history"),
     path("exports", Exports.as_view(), name="exports"),

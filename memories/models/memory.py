@@ -1,5 +1,6 @@
 """The memory row. PostgreSQL is the source of truth; the embedding on the row is a backup of the index."""
 
+from collections.abc import Iterable
 from datetime import date as Date
 
 from django.contrib.postgres.indexes import GinIndex, OpClass
@@ -16,6 +17,12 @@ class MemoryLogs(models.QuerySet["MemoryLog", "MemoryLog"]):
     def unexpired(self) -> "MemoryLogs":
         """Those that reads and searches may show. An expired memory is deleted soon after by a schedule."""
         return self.exclude(expires_at__lte=StatementTime())
+
+    def with_external_id(
+        self, user_id: str, project_id: str, external_ids: Iterable[str | None]
+    ) -> "MemoryLogs":
+        """The tenant's memories with one of these external ids."""
+        return self.filter(user_id=user_id, project_id=project_id, external_id__in=list(external_ids))
 
 
 class MemoryLog(models.Model):
@@ -44,6 +51,8 @@ class MemoryLog(models.Model):
     indexed_at = models.DateTimeField(null=True, blank=True)
     # NULL, not "": rows without a key must not collide in the unique constraint.
     idempotency_key = models.TextField(null=True, blank=True)  # noqa: DJ001
+    # NULL, not "", for the same reason.
+    external_id = models.TextField(null=True, blank=True, help_text="the client's own id")  # noqa: DJ001
     expires_at = models.DateTimeField(
         null=True, blank=True, help_text="from then on no read and no search finds it"
     )
@@ -56,6 +65,9 @@ class MemoryLog(models.Model):
     # An Idempotency-Key stores one memory, even after its stored answer was pruned.
     ONE_A_KEY = "memory_logs_idempotency_key"
 
+    # A tenant uses an external id for one memory at a time.
+    ONE_AN_EXTERNAL_ID = "memory_logs_external_id"
+
     class Meta:
         db_table = "memory_logs"
         verbose_name = "memory"
@@ -64,6 +76,11 @@ class MemoryLog(models.Model):
         constraints = (
             models.UniqueConstraint(
                 fields=("user_id", "project_id", "idempotency_key"), name="memory_logs_idempotency_key"
+            ),
+            models.UniqueConstraint(
+                fields=("user_id", "project_id", "external_id"),
+                condition=models.Q(external_id__isnull=False),
+                name="memory_logs_external_id",
             ),
         )
         indexes = (

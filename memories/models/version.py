@@ -16,6 +16,7 @@ VERSIONED = (
     "agent",
     "date",
     "raw_data",
+    "external_id",
     "version",
     "created_at",
     "updated_at",

@@ -18,11 +18,12 @@ from memories.models import MemoryLog
 # The ids grow in the order of the rows.
 INSERT = """
 INSERT INTO memory_logs (user_id, project_id, task, agent, date, raw_data, content_hash, idempotency_key,
-                         expires_at, version, embedding_model, embedded_hash)
-SELECT user_id, project_id, task, agent, date, raw_data, content_hash, idempotency_key, expires_at, 1, '', ''
+                         external_id, expires_at, version, embedding_model, embedded_hash)
+SELECT user_id, project_id, task, agent, date, raw_data, content_hash, idempotency_key, external_id,
+       expires_at, 1, '', ''
 FROM ROWS FROM (jsonb_to_recordset(%s::jsonb) AS (
     user_id text, project_id text, task text, agent text, date date, raw_data jsonb, content_hash text,
-    idempotency_key text, expires_at timestamptz
+    idempotency_key text, external_id text, expires_at timestamptz
 )) WITH ORDINALITY
 ORDER BY ordinality
 RETURNING id, created_at
@@ -37,6 +38,7 @@ LOADED_FIELDS = (
         "indexed_version",
         "indexed_at",
         "idempotency_key",
+        "external_id",
         "expires_at",
         "created_at",
         "updated_at",

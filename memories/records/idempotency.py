@@ -14,6 +14,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 
 from memories.models import IdempotentAnswer, MemoryLog
+from memories.records.constraints import violates
 from memories.tenants import Tenant
 
 # How many expired answers one statement deletes.
@@ -60,7 +61,7 @@ def run_once(request: IdempotentRequest, write: Callable[[], Answer]) -> tuple[A
                 **_lookup(request), fingerprint=request.fingerprint, **answer._asdict()
             )
     except IntegrityError as error:
-        if _constraint(error) != MemoryLog.ONE_A_KEY:
+        if not violates(error, MemoryLog.ONE_A_KEY):
             raise
         raise KeyReused(
             "This Idempotency-Key stored a memory, and its answer has expired since. Use a new key."
@@ -137,7 +138,3 @@ def _lookup(request: IdempotentRequest) -> dict[str, str]:
 
 def _kept_for() -> timedelta:
     return timedelta(hours=settings.IDEMPOTENCY_HOURS)
-
-
-def _constraint(error: IntegrityError) -> Any:
-    return getattr(getattr(error.__cause__, "diag", None), "constraint_name", None)

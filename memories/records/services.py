@@ -10,13 +10,14 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 import outbox
 from memories.event_types import AGGREGATE
 from memories.models import MemoryLog, MemoryVersion, StatementTime
 from memories.records import bulk_insert, idempotency
+from memories.records.constraints import violates
 from memories.records.group_commit import GroupCommit
 from memories.records.size import json_bytes
 from memories.text import searchable_text, text_hash
@@ -31,9 +32,12 @@ class NewMemory:
     project_id: str
     task: str
     agent: str
-    date: Date = field(default_factory=Date.today)
+    # None: today.
+    date: Date | None = None
     raw_data: dict[str, Any] = field(default_factory=dict)
     idempotency_key: str | None = None
+    # The client's own id of the memory, unique within the tenant.
+    external_id: str | None = None
     # None: after MEMORY_TTL_DAYS, or never without that setting.
     expires_at: datetime | None = None
 
@@ -42,12 +46,26 @@ class NewMemory:
 CHANGEABLE = frozenset({"task", "agent", "date", "raw_data", "expires_at"})
 
 
-class VersionConflict(Exception):
-    """The memory is not at the version that the caller expected."""
+# What an event tells of a memory.
+TENANT = ("user_id", "project_id")
+CONTENT = ("task", "agent", "date", "raw_data")
 
-    def __init__(self, current: int) -> None:
+
+class VersionConflict(Exception):
+    """The memory is not at the version that the caller expected. `current` is None when it does not exist."""
+
+    def __init__(self, current: int | None) -> None:
         self.current = current
-        super().__init__(f"The memory is at version {current}.")
+        super().__init__(
+            "The memory does not exist." if current is None else f"The memory is at version {current}."
+        )
+
+
+class ExternalIdTaken(Exception):
+    """The tenant has another memory with this external id."""
+
+    def __init__(self, external_id: str) -> None:
+        super().__init__(f"A memory with the external_id {external_id!r} exists.")
 
 
 # A memory with more bytes gets a statement of its own, so that no other create waits for it.
@@ -55,9 +73,8 @@ GROUPED_BYTES = 64 * 1024
 
 
 class Insert(NamedTuple):
-    """A memory to insert, the fields of its row, and the headers that its event carries from the request."""
+    """The fields of a row to insert, and the headers that its event carries from the request."""
 
-    new: NewMemory
     row: dict[str, Any]
     headers: Mapping[str, str]
 
@@ -65,34 +82,59 @@ class Insert(NamedTuple):
 def create_memory(new: NewMemory) -> MemoryLog:
     """Store a memory and its `memory_log.stored` event.
 
-    Outside a transaction, small memories that arrive at the same time share one statement. Raises IntegrityError for
-    an Idempotency-Key that is already stored.
+    Outside a transaction, small memories that arrive at the same time share one statement. Raises ExternalIdTaken;
+    IntegrityError for an Idempotency-Key that is already stored.
     """
-    insert = _prepare(new)
-    if connection.in_atomic_block or json_bytes(new.raw_data) > GROUPED_BYTES:
-        return _insert([insert], outbox.INTERACTIVE)[0]
+    insert = prepare(new)
+    try:
+        return _create(insert)
+    except IntegrityError as error:
+        if not violates(error, MemoryLog.ONE_AN_EXTERNAL_ID):
+            raise
+        if not _delete_expired(new):
+            raise ExternalIdTaken(str(new.external_id)) from error
+    return _create(insert)
+
+
+def _create(insert: Insert) -> MemoryLog:
+    if connection.in_atomic_block or json_bytes(insert.row["raw_data"]) > GROUPED_BYTES:
+        return insert_rows([insert], outbox.INTERACTIVE)[0]
     return insert_grouped(insert)
+
+
+def _delete_expired(new: NewMemory) -> int:
+    """Delete the expired memory that has the external id still: until the schedule deletes it, nobody sees it."""
+    with transaction.atomic():
+        rows = MemoryLog.objects.with_external_id(new.user_id, new.project_id, [new.external_id])
+        expired = rows.filter(expires_at__lte=StatementTime()).select_for_update().defer("embedding")
+        return delete_rows(list(expired), outbox.INTERACTIVE)
 
 
 def create_memories(new: Iterable[NewMemory], *, priority: int = outbox.BULK) -> list[MemoryLog]:
     """Store many memories and their events in one statement: all of them, or none."""
-    return _insert([_prepare(memory) for memory in new], priority)
+    return insert_rows([prepare(memory) for memory in new], priority)
 
 
-def _prepare(new: NewMemory) -> Insert:
-    """Read the memory's text on the thread of its own request, before it joins a group."""
-    return Insert(new, _fields(new), headers.current())
+def prepare(new: NewMemory) -> Insert:
+    """Compute the row of a memory. A request reads the text on its own thread, before it joins a group."""
+    text = searchable_text(task=new.task, agent=new.agent, raw_data=new.raw_data)
+    computed = {
+        "date": new.date or timezone.now().date(),
+        "expires_at": _expiry(new),
+        "content_hash": text_hash(text),
+    }
+    return Insert({**vars(new), **computed}, headers.current())
 
 
-def _insert(inserts: Sequence[Insert], priority: int) -> list[MemoryLog]:
-    rows = (insert.row for insert in inserts)
-    events = (_stored_event(insert.new, insert.headers, priority) for insert in inserts)
+def insert_rows(inserts: Sequence[Insert], priority: int) -> list[MemoryLog]:
+    """Insert rows and their events in one statement. Raises IntegrityError."""
+    events = (_stored_event(insert, priority) for insert in inserts)
     # A single statement needs no transaction. Inside one, a savepoint keeps an error from ending it.
     with transaction.atomic() if connection.in_atomic_block else nullcontext():
-        return bulk_insert.insert(rows, events)
+        return bulk_insert.insert((insert.row for insert in inserts), events)
 
 
-insert_grouped = GroupCommit[Insert, MemoryLog](partial(_insert, priority=outbox.INTERACTIVE))
+insert_grouped = GroupCommit[Insert, MemoryLog](partial(insert_rows, priority=outbox.INTERACTIVE))
 
 
 def update_memory(
@@ -108,10 +150,10 @@ def update_memory(
         raise ValueError(f"Not changeable: {', '.join(sorted(changes.keys() - CHANGEABLE))}")
     with transaction.atomic():
         row = _lock(memory_id, expected_version)
-        changed = [name for name, value in changes.items() if not _is_equal(getattr(row, name), value)]
+        changed = [name for name, value in changes.items() if not is_equal(getattr(row, name), value)]
         if changed:
             _save_changes(row, {name: changes[name] for name in changed})
-            outbox.publish_many([_change_event("memory_log.updated", row, outbox.INTERACTIVE)])
+            outbox.publish_many([change_event("memory_log.updated", row, outbox.INTERACTIVE)])
     return row
 
 
@@ -121,11 +163,11 @@ def replace_raw_data(changed: Mapping[MemoryLog, dict[str, Any]], *, priority: i
     The caller has locked the rows.
     """
     for row, raw_data in changed.items():
-        _set_changes(row, {"raw_data": raw_data})
+        set_changes(row, {"raw_data": raw_data})
     fields = ["raw_data", "version", "content_hash", "updated_at"]
     with transaction.atomic():
         MemoryLog.objects.bulk_update(list(changed), fields)
-        outbox.publish_many(_change_event("memory_log.updated", row, priority) for row in changed)
+        outbox.publish_many(change_event("memory_log.updated", row, priority) for row in changed)
 
 
 def delete_memory(memory_id: int, *, expected_version: int | None = None) -> None:
@@ -136,18 +178,19 @@ def delete_memory(memory_id: int, *, expected_version: int | None = None) -> Non
     Raises MemoryLog.DoesNotExist; VersionConflict when `expected_version` is given and is not the current one.
     """
     with transaction.atomic():
-        _delete([_lock(memory_id, expected_version)], outbox.INTERACTIVE)
+        delete_rows([_lock(memory_id, expected_version)], outbox.INTERACTIVE)
 
 
 def delete_memories(memory_ids: Sequence[int], *, priority: int = outbox.BULK) -> int:
     """Delete many memories as `delete_memory` does; returns how many there were."""
     with transaction.atomic():
         rows = MemoryLog.objects.select_for_update().defer("embedding").order_by("id")
-        return _delete(list(rows.filter(id__in=memory_ids)), priority)
+        return delete_rows(list(rows.filter(id__in=memory_ids)), priority)
 
 
-def _delete(rows: Sequence[MemoryLog], priority: int) -> int:
-    events = [_change_event("memory_log.deleted", row, priority) for row in rows]
+def delete_rows(rows: Sequence[MemoryLog], priority: int) -> int:
+    """Delete rows that the caller has locked, and publish their events. Returns how many."""
+    events = [change_event("memory_log.deleted", row, priority) for row in rows]
     for row in rows:
         if row.idempotency_key:
             idempotency.forget(row.tenant, row.idempotency_key)
@@ -167,12 +210,13 @@ def _lock(memory_id: int, expected_version: int | None) -> MemoryLog:
 
 
 def _save_changes(row: MemoryLog, changes: Mapping[str, Any]) -> None:
-    _set_changes(row, changes)
+    set_changes(row, changes)
     row.save(update_fields=[*changes, "version", "content_hash", "updated_at"])
     row.refresh_from_db(fields=["updated_at"])
 
 
-def _set_changes(row: MemoryLog, changes: Mapping[str, Any]) -> None:
+def set_changes(row: MemoryLog, changes: Mapping[str, Any]) -> None:
+    """Set fields of a row, and what follows from them: version, content_hash, updated_at. The caller saves it."""
     for name, value in changes.items():
         setattr(row, name, value)
     row.version += 1
@@ -181,16 +225,11 @@ def _set_changes(row: MemoryLog, changes: Mapping[str, Any]) -> None:
     row.updated_at = StatementTime()
 
 
-def _is_equal(one: object, other: object) -> bool:
+def is_equal(one: object, other: object) -> bool:
     """Whether two values are stored alike. In Python 1 equals True, in JSON it does not."""
     if isinstance(one, dict):
         return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
     return one == other
-
-
-def _fields(new: NewMemory) -> dict[str, Any]:
-    text = searchable_text(task=new.task, agent=new.agent, raw_data=new.raw_data)
-    return {**vars(new), "expires_at": _expiry(new), "content_hash": text_hash(text)}
 
 
 def _expiry(new: NewMemory) -> datetime | None:
@@ -199,35 +238,29 @@ def _expiry(new: NewMemory) -> datetime | None:
     return timezone.now() + timedelta(days=settings.MEMORY_TTL_DAYS)
 
 
-def _stored_event(new: NewMemory, carried: Mapping[str, str], priority: int) -> outbox.RowEvent:
+def _stored_event(insert: Insert, priority: int) -> outbox.RowEvent:
     """The event of a new memory. `publish_with` adds the memory's id to it."""
-    payload = {"version": 1, **_tenant(new), **_content(new)}
     return outbox.RowEvent(
         type="memory_log.stored",
         aggregatetype=AGGREGATE,
-        payload=payload,
-        headers=carried,
+        payload={"version": 1} | _payload(insert.row, (*TENANT, *CONTENT)),
+        headers=insert.headers,
         priority=priority,
     )
 
 
-def _change_event(type: str, row: MemoryLog, priority: int) -> outbox.NewEvent:
-    payload = {"memory_log_id": row.id, "version": row.version, **_tenant(row)}
-    if type != "memory_log.deleted":
-        payload |= _content(row)
+def change_event(type: str, row: MemoryLog, priority: int) -> outbox.NewEvent:
+    """The event of a changed or deleted memory. That of a deleted one has no content."""
+    names = TENANT if type == "memory_log.deleted" else (*TENANT, *CONTENT)
+    payload = {"memory_log_id": row.id, "version": row.version}
     return outbox.NewEvent(
-        type=type, aggregatetype=AGGREGATE, aggregateid=row.id, payload=payload, priority=priority
+        type=type,
+        aggregatetype=AGGREGATE,
+        aggregateid=row.id,
+        payload=payload | _payload({name: getattr(row, name) for name in names}, names),
+        priority=priority,
     )
 
 
-def _tenant(memory: MemoryLog | NewMemory) -> dict[str, Any]:
-    return {"user_id": memory.user_id, "project_id": memory.project_id}
-
-
-def _content(memory: MemoryLog | NewMemory) -> dict[str, Any]:
-    return {
-        "task": memory.task,
-        "agent": memory.agent,
-        "date": memory.date.isoformat(),
-        "raw_data": memory.raw_data,
-    }
+def _payload(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: row[name].isoformat() if name == "date" else row[name] for name in names}

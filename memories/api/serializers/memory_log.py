@@ -6,7 +6,7 @@ from django.http import QueryDict
 from rest_framework import serializers
 
 from memories.api.bodies import Body
-from memories.api.fields import FutureMoment, Identifier, RawData, Text
+from memories.api.fields import ExternalId, FutureMoment, Identifier, RawData, Text
 from memories.api.limits import ID_LENGTH, TEXT_LENGTH
 from memories.api.serializers.memory_output import MemoryLogOutput
 from memories.models import MemoryLog
@@ -14,6 +14,8 @@ from memories.records.services import NewMemory
 
 # What a GET answers of a memory besides its input.
 ANSWERED = frozenset(MemoryLogOutput.Meta.fields)
+# What a memory keeps from its creation.
+IDENTITY = ("user_id", "project_id", "external_id")
 HINT = " Your own data belongs into raw_data."
 
 
@@ -29,6 +31,7 @@ class MemoryLogInput(Body[NewMemory]):
     agent = Text(max_length=ID_LENGTH)
     date = serializers.DateField(required=False)
     raw_data = RawData(required=False)
+    external_id = ExternalId(required=False, allow_null=True)
     expires_at = FutureMoment(required=False, allow_null=True)
 
 
@@ -44,15 +47,18 @@ class MemoryLogChange(Body[MemoryLog]):
     agent = Text(max_length=ID_LENGTH)
     date = serializers.DateField(required=False)
     raw_data = RawData(required=False)
+    external_id = ExternalId(required=False, allow_null=True)
     expires_at = FutureMoment(required=False, allow_null=True)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Return the fields to change. The tenant may be repeated, not changed."""
-        moved = [name for name in ("user_id", "project_id") if name in attrs and not self._has(name, attrs)]
+        """Return the fields to change. Tenant and external id may be repeated, not changed."""
+        moved = [name for name in IDENTITY if name in attrs and not self._has(name, attrs)]
         if moved:
-            refusal = "A memory cannot change its tenant. Store it there as a new one and delete this one."
+            refusal = (
+                "A memory keeps its tenant and external_id. Store it there as a new one and delete this one."
+            )
             raise serializers.ValidationError(dict.fromkeys(moved, refusal))
-        changes = {name: value for name, value in attrs.items() if name not in ("user_id", "project_id")}
+        changes = {name: value for name, value in attrs.items() if name not in IDENTITY}
         return changes if self.partial else {"raw_data": {}, **changes}
 
     def _has(self, name: str, attrs: dict[str, Any]) -> bool:

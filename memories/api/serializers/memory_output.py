@@ -66,6 +66,7 @@ def _content(row: MemoryLog | MemoryVersion) -> dict[str, Any]:
         "user_id": row.user_id,
         "project_id": row.project_id,
         "raw_data": row.raw_data,
+        "external_id": row.external_id,
         "created_at": _time(row.created_at),
         "updated_at": _time(row.updated_at),
         "version": row.version,
@@ -103,6 +104,7 @@ class MemoryLogOutput(serializers.ModelSerializer[MemoryLog]):
             "user_id",
             "project_id",
             "raw_data",
+            "external_id",
             "expires_at",
             "created_at",
             "updated_at",
@@ -134,6 +136,7 @@ class Version(serializers.ModelSerializer[MemoryVersion]):
             "user_id",
             "project_id",
             "raw_data",
+            "external_id",
             "created_at",
             "updated_at",
             "version",
@@ -147,4 +150,7 @@ class BatchOutput(serializers.Serializer[Any]):
     """The stored memories, in the order of the request."""
 
     created = serializers.IntegerField()
+    replaced = serializers.IntegerField(
+        required=False, help_text="memories whose external_id was stored already, if one has an external_id"
+    )
     ids = serializers.ListField(child=serializers.IntegerField())

@@ -18,6 +18,8 @@ from memories.api.openapi import APPLIED, IDEMPOTENCY_KEY, IDEMPOTENCY_PROBLEMS,
 from memories.api.parsers import MOST_REFUSALS
 from memories.api.serializers.memory_log import MemoryLogInput, validate
 from memories.api.serializers.memory_output import BatchOutput
+from memories.api.tenant_defaults import with_tenant
+from memories.records.put import put_memories
 from memories.records.services import NewMemory, create_memories
 from memories.tenants import Tenant
 from outbox.publishing.backpressure import refuse_if_too_deep
@@ -26,6 +28,7 @@ from outbox.publishing.backpressure import refuse_if_too_deep
 class MemoryLogBatch(GenericAPIView[Any]):
     """Store all memories of a list, or none and answer with the errors by index.
 
+    A memory with an `external_id` that is stored already is replaced.
     Their events have a lower priority than those of single creates.
     """
 
@@ -41,20 +44,26 @@ class MemoryLogBatch(GenericAPIView[Any]):
     )
     def post(self, request: Request) -> Response:
         refuse_if_too_deep(outbox.BULK)
-        new = _validate_all(request.data)
-        for tenant in {(memory.user_id, memory.project_id) for memory in new}:
+        memories = _validate_all(with_tenant(request, request.data))
+        tenants = [Tenant(fields["user_id"], fields["project_id"]) for fields in memories]
+        for tenant in set(tenants):
             require(request, *tenant)
-        first = Tenant(new[0].user_id, new[0].project_id)
-        return answer_once(request, key_of(request), first, lambda: _create(new))
+        return answer_once(request, key_of(request), tenants[0], lambda: _store(memories))
 
 
-def _create(new: list[NewMemory]) -> Response:
-    ids = [row.id for row in create_memories(new)]
-    return Response({"created": len(ids), "ids": ids}, status=status.HTTP_201_CREATED)
+def _store(memories: list[dict[str, Any]]) -> Response:
+    if any(fields.get("external_id") for fields in memories):
+        stored = put_memories(memories)
+        created = sum(put.created for put in stored)
+        answer = {"created": created, "replaced": len(stored) - created, "ids": [put.id for put in stored]}
+    else:
+        ids = [row.id for row in create_memories(NewMemory(**fields) for fields in memories)]
+        answer = {"created": len(ids), "ids": ids}
+    return Response(answer, status=status.HTTP_201_CREATED)
 
 
-def _validate_all(body: Any) -> list[NewMemory]:
-    """Raises ValidationError with the errors by index."""
+def _validate_all(body: Any) -> list[dict[str, Any]]:
+    """The fields of each memory. Raises ValidationError with the errors by index."""
     if not isinstance(body, list):
         raise ValidationError("A batch is a list of memories.")
     if not 1 <= len(body) <= settings.BATCH_MAX_ITEMS:
@@ -62,15 +71,26 @@ def _validate_all(body: Any) -> list[NewMemory]:
             f"A batch has from 1 to {settings.BATCH_MAX_ITEMS:,} memories (BATCH_MAX_ITEMS); "
             f"this one has {len(body):,}."
         )
-    valid: list[NewMemory] = []
+    valid: list[dict[str, Any]] = []
     errors: dict[str, Any] = {}
     for index, item in enumerate(body):
         try:
-            valid.append(NewMemory(**validate(item)))
+            valid.append(validate(item))
         except ValidationError as error:
             errors[str(index)] = error.detail
         if len(errors) == MOST_REFUSALS:
             break
     if errors:
         raise ValidationError(errors)
+    _refuse_repeated(valid)
     return valid
+
+
+def _refuse_repeated(memories: list[dict[str, Any]]) -> None:
+    seen: set[tuple[str, str, str]] = set()
+    for index, fields in enumerate(memories):
+        if external_id := fields.get("external_id"):
+            key = (fields["user_id"], fields["project_id"], external_id)
+            if key in seen:
+                raise ValidationError({str(index): {"external_id": "Another item of the batch has this id."}})
+            seen.add(key)

@@ -15,6 +15,7 @@ from memories.api.openapi import LOCATION, page_of
 from memories.api.pagination import NewestFirst
 from memories.api.parameters import PageParameters
 from memories.api.serializers.erasure import ErasureInput, ErasureReceipt
+from memories.api.tenant_defaults import with_tenant
 from memories.erasure.request import request as request_erasure
 from memories.models import APIKey, Erasure
 
@@ -32,7 +33,7 @@ class Erasures(GenericAPIView[Any]):
         responses={202: ErasureReceipt},
     )
     def post(self, request: Request) -> Response:
-        given = ErasureInput(data=request.data)
+        given = ErasureInput(data=with_tenant(request, request.data))
         given.is_valid(raise_exception=True)
         asked = given.validated_data
         access = access_of(request)

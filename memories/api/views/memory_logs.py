@@ -34,6 +34,7 @@ from memories.api.serializers.bulk_deletion import BulkDeletionOutput
 from memories.api.serializers.memory_log import MemoryLogInput, validate
 from memories.api.serializers.memory_output import MemoryLogOutput, serialize, serialize_state
 from memories.api.strict_json import Refusal
+from memories.api.tenant_defaults import with_tenant
 from memories.api.versioning import etag
 from memories.models import BulkDeletion
 from memories.records import bulk_deletion, queries
@@ -78,7 +79,7 @@ class MemoryLogs(GenericAPIView[Any]):
     )
     def post(self, request: Request) -> Response:
         refuse_if_too_deep()
-        body: Any = request.data
+        body = with_tenant(request, request.data)
         if isinstance(body, list):
             raise Invalid([Refusal("", "This takes one memory. Send a list to POST /memory-logs/batch.")])
         key = key_of(request)

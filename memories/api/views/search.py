@@ -11,6 +11,7 @@ from memories.api.authentication import require
 from memories.api.examples import SEARCH
 from memories.api.serializers.memory_output import serialize
 from memories.api.serializers.search import SearchInput, SearchResult
+from memories.api.tenant_defaults import with_tenant
 from memories.models import MemoryLog
 from memories.records import queries
 from memories.search.search import answer
@@ -31,7 +32,7 @@ class MemoryLogSearch(GenericAPIView[Any]):
         examples=[SEARCH],
     )
     def post(self, request: Request) -> Response:
-        search = SearchInput(data=request.data)
+        search = SearchInput(data=with_tenant(request, request.data))
         search.is_valid(raise_exception=True)
         query = search.to_query()
         require(request, *query.tenant)

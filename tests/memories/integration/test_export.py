@@ -52,7 +52,7 @@ def test_all_pages_together_have_each_memory_once(cast: Cast, monkeypatch: pytes
 
 
 def test_a_page_is_bounded_in_bytes(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exports, "PAGE_BYTES", 1000)
+    monkeypatch.setattr(exports, "PAGE_BYTES", 1500)
     ids = [cast.alice.remember(raw_data={"text": "x" * 600})["id"] for _ in range(5)]
 
     first = cast.alice.get("/exports")

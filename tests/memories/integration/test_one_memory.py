@@ -104,7 +104,7 @@ def test_a_memory_stays_with_its_tenant(cast: Cast, method: str, field: str) -> 
     assert answer.status_code == 400
     [error] = answer.json()["errors"]
     assert error["pointer"] == f"/{field}"
-    assert "cannot change its tenant" in error["detail"]
+    assert "keeps its tenant" in error["detail"]
 
 
 def test_a_change_for_the_version_that_was_read_is_made_once(cast: Cast) -> None:

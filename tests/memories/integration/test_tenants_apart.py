@@ -42,6 +42,7 @@ class Scene:
         parts = {
             "<int:pk>": named.get("pk", self.memory_id),
             "<str:conversation_id>": named.get("name", CONVERSATION),
+            "<path:external_id>": "what-only-alice-calls-it",
         }
         for part, value in parts.items():
             route = route.replace(part, str(value))
@@ -128,6 +129,24 @@ def conversation_as_if_not_there(scene: Scene, method: str, route: str) -> None:
     assert ask(scene.alice, scene.alice.tenant).status_code in (200, 204)
 
 
+def external_id_of_ones_own(scene: Scene, method: str, route: str) -> None:
+    """An external id is another memory in each tenant; naming Alice's tenant is refused."""
+
+    def ask(who: Actor, tenant: Tenant, method: str = method) -> Any:
+        if method == "PUT":
+            return scene.ask(who, method, route, memory(*tenant, task=TASK))
+        return scene.ask(who, method, f"{route}?{urlencode(tenant._asdict())}")
+
+    ask(scene.alice, scene.alice.tenant, "PUT")
+    before = scene.state()
+    for outsider in scene.outsiders:
+        same_403(*(ask(outsider, tenant) for tenant in foreign(scene)))
+        if method != "PUT":
+            assert ask(outsider, outsider.tenant).status_code == 404
+    assert scene.state() == before
+    assert ask(scene.alice, scene.alice.tenant).status_code in (200, 204)
+
+
 def receipts_of_ones_own(scene: Scene, method: str, route: str) -> None:
     """Outsiders see no receipt of Alice's; a list of theirs is empty."""
     made = scene.ask(scene.alice, "POST", "erasures", erasure(*scene.alice.tenant)).json()
@@ -192,6 +211,9 @@ CHECKS: dict[tuple[str, str], Check] = {
     ("PUT", "memory-logs/<int:pk>"): memory_as_if_not_there,
     ("PATCH", "memory-logs/<int:pk>"): memory_as_if_not_there,
     ("DELETE", "memory-logs/<int:pk>"): memory_as_if_not_there,
+    ("GET", "memory-logs/external/<path:external_id>"): external_id_of_ones_own,
+    ("PUT", "memory-logs/external/<path:external_id>"): external_id_of_ones_own,
+    ("DELETE", "memory-logs/external/<path:external_id>"): external_id_of_ones_own,
     ("GET", "memory-logs/<int:pk>/history"): memory_as_if_not_there,
     ("POST", "memory-logs/search"): refuses_another_tenant(question),
     ("GET", "memory-logs/events"): follows_ones_own,

@@ -43,6 +43,7 @@ def test_a_memory_that_was_just_stored_is_pending() -> None:
         **CONTENT,
         "date": "0001-01-01",
         "raw_data": {"a": 1.5},
+        "external_id": None,
         "created_at": "2026-01-31T02:45:00.123456Z",
         "updated_at": "2026-01-31T08:15:00Z",
         "version": 3,
