@@ -30,6 +30,7 @@ from memories.api.serializers.conversation import (
     TenantInput,
     TurnsAppended,
 )
+from memories.api.tenant_defaults import with_tenant
 from memories.conversations import append, erase, flush, transcript
 from memories.conversations.transcript import Limit
 from memories.conversations.turns import Post
@@ -50,7 +51,7 @@ class ConversationTurns(GenericAPIView[Any]):
         responses={202: TurnsAppended, 422: IDEMPOTENCY_PROBLEMS[422]},
     )
     def post(self, request: Request, conversation_id: str) -> Response:
-        body = PostInput(data=request.data)
+        body = PostInput(data=with_tenant(request, request.data))
         body.is_valid(raise_exception=True)
         tenant = Tenant(body.validated_data["user_id"], body.validated_data["project_id"])
         require(request, *tenant)
@@ -121,7 +122,7 @@ class ConversationClose(GenericAPIView[Any]):
         responses={200: ConversationClosed},
     )
     def post(self, request: Request, conversation_id: str) -> Response:
-        body = TenantInput(data=request.data)
+        body = TenantInput(data=with_tenant(request, request.data))
         body.is_valid(raise_exception=True)
         row = _visible(request, conversation_id, body.validated_data)
         flush.close(row)

@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 import pytest
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from memories.models import MemoryLog
@@ -317,8 +318,18 @@ def test_what_is_no_turn_is_refused_by_its_place(cast: Cast, body: dict[str, Any
     assert read(cast.alice).status_code == 404
 
 
-def test_a_conversation_is_named_with_its_tenant(cast: Cast) -> None:
-    answer = cast.alice.get("/conversations/support-1")
+def test_a_key_names_the_tenant_of_a_conversation(cast: Cast) -> None:
+    said = cast.alice.send("POST", "/conversations/support-1/turns", {"role": "user", "content": "hello"})
+    closed = cast.alice.send("POST", "/conversations/support-1/close", {})
+
+    assert (said.status_code, closed.status_code) == (202, 200)
+    assert cast.alice.get("/conversations/support-1").json()["user_id"] == cast.alice.tenant.user_id
+
+
+def test_without_a_key_a_conversation_is_named_with_its_tenant(client: Client, settings: Any) -> None:
+    settings.SEMANTIX_AUTH = "open"
+
+    answer = client.get("/conversations/support-1")
 
     assert answer.status_code == 400
     assert {error["pointer"] for error in answer.json()["errors"]} == {"/user_id", "/project_id"}
