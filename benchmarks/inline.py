@@ -19,7 +19,7 @@ from memories.api.views import memory_logs  # noqa: E402
 from memories.embeddings import embed_documents  # noqa: E402
 from memories.index.client import get_client  # noqa: E402
 from memories.models import MemoryLog  # noqa: E402
-from memories.records.services import NewMemory, _fields  # noqa: E402
+from memories.records.services import NewMemory, prepare  # noqa: E402
 from memories.text import searchable_text  # noqa: E402
 from semantix.web.bodies import BoundedBodies  # noqa: E402
 from semantix.web.threads import ThreadedHandler  # noqa: E402
@@ -28,7 +28,7 @@ PROVIDER_SECONDS = 0.3
 
 
 def store(new: NewMemory) -> MemoryLog:
-    row = MemoryLog.objects.create(**_fields(new))
+    row = MemoryLog.objects.create(**prepare(new).row)
     text = searchable_text(task=new.task, agent=new.agent, raw_data=new.raw_data)
     time.sleep(PROVIDER_SECONDS)
     vector = embed_documents([text])[0]
