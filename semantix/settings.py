@@ -265,6 +265,8 @@ CHROMADB_PATH = BASE_DIR / Path(env.str("CHROMADB_PATH", default=str(DATA_DIR / 
 CHROMA_OPEN_COLLECTIONS = env.int("CHROMA_OPEN_COLLECTIONS", default=0)
 # The most seconds for one call to Chroma.
 CHROMA_TIMEOUT_SECONDS = env.float("CHROMA_TIMEOUT_SECONDS", default=10.0)
+# The most seconds for a search in Chroma. After them PostgreSQL answers.
+CHROMA_SEARCH_TIMEOUT_SECONDS = env.float("CHROMA_SEARCH_TIMEOUT_SECONDS", default=2.0)
 # Whether Chroma also stores the text of each memory. No search needs it.
 CHROMA_STORE_DOCUMENTS = env.bool("CHROMA_STORE_DOCUMENTS", default=True)
 

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -109,10 +110,26 @@ def connect(url: str, *, timeout: float) -> "ClientAPI":
     )
 
 
+# Seconds that bound the calls of this thread or task in place of CHROMA_TIMEOUT_SECONDS.
+_seconds: ContextVar[float | None] = ContextVar("chroma_seconds", default=None)
+
+
+@contextmanager
+def bounded(seconds: float) -> Iterator[None]:
+    """Give calls to Chroma at most so many seconds each."""
+    token = _seconds.set(seconds)
+    try:
+        yield
+    finally:
+        _seconds.reset(token)
+
+
 class Session(httpx.Client):
     """An HTTP client that releases the request's body as soon as the answer is read."""
 
     def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        if seconds := _seconds.get():
+            request.extensions["timeout"] = httpx.Timeout(seconds).as_dict()
         response = super().send(request, **options)
         if response.is_closed:
             # A response and its stream refer to each other and to the request, which holds megabytes of vectors.

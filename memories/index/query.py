@@ -5,6 +5,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from django.conf import settings
 from opentelemetry.trace import SpanKind
 
 from memories import metrics
@@ -12,6 +13,7 @@ from memories.embeddings import embed_query
 from memories.embeddings.backend import Vectors
 from memories.filters import EVERYTHING, Filters
 from memories.index import generations
+from memories.index.client import bounded
 from memories.index.collections import CollectionEmpty, NotFilled, check_collection, with_collection
 from memories.index.ids import memory_id
 from memories.index.metadata import where
@@ -111,7 +113,8 @@ def _translated(generation: Generation, query: Callable[["Collection"], Any]) ->
     from chromadb.errors import ChromaError
 
     try:
-        return with_collection(generation, query)
+        with bounded(settings.CHROMA_SEARCH_TIMEOUT_SECONDS):
+            return with_collection(generation, query)
     except CollectionEmpty:
         return {"ids": [[]], "distances": [[]]}
     except ChromaError as error:

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -103,6 +104,21 @@ def test_an_unreachable_chroma_is_not_asked_again_and_again(
     monkeypatch.setattr(availability, "PAUSE_SECONDS", 1000.0)
     assert by_meaning(tenant, mode=mode).backend == "pgvector"
     assert availability.is_available() is False
+
+
+def test_a_frozen_chroma_costs_a_search_its_own_short_time(tmp_path: Path, settings: Any) -> None:
+    settings.CHROMA_TIMEOUT_SECONDS, settings.CHROMA_SEARCH_TIMEOUT_SECONDS = 120.0, 0.5
+    with own_chroma(tmp_path, settings) as server:
+        tenant = new_tenant()
+        remember(tenant, TASKS[0])
+        drain()
+        with server.mute():
+            started = monotonic()
+            answered = answer(Query(tenant=tenant, text="login redirect", mode=Mode.VECTOR))
+
+    assert answered.backend == "pgvector"
+    assert len(answered.found) == 1
+    assert monotonic() - started < 60
 
 
 def test_what_is_embedded_and_not_indexed_yet_is_found(tenant: Tenant) -> None:
