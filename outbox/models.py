@@ -215,14 +215,23 @@ class Outage(models.Model):
 
 
 class Relay(models.Model):
-    """The heartbeat of a cluster's relay. The doctor and the health check read it."""
+    """The heartbeat of a relay, which is one cluster. See outbox.cluster.heartbeat."""
 
     id = models.UUIDField(primary_key=True)
     host = models.TextField()
     pid = models.PositiveIntegerField()
     wakeup = models.TextField(help_text="listen, or poll where LISTEN is off or no NOTIFY arrives")
     started_at = models.DateTimeField(db_default=Now())
-    seen_at = models.DateTimeField(db_default=Now())
+    seen_at = models.DateTimeField(db_default=Now(), help_text="last sign of the process that claims")
+    alive_at = models.DateTimeField(db_default=Now(), help_text="last sign of the cluster")
+    alive_since = models.DateTimeField(db_default=Now(), help_text="signs without a gap since then")
+    # The session of the cluster's heartbeat in the database.
+    session_pid = models.IntegerField(null=True, editable=False)
+    session_started = models.DateTimeField(null=True, editable=False)
+    process = models.TextField(db_default="", editable=False, help_text="identity of the main process")
+    ended_at = models.DateTimeField(
+        null=True, editable=False, help_text="found dead, and its claims are free"
+    )
 
     class Meta:
         db_table = "outbox_relay"

@@ -12,8 +12,8 @@ from outbox.conf import conf
 from outbox.doctor.finding import Finding
 from outbox.relay.listener import Listener
 
-# A relay renews its heartbeat every 5 s, but not while it waits for room in the cluster's queue, which can take as
-# long as a task's timeout.
+# A relay renews `seen_at` every 1.5 s, but not while it waits for room in the cluster's queue, which can take as long
+# as a task's timeout.
 BEAT_SECONDS = 15.0
 # The largest difference of two clocks. django-q2's schedules and task locks use the clock of their machine.
 CLOCK_SECONDS = 2.0

@@ -26,7 +26,7 @@ from outbox.queue.ordering import unblock_next
 FREE = f"""
 WITH lost AS (
     SELECT id, {{size}} AS size FROM outbox_event WHERE status = 'claimed' AND {{which}}
-    ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED
+    ORDER BY lease_expires_at, id LIMIT 1000 FOR UPDATE SKIP LOCKED
 ), freed AS (
     UPDATE outbox_event e SET
         status = CASE WHEN lost.size = 1 AND attempts >= %(max_attempts)s THEN 'dead' ELSE 'pending' END,
@@ -50,6 +50,17 @@ FREE_EXPIRED = FREE.format(size="1", which="lease_expires_at < statement_timesta
 FREE_OF_WORKER = FREE.format(size="%(size)s::integer", which="id = ANY(%(ids)s) AND claim_token = %(token)s")
 FREE_OF_RELAYS = FREE.format(size="begun", which="relay = ANY(%(relays)s)")
 FREE_ALL = FREE.format(size="begun", which="true")
+
+# Events of a living relay that no task carries: the process that claimed them died before it handed them out.
+RETURN_UNASSIGNED = """
+WITH unassigned AS (
+    SELECT id FROM outbox_event WHERE status = 'claimed' AND relay = %(relay)s AND NOT id = ANY(%(assigned)s)
+    ORDER BY lease_expires_at, id FOR UPDATE SKIP LOCKED
+)
+UPDATE outbox_event e SET status = 'pending', attempts = attempts - 1,
+    begun = NULL, claim_token = NULL, relay = NULL, lease_expires_at = NULL
+FROM unassigned WHERE e.id = unassigned.id
+"""
 
 LEASE_EXPIRED = (
     "The lease expired: the worker was killed (out of memory?), hung, or lost its machine before it could record an "
@@ -77,6 +88,13 @@ def reclaim_from_relays(relays: Collection[UUID]) -> int:
     while freed := _free(FREE_OF_RELAYS, relays=list(relays)):
         count += len(freed)
     return count
+
+
+def return_unassigned(relay: UUID, assigned: Collection[int]) -> int:
+    """Return the events that this relay claimed and that are not `assigned` to a task. Returns how many there were."""
+    with connection.cursor() as cursor:
+        cursor.execute(RETURN_UNASSIGNED, {"relay": relay, "assigned": list(assigned)})
+        return int(cursor.rowcount)
 
 
 def reclaim_all() -> int:

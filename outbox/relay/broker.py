@@ -20,7 +20,12 @@ from outbox.database.channels import notifies, wake
 from outbox.delivery import outcomes
 from outbox.queue import circuits
 from outbox.queue.claim import claim
-from outbox.queue.lost import reclaim_expired, reclaim_from_worker
+from outbox.queue.lost import (
+    reclaim_expired,
+    reclaim_from_relays,
+    reclaim_from_worker,
+    return_unassigned,
+)
 from outbox.queue.ordering import park, unpark_expired
 from outbox.registry import handled_types
 from outbox.relay.listener import EVENTS, EVERYTHING, NOTHING, TASK, TASKS, Listener, WorkHint
@@ -51,15 +56,21 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
         self._poll = Interval(conf.POLL_SECONDS)
         self._next_poll = math.inf
         self._probe = Interval(0.25)
+        # Whether this relay may have claimed events that no task carries.
+        self._has_unassigned = False
         self._jobs = {
-            reclaim_expired: Interval(5.0),
+            self.beat: Interval(heartbeat.BEAT_SECONDS),
+            self._reclaim_from_dead_relays: Interval(1.0),
             self._reclaim_from_dead_workers: Interval(0.5),
+            reclaim_expired: Interval(5.0),
             unpark_expired: Interval(5.0),
             self._park: Interval(1.0),
-            self.beat: Interval(5.0),
         }
+        self._main_process = ""
         if shutdown.watch():
+            self._main_process = heartbeat.main_process()
             ipc.install()
+            heartbeat.install()
             task_owners.share()
             parent_death.end_all_with_sentinel()
             # The loaded modules stay in memory in every process that is forked from here. The garbage collector then
@@ -92,11 +103,14 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
             connection.close()
             self.listener.close()
             self._more = EVERYTHING
+            # A claim may have been committed although its answer did not arrive.
+            self._has_unassigned = True
             if not tasks:
                 time.sleep(LONGEST_WAIT)
         return tasks
 
     def _fill(self, tasks: list[Task]) -> None:
+        self._take_over()
         # Everything else comes before the wait, so that an event that ends the wait is claimed and returned at once.
         for run, interval in self._jobs.items():
             if interval.is_due():
@@ -175,6 +189,29 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
             tasks.extend(super().dequeue() or [])
             self._more |= TASKS
 
+    def _take_over(self) -> None:
+        """Return events that this relay claimed and no task carries: its former process died, or an answer was lost."""
+        owners = task_owners.shared()
+        if owners is None:
+            return
+        if owners.take_over():
+            logger.warning(
+                "The relay's process died. Its successor returns the events that no worker has begun."
+            )
+            self._has_unassigned = True
+        if self._has_unassigned:
+            return_unassigned(self.id, owners.assigned_ids())
+            self._has_unassigned = False
+            self._more |= EVENTS
+
+    def _reclaim_from_dead_relays(self) -> None:
+        """Free the claims of other clusters that died."""
+        if dead := heartbeat.dead_relays(self.id):
+            if count := reclaim_from_relays(dead):
+                logger.warning("%d events of %d dead clusters are free again.", count, len(dead))
+                self._more |= EVENTS
+            heartbeat.end_relays(dead)
+
     def _reclaim_from_dead_workers(self) -> None:
         """Free the events of workers that died: those in hand are suspects, the others were not begun."""
         owners = task_owners.shared()
@@ -188,9 +225,8 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
 
     def beat(self) -> None:
         """Record that this relay is alive."""
-        heartbeat.beat(
-            self.id, socket.gethostname(), os.getpid(), "listen" if self.listener.hears else "poll"
-        )
+        wakeup = "listen" if self.listener.hears else "poll"
+        heartbeat.beat(self.id, socket.gethostname(), os.getpid(), wakeup, self._main_process)
 
     def ping(self) -> bool:
         with connection.cursor() as cursor:

@@ -47,6 +47,13 @@ class Cluster:
     def wait_for_end(self, seconds: float = 60) -> int:
         return self.process.wait(seconds)
 
+    def freeze(self) -> None:
+        """Stop all processes, as if their machine were lost. `kill` still works."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.killpg(self.process.pid, signal.SIGCONT)
+
     def kill(self) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)

@@ -15,7 +15,7 @@ from pytest_django.fixtures import Settings
 from outbox.models import Event, Failure
 from tests.support.clusters import cluster
 from tests.support.outbox_app.models import Effect
-from tests.support.published import expire_leases, publish, publish_all, status_of
+from tests.support.published import publish, publish_all, status_of
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -97,18 +97,6 @@ def test_a_process_killed_while_it_waits_blocks_no_other(tmp_path: Path) -> None
         assert Success.objects.get(id=task).result == 5
         running.ask_to_stop()
         assert running.wait_for_end() == 0
-
-
-def test_another_cluster_delivers_the_events_of_a_lost_machine(tmp_path: Path) -> None:
-    with cluster(tmp_path) as lost:
-        in_hand = publish("test.waited_for", file=str(tmp_path / "go on"))
-        wait_until(lambda: Effect.objects.exists())
-        lost.kill()
-    (tmp_path / "go on").touch()
-    expire_leases()
-    with cluster(tmp_path):
-        wait_until(lambda: status_of(in_hand) == ["delivered"], seconds=60)
-    assert Event.objects.get().attempts == 2
 
 
 @pytest.mark.parametrize("killed", ["the sentinel", "the main process"])

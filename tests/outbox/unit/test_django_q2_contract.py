@@ -24,7 +24,7 @@ from django_q.brokers.orm import ORM
 from django_q.conf import Conf
 from django_q.models import OrmQ
 
-from outbox.cluster import allowed_tasks, django_q_version, ipc, shutdown
+from outbox.cluster import allowed_tasks, django_q_version, heartbeat, ipc, shutdown
 from outbox.relay.broker import OutboxBroker
 
 # A broker asks for its connection when it is created.
@@ -172,6 +172,41 @@ def test_hooks_run_when_a_task_is_saved_and_only_through_our_receiver() -> None:
     assert parameters(signals.call_hook) == ["sender", "instance", "kwargs"]
     assert signals.call_hook not in receivers
     assert allowed_tasks._call_allowed_hook in receivers  # noqa: SLF001
+
+
+def test_the_sentinel_starts_the_monitor_by_its_name_with_the_broker_and_ends_it_last() -> None:
+    """`heartbeat.install` replaces `cluster.monitor`: the relay's heartbeat comes from the monitor."""
+    assert "spawn_process(monitor, self.result_queue, self.broker)" in inspect.getsource(
+        cluster.Sentinel.spawn_monitor
+    )
+    stop = inspect.getsource(cluster.Sentinel.stop)
+    assert stop.index("self.event_out.set()") < stop.index('self.task_queue.put("STOP")')
+    assert stop.index("while len(self.pool)") < stop.index('self.result_queue.put("STOP")')
+
+
+def test_the_monitor_beats_for_the_relay_of_its_broker_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[Any] = []
+
+    class Heartbeat:
+        def __init__(self, relay: Any) -> None:
+            said.append(relay)
+
+        def start(self) -> None:
+            said.append("start")
+
+        def stop(self) -> None:
+            said.append("stop")
+
+    monkeypatch.setattr(cluster, "monitor", lambda queue, broker: said.append(queue.get()))
+    monkeypatch.setattr(heartbeat, "Heartbeat", Heartbeat)
+    heartbeat.install()
+    results = ipc.Queue()
+    results.put("a result")
+    broker = OutboxBroker("test")
+
+    cluster.monitor(results, broker)
+
+    assert said == [broker.id, "start", "a result", "stop"]
 
 
 def test_every_replaced_name_exists() -> None:

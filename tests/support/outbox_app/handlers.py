@@ -29,6 +29,13 @@ def wait(event: ClaimedEvent) -> None:
         time.sleep(0.01)
 
 
+@outbox.handler("test.slow")
+def note_slowly(event: ClaimedEvent) -> None:
+    """Work of two milliseconds."""
+    time.sleep(0.002)
+    _note([event])
+
+
 @outbox.handler("test.deadly", batch=True)
 def kill_the_worker(events: Sequence[ClaimedEvent]) -> None:
     """As the kernel does when memory runs out."""
