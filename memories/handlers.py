@@ -13,7 +13,7 @@ from memories.index import collections, generations, orphans, upsert
 from memories.index.client import DEPENDENCY as CHROMA
 from memories.index.collections import CollectionLost
 from memories.indexing import migrate, repair, sync
-from memories.indexing.fill import continue_fill, refill
+from memories.indexing.fill import SHARE_SECONDS, continue_fill, refill
 from memories.models import Generation, MemoryLog
 from memories.records import bulk_deletion, expiry
 from memories.tenants import Tenant
@@ -139,9 +139,11 @@ def remove_orphans(event: ClaimedEvent) -> None:
 
 
 @outbox.handler("index.doubted", needs=[CHROMA])
-def check_all(_event: ClaimedEvent) -> None:
-    """Have every tenant's collection filled again that Chroma no longer has."""
-    repair.refill_all_lost()
+def check_all(event: ClaimedEvent) -> None:
+    """Have every tenant's collection filled again that Chroma no longer has; another event continues after a while."""
+    checked = repair.refill_all_lost(after=event.payload.get("after", 0), seconds=SHARE_SECONDS)
+    if checked.position is not None:
+        repair.request_check(checked.position)
 
 
 @outbox.handler("index.retired", needs=[CHROMA])

@@ -53,7 +53,7 @@ def prune_versions() -> int:
 def verify_index() -> dict[str, Any] | None:
     """Compare the next thousand memories with the index, and have faults repaired; returns the report."""
     try:
-        report = verify.verify_next()
+        report = verify.verify_next(seconds=30)
     except Unavailable as unavailable:
         logger.info("The index is not verified now: %s", unavailable)
         return None

@@ -17,6 +17,14 @@ logger = logging.getLogger(__name__)
 # The key of the advisory lock: any number that nothing else in this database uses.
 LOCK = 7_305_981_144
 
+# Read, not tried: who tries the lock holds it for a moment, and a rebuild that starts then would be refused.
+HELD = """
+SELECT EXISTS (
+    SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND (classid::bigint << 32 | objid::bigint) = %s)
+"""
+
 REMAINING = """
 SELECT count(*) FROM memory_logs m JOIN memory_index_generations g USING (user_id, project_id)
 WHERE g.id = ANY(%s) AND m.id > g.position
@@ -40,8 +48,7 @@ def exclusive() -> Iterator[None]:
 
 def is_running() -> bool:
     """Tell whether a rebuild holds the lock now."""
-    with transaction.atomic():
-        return not _lock("SELECT pg_try_advisory_xact_lock(%s)")
+    return _lock(HELD)
 
 
 def unfinished(scope: Scope, *, recreate: bool = False) -> list[Generation]:

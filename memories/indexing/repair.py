@@ -1,7 +1,9 @@
 """Repairing what a comparison found wrong: by events, like every other change of the index."""
 
 import logging
+import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from django.db import transaction
 
@@ -72,19 +74,30 @@ def refill_lost(lost: CollectionLost) -> int:
     return 1
 
 
-def request_check() -> None:
-    """Publish the event that checks every collection. Call it when Chroma is back, perhaps without its folder."""
-    with transaction.atomic():
-        outbox.publish("index.doubted", aggregate=(generations.AGGREGATE, "all"), payload={})
+def request_check(after: int = 0) -> None:
+    """Publish the event that checks every collection of a generation with a larger id than `after`.
 
-
-def refill_all_lost() -> int:
-    """Check the collection of every tenant, and have those that are gone filled again; returns how many.
-
-    Raises Unavailable.
+    Call it when Chroma is back, perhaps without its folder.
     """
-    count = 0
-    for generation in Generation.objects.exclude(state=Generation.State.RETIRED).exclude(chroma_id=None):
+    with transaction.atomic():
+        outbox.publish("index.doubted", aggregate=(generations.AGGREGATE, "all"), payload={"after": after})
+
+
+class Checked(NamedTuple):
+    """How many collections were lost, and the id of the last generation checked; None after the last of all."""
+
+    lost: int
+    position: int | None
+
+
+def refill_all_lost(*, after: int = 0, seconds: float = float("inf")) -> Checked:
+    """Check the collection of every tenant, in the order of their generations, and have lost ones filled again.
+
+    Stops after about `seconds`. Raises Unavailable.
+    """
+    deadline, count = time.monotonic() + seconds, 0
+    rows = Generation.objects.filter(id__gt=after).exclude(state=Generation.State.RETIRED)
+    for generation in rows.exclude(chroma_id=None).order_by("id").iterator():
         try:
             check_collection(generation)
         except CollectionLost as lost:
@@ -94,7 +107,9 @@ def refill_all_lost() -> int:
         except Exception:
             # The collections of the other tenants are checked. Verification reports this one.
             logger.exception("The collection %s cannot be checked", generation.collection)
-    return count
+        if time.monotonic() >= deadline:
+            return Checked(count, generation.pk)
+    return Checked(count, None)
 
 
 def outdated(row: MemoryLog) -> NewEvent:

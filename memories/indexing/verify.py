@@ -5,6 +5,7 @@ is read a second time, in an order that distinguishes a fault from a write in pr
 """
 
 import logging
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -228,11 +229,14 @@ class Verifier:
             self.report.repairs += repairs.remove_collections(self.report.unknown_collections)
 
 
-def verify_next(memories: int = 1_000, *, repair: bool = True) -> dict[str, Any]:
+def verify_next(
+    memories: int = 1_000, *, repair: bool = True, seconds: float = float("inf")
+) -> dict[str, Any]:
     """Compare the next `memories`, tenant by tenant in an endless round; returns the report.
 
-    A schedule runs this. Raises Unavailable.
+    Stops after about `seconds`, and continues there next time. A schedule runs this. Raises Unavailable.
     """
+    deadline = time.monotonic() + seconds
     verifier = Verifier(repair=repair, vectors=True)
     state, _ = Verification.objects.get_or_create(id=1)
     while verifier.report.memories < memories:
@@ -246,6 +250,10 @@ def verify_next(memories: int = 1_000, *, repair: bool = True) -> dict[str, Any]
         position = verifier.tenant(generation.tenant, after=after, limit=limit)
         state.generation_id = generation.pk + (position is None)
         state.memory_id = position or 0
+        # An outage, or the time limit of the task, must not begin the round again.
+        state.save()
+        if time.monotonic() >= deadline:
+            break
     report = verifier.report.as_json()
     state.report, state.checked_at = report, timezone.now()
     state.save()

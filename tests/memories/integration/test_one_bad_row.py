@@ -101,7 +101,7 @@ def test_a_collection_that_cannot_be_checked_leaves_the_others_to_be_checked(
     damage(first)
     drop(collection_of(second).name)
 
-    assert repair.refill_all_lost() == 1
+    assert repair.refill_all_lost().lost == 1
     drain()
 
     [row] = MemoryLog.objects.filter(**second._asdict())

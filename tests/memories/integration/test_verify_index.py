@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from django.core.management import CommandError, call_command
 from django_q.models import Schedule
@@ -15,7 +16,7 @@ from memories.index import generations
 from memories.index.client import get_client
 from memories.index.collections import collection_names, drop
 from memories.index.ids import document_id
-from memories.indexing import repair
+from memories.indexing import rebuild, repair
 from memories.indexing.verify import verify_next
 from memories.models import MemoryLog
 from memories.records.services import NewMemory, create_memories, delete_memory, update_memory
@@ -24,6 +25,7 @@ from memories.tenants import Tenant
 from outbox.operations.schedules import ensure_schedules
 from outbox.testing import drain
 from tests.support.chroma_server import own_chroma
+from tests.support.clusters import url_of_the_tests_database
 from tests.support.indexed import collection_of
 from tests.support.tenants import new_tenant
 
@@ -259,6 +261,42 @@ def test_a_sample_goes_round_piece_by_piece() -> None:
 
     assert sizes[:2] == [4, 2]
     assert sizes[2:] == [4, 2]
+
+
+def test_a_sample_that_runs_out_of_time_continues_where_it_was() -> None:
+    tenants = [new_tenant() for _ in range(3)]
+    for tenant in tenants:
+        remember(tenant, 2)
+    drain()
+
+    assert [verify_next(seconds=0)["memories"] for _ in range(3)] == [2, 2, 2]
+
+
+def test_a_check_of_all_collections_continues_where_it_stopped() -> None:
+    tenants = [new_tenant() for _ in range(3)]
+    for tenant in tenants:
+        remember(tenant, 1)
+    drain()
+    lost = generations.of_tenant(tenants[2]).active
+    assert lost is not None
+    drop(lost.collection)
+
+    checked, rounds = repair.refill_all_lost(seconds=0), 1
+    while checked.position is not None:
+        checked, rounds = repair.refill_all_lost(after=checked.position, seconds=0), rounds + 1
+
+    assert rounds >= 3
+    drain()
+    assert collection_of(tenants[2]).count() == 1
+
+
+def test_whether_a_rebuild_runs_is_asked_without_taking_its_lock() -> None:
+    assert not rebuild.is_running()
+    with psycopg.connect(url_of_the_tests_database(), autocommit=True) as other:
+        other.execute("SELECT pg_advisory_lock(%s)", [rebuild.LOCK])
+        assert rebuild.is_running()
+        other.execute("SELECT pg_advisory_unlock(%s)", [rebuild.LOCK])
+        assert not rebuild.is_running()
 
 
 def test_the_sample_has_mended_what_it_finds() -> None:
