@@ -30,6 +30,9 @@ class Defaults:
     ALLOWED_TASKS: tuple[str, ...] = ()
     # `backpressure.refuse_if_too_deep()` refuses while more events than this wait. 0: it never refuses.
     MAX_BACKLOG: int = 50_000
+    # A key of the payloads, whose values share the backlog: while it is too deep, only those with more than their share
+    # are refused. Empty: all are.
+    BACKLOG_GROUP: str = ""
     # The second line of a command's error message when the database does not answer.
     DATABASE_HINT: str = "Does the server run, and is DATABASES right?"
 

@@ -33,9 +33,10 @@ class WorkerLost(Exception):
 class BacklogTooDeep(Exception):
     """More events wait than OUTBOX_MAX_BACKLOG allows. There is room again in about `retry_after` seconds."""
 
-    def __init__(self, depth: int, limit: int, *, retry_after: int) -> None:
+    def __init__(self, depth: int, limit: int, *, retry_after: int, is_share: bool = False) -> None:
         self.retry_after = retry_after
-        super().__init__(f"{depth:,} events wait to be delivered, more than {limit:,}.")
+        whose, most = (" of yours", "your share of ") if is_share else ("", "")
+        super().__init__(f"{depth:,} events{whose} wait to be delivered, more than {most}{limit:,}.")
 
 
 class NotInTransaction(RuntimeError):

@@ -88,6 +88,12 @@ THROTTLE_RATE = env.str("THROTTLE_RATE", default="")
 LIVE_HEARTBEAT_SECONDS = env.float("LIVE_HEARTBEAT_SECONDS", default=15.0)
 # Live streams (server-sent events and WebSockets) that one key may have open, in each process. 0: any number.
 LIVE_STREAMS_PER_KEY = env.int("LIVE_STREAMS_PER_KEY", default=20)
+# What one key may store: memories, and bytes of their raw_data as PostgreSQL stores it. Above it a write is answered
+# 507. 0: no quota.
+QUOTA_MEMORIES = env.int("QUOTA_MEMORIES", default=0)
+QUOTA_BYTES = env.int("QUOTA_BYTES", default=0)
+# Events of one key that may wait to be delivered. Above it a write is answered 429. 0: no quota.
+QUOTA_WAITING_EVENTS = env.int("QUOTA_WAITING_EVENTS", default=0)
 # The largest request body in bytes. A larger one is answered 413.
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("MAX_BODY_BYTES", default=10 * 1024 * 1024)
 # Values in the raw_data of one memory, at every level. Each costs time in the request, in PostgreSQL and in the index.
@@ -314,6 +320,8 @@ OUTBOX_RETENTION_DAYS = env.int("OUTBOX_RETENTION_DAYS", default=30)
 # While more events than this wait, the API refuses new memories and changes (503 with Retry-After), but still reads,
 # searches and deletes. Bulk events count against batches only. 0: no limit.
 OUTBOX_MAX_BACKLOG = env.int("OUTBOX_MAX_BACKLOG", default=50_000)
+# Users share the backlog: while it is too deep, only those with more than their share are refused.
+OUTBOX_BACKLOG_GROUP = "user_id"
 
 # --- The cluster (django-q2) ------------------------------------------------------------------------------
 

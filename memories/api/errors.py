@@ -61,6 +61,21 @@ class ServiceUnavailable(APIException):
         self.wait = retry_after  # DRF sends it as Retry-After
 
 
+class StorageQuotaExceeded(APIException):
+    """The key has stored as much as QUOTA_MEMORIES or QUOTA_BYTES allows."""
+
+    status_code = 507
+    default_code = "quota_exceeded"
+
+
+class TooManyWaitingEvents(APIException):
+    """As many events of the key wait as QUOTA_WAITING_EVENTS allows."""
+
+    status_code = 429
+    default_code = "too_many_waiting"
+    wait = 5
+
+
 class TooManyLiveStreams(APIException):
     """The caller has LIVE_STREAMS_PER_KEY streams open."""
 

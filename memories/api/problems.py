@@ -21,10 +21,13 @@ from memories.api.errors import (
     PreconditionFailed,
     RequestInFlight,
     ServiceUnavailable,
+    StorageQuotaExceeded,
     TooLarge,
+    TooManyWaitingEvents,
 )
 from memories.api.strict_json import Refusal, escaped
 from memories.api.throttling import count_refusal
+from memories.auth.quotas import QuotaExceeded, TooManyWaiting
 from memories.conversations.turns import KeyReused as TurnsKeyReused
 from memories.models import MemoryLog
 from memories.records.bulk_deletion import CountDiffers
@@ -115,6 +118,10 @@ def translated(error: E) -> E | exceptions.APIException:
             )
         case InFlight():
             return RequestInFlight(str(error))
+        case QuotaExceeded():
+            return StorageQuotaExceeded(str(error))
+        case TooManyWaiting():
+            return TooManyWaitingEvents(str(error))
         case BacklogTooDeep():
             return ServiceUnavailable(f"{error} Nothing was stored. Try again later.", error.retry_after)
         case KeyReused() | TurnsKeyReused():

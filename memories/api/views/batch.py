@@ -16,13 +16,13 @@ from memories.api.examples import BATCH
 from memories.api.idempotency import answer_once, key_of
 from memories.api.openapi import APPLIED, IDEMPOTENCY_KEY, IDEMPOTENCY_PROBLEMS, PREFER, REPLAYED
 from memories.api.parsers import MOST_REFUSALS
+from memories.api.room import refuse_if_backlogged, require_quota
 from memories.api.serializers.memory_log import MemoryLogInput, validate
 from memories.api.serializers.memory_output import BatchOutput
 from memories.api.tenant_defaults import with_tenant
 from memories.records.put import put_memories
 from memories.records.services import NewMemory, create_memories
 from memories.tenants import Tenant
-from outbox.publishing.backpressure import refuse_if_too_deep
 
 
 class MemoryLogBatch(GenericAPIView[Any]):
@@ -43,15 +43,16 @@ class MemoryLogBatch(GenericAPIView[Any]):
         responses={201: BatchOutput, **IDEMPOTENCY_PROBLEMS},
     )
     def post(self, request: Request) -> Response:
-        refuse_if_too_deep(outbox.BULK)
+        refuse_if_backlogged(request, outbox.BULK)
         memories = _validate_all(with_tenant(request, request.data))
         tenants = [Tenant(fields["user_id"], fields["project_id"]) for fields in memories]
         for tenant in set(tenants):
             require(request, *tenant)
-        return answer_once(request, key_of(request), tenants[0], lambda: _store(memories))
+        return answer_once(request, key_of(request), tenants[0], lambda: _store(request, memories))
 
 
-def _store(memories: list[dict[str, Any]]) -> Response:
+def _store(request: Request, memories: list[dict[str, Any]]) -> Response:
+    require_quota(request, memories=len(memories))
     if any(fields.get("external_id") for fields in memories):
         stored = put_memories(memories)
         created = sum(put.created for put in stored)

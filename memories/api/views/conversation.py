@@ -21,6 +21,7 @@ from memories.api.fields import Identifier
 from memories.api.idempotency import key_of
 from memories.api.openapi import CONVERSATION_ID, IDEMPOTENCY_KEY, IDEMPOTENCY_PROBLEMS, LOCATION, REPLAYED
 from memories.api.parameters import ConversationParameters, TenantParameters
+from memories.api.room import require_quota
 from memories.api.serializers.conversation import (
     ConversationClosed,
     ConversationOutput,
@@ -61,6 +62,7 @@ class ConversationTurns(GenericAPIView[Any]):
             turns=tuple(body.validated_data["turns"]),
             key=key_of(request),
         )
+        require_quota(request)
         appended = append.append(post)
         return Response(
             {

@@ -24,6 +24,7 @@ from memories.api.openapi import (
     PREFER,
 )
 from memories.api.parameters import ExternalParameters, TenantParameters
+from memories.api.room import refuse_if_backlogged, require_quota
 from memories.api.serializers.memory_log import MemoryLogInput, validate
 from memories.api.serializers.memory_output import MemoryLogOutput, serialize
 from memories.api.tenant_defaults import with_tenant
@@ -31,7 +32,6 @@ from memories.api.versioning import etag, expected_for_put, expected_version
 from memories.models import MemoryLog
 from memories.records import queries, services
 from memories.records.put import put_memories
-from outbox.publishing.backpressure import refuse_if_too_deep
 
 
 class ExternalMemory(GenericAPIView[Any]):
@@ -59,12 +59,13 @@ class ExternalMemory(GenericAPIView[Any]):
         responses={200: MemoryLogOutput, 201: MemoryLogOutput, 412: CHANGED},
     )
     def put(self, request: Request, external_id: str) -> Response:
-        refuse_if_too_deep()
+        refuse_if_backlogged(request)
         fields = validate(with_tenant(request, request.data))
         require(request, fields["user_id"], fields["project_id"])
         if fields.get("external_id") not in (None, external_id):
             raise ValidationError({"external_id": "This is another id than that of the path."})
         fields["external_id"] = _valid(external_id)
+        require_quota(request)
         [put] = put_memories(
             [fields], priority=outbox.INTERACTIVE, expected_version=expected_for_put(request)
         )

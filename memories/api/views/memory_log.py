@@ -15,6 +15,7 @@ from memories.api.examples import CHANGE, REPLACE
 from memories.api.openapi import APPLIED, CHANGED, ETAG, IF_MATCH, PREFER, page_of
 from memories.api.pagination import OldestVersionFirst
 from memories.api.parameters import MemoryParameters, PageParameters
+from memories.api.room import refuse_if_backlogged, require_quota
 from memories.api.serializers.memory_log import MemoryLogChange
 from memories.api.serializers.memory_output import (
     MemoryLogOutput,
@@ -26,7 +27,6 @@ from memories.api.serializers.memory_output import (
 from memories.api.versioning import etag, expected_version
 from memories.models import MemoryLog
 from memories.records import queries, services
-from outbox.publishing.backpressure import refuse_if_too_deep
 
 
 class MemoryLogDetail(GenericAPIView[Any]):
@@ -69,7 +69,8 @@ class MemoryLogDetail(GenericAPIView[Any]):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def _change(self, request: Request, pk: int, *, partial: bool) -> Response:
-        refuse_if_too_deep()
+        refuse_if_backlogged(request)
+        require_quota(request, memories=0)
         change = MemoryLogChange(self._visible(pk), data=request.data, partial=partial)
         change.is_valid(raise_exception=True)
         services.update_memory(pk, change.validated_data, expected_version=expected_version(request))

@@ -30,6 +30,7 @@ from memories.api.openapi import (
 )
 from memories.api.pagination import NewestMemoryFirst, NewestStateFirst
 from memories.api.parameters import DeletedMemories, MemoriesParameters, conditions
+from memories.api.room import refuse_if_backlogged, require_quota
 from memories.api.serializers.bulk_deletion import BulkDeletionOutput
 from memories.api.serializers.memory_log import MemoryLogInput, validate
 from memories.api.serializers.memory_output import MemoryLogOutput, serialize, serialize_state
@@ -41,7 +42,6 @@ from memories.records import bulk_deletion, queries
 from memories.records.services import NewMemory, create_memory
 from memories.records.sync_status import filter_by_status
 from memories.tenants import Tenant
-from outbox.publishing.backpressure import refuse_if_too_deep
 
 # The bytes of one number of a vector in an answer.
 VECTOR_BYTES = 22
@@ -78,14 +78,14 @@ class MemoryLogs(GenericAPIView[Any]):
         responses={201: MemoryLogOutput, **IDEMPOTENCY_PROBLEMS},
     )
     def post(self, request: Request) -> Response:
-        refuse_if_too_deep()
+        refuse_if_backlogged(request)
         body = with_tenant(request, request.data)
         if isinstance(body, list):
             raise Invalid([Refusal("", "This takes one memory. Send a list to POST /memory-logs/batch.")])
         key = key_of(request)
         new = NewMemory(**validate(body), idempotency_key=key)
         require(request, new.user_id, new.project_id)
-        return answer_once(request, key, Tenant(new.user_id, new.project_id), lambda: _create(new))
+        return answer_once(request, key, Tenant(new.user_id, new.project_id), lambda: _create(request, new))
 
     @extend_schema(
         summary="Delete all memories that match",
@@ -135,7 +135,8 @@ def _as_json(filters: dict[str, Any]) -> dict[str, Any]:
     return {name: value.isoformat() if isinstance(value, date) else value for name, value in filters.items()}
 
 
-def _create(new: NewMemory) -> Response:
+def _create(request: Request, new: NewMemory) -> Response:
+    require_quota(request)
     row = create_memory(new)
     return Response(
         serialize(row),

@@ -1,4 +1,4 @@
-"""While too much waits the API takes in nothing more, and does all else."""
+"""While too many events wait, the API refuses writes of those who have more than their share of them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -34,7 +34,20 @@ def test_writes_are_refused_with_the_time_to_come_back(cast: Cast, stored: dict[
 
     assert {answer.status_code for answer in answers} == {503}
     assert all(int(answer["Retry-After"]) > 0 for answer in answers)
-    assert "2 events wait" in answers[0].json()["detail"]
+    assert "2 events of yours wait" in answers[0].json()["detail"]
+
+
+def test_a_neighbour_with_less_than_a_share_still_writes(cast: Cast, settings: Any) -> None:
+    for _ in range(9):
+        cast.alice.remember()
+    settings.OUTBOX_MAX_BACKLOG = 8
+    backpressure.forget()
+    try:
+        assert cast.alice.send("POST", "/memory-logs", cast.alice.memory()).status_code == 503
+        assert cast.charlie.send("POST", "/memory-logs", cast.charlie.memory()).status_code == 201
+        assert cast.charlie.send("POST", "/memory-logs/batch", [cast.charlie.memory()]).status_code == 201
+    finally:
+        backpressure.forget()
 
 
 def test_reading_searching_and_deleting_go_on(cast: Cast, stored: dict[str, Any]) -> None:

@@ -21,11 +21,11 @@ def _nothing_remembered() -> Iterator[None]:
     backpressure.forget()
 
 
-def publish(count: int, *, priority: int = outbox.INTERACTIVE) -> None:
+def publish(count: int, *, priority: int = outbox.INTERACTIVE, **payload: str) -> None:
     with handled("order.placed", by=lambda event: None), transaction.atomic():
         outbox.publish_many(
             outbox.NewEvent(
-                type="order.placed", aggregatetype="order", aggregateid=n, payload={}, priority=priority
+                type="order.placed", aggregatetype="order", aggregateid=n, payload=payload, priority=priority
             )
             for n in range(count)
         )
@@ -80,6 +80,71 @@ def test_too_many_interactive_events_refuse_all_work(settings: Any) -> None:
     assert refusal().retry_after == backpressure.LONGEST
     with pytest.raises(outbox.BacklogTooDeep, match="16 events"):
         backpressure.refuse_if_too_deep(outbox.BULK)
+
+
+class TestGroups:
+    """OUTBOX_BACKLOG_GROUP shares the backlog by a key of the payloads."""
+
+    @pytest.fixture(autouse=True)
+    def _by_customer(self, settings: Any) -> None:
+        settings.OUTBOX_MAX_BACKLOG, settings.OUTBOX_BACKLOG_GROUP = 10, "customer"
+
+    def refused(self, group: str | None, priority: int = outbox.INTERACTIVE) -> bool:
+        backpressure.forget()
+        try:
+            backpressure.refuse_if_too_deep(priority, group=group)
+        except outbox.BacklogTooDeep:
+            return True
+        return False
+
+    def test_nobody_is_refused_at_the_limit(self) -> None:
+        publish(10, customer="ada")
+
+        assert not self.refused("ada")
+
+    def test_above_it_only_those_with_more_than_their_share(self) -> None:
+        publish(11, customer="ada")
+        publish(3, customer="bob")
+
+        assert self.refused("ada")
+        assert not self.refused("bob")
+        assert not self.refused("charlie")
+
+    def test_the_share_shrinks_as_more_wait(self) -> None:
+        publish(6, customer="ada")
+        publish(6, customer="bob")
+
+        assert self.refused("ada")
+        publish(3, customer="charlie")
+        assert not self.refused("charlie"), "three of ten are a third's share"
+        publish(1, customer="charlie")
+        assert self.refused("charlie")
+
+    def test_bulk_events_count_for_bulk_work_only(self) -> None:
+        publish(20, customer="ada", priority=outbox.BULK)
+
+        assert not self.refused("ada")
+        assert self.refused("ada", outbox.BULK)
+        assert not self.refused("bob", outbox.BULK)
+
+    def test_who_names_no_group_is_refused_as_before(self) -> None:
+        publish(11, customer="ada")
+
+        assert self.refused(None)
+
+    def test_events_without_the_key_are_nobodys(self) -> None:
+        publish(11)
+
+        assert not self.refused("ada")
+
+    def test_the_refusal_names_the_share(self) -> None:
+        publish(11, customer="ada")
+        backpressure.forget()
+
+        with pytest.raises(
+            outbox.BacklogTooDeep, match=r"11 events of yours wait .* more than your share of 10"
+        ):
+            backpressure.refuse_if_too_deep(group="ada")
 
 
 def test_a_limit_of_zero_refuses_nothing(settings: Any) -> None:
