@@ -16,8 +16,6 @@ import psutil
 import pytest
 
 from semantix.allinone import chroma, postgres
-from semantix.allinone.account import server_account
-from semantix.allinone.data_folder import make_private
 from tests.support.free_port import free_port
 from tests.support.paths import ROOT
 
@@ -61,7 +59,7 @@ def forget_the_developers_settings() -> None:
 def start_postgres(stack: ExitStack) -> None:
     data = Path(tempfile.mkdtemp(prefix="semantix-tests-", dir=scratch()))
     stack.callback(shutil.rmtree, data, ignore_errors=True)
-    make_private(data, server_account(data / "postgres"))
+    data.chmod(0o711)  # servers of tests run as other accounts
     database = postgres.start(data / "postgres", log=data / "postgres.log", settings=postgres.NOT_DURABLE)
     stack.callback(database.stop)
     os.environ |= {
