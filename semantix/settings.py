@@ -279,8 +279,8 @@ CHROMA_STORE_DOCUMENTS = env.bool("CHROMA_STORE_DOCUMENTS", default=True)
 # --- Embeddings -----------------------------------------------------------------------------------------
 
 GOOGLE_API_KEY = env.str("GOOGLE_API_KEY", default="")
-# A name (hashing, google, google-genai, sentence-transformers) or the dotted path of a class.
-EMBEDDING_BACKEND = env.str("EMBEDDING_BACKEND", default="google" if GOOGLE_API_KEY else "hashing")
+# A name (static, hashing, google, google-genai, sentence-transformers) or the dotted path of a class.
+EMBEDDING_BACKEND = env.str("EMBEDDING_BACKEND", default="google" if GOOGLE_API_KEY else "static")
 # Empty: the backend's own default.
 EMBEDDING_MODEL = env.str("EMBEDDING_MODEL", default="")
 EMBEDDING_DIMENSIONS = env.int("EMBEDDING_DIMENSIONS", default=768)

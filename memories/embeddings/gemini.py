@@ -37,7 +37,7 @@ class GeminiModel:
         if not settings.GOOGLE_API_KEY:
             raise ImproperlyConfigured(
                 "EMBEDDING_BACKEND names a Google backend, but GOOGLE_API_KEY is empty: set it (keys: "
-                "https://aistudio.google.com/apikey), or EMBEDDING_BACKEND=hashing to work without a provider"
+                "https://aistudio.google.com/apikey), or EMBEDDING_BACKEND=static to work without a provider"
             )
         self.model = (model or DEFAULT_MODEL).removeprefix("models/")
         self.dimensions = dimensions

@@ -31,12 +31,19 @@ HALF_POWER_POSITION = 200
 # text, and "Thanks, Ann!" beats every longer answer to a question about Ann.
 DOCUMENT_BIAS = 2.5
 
-_WORD = re.compile(r"[^\W_]+")
+# Thai, Lao, Myanmar, Khmer, Japanese and Chinese have no spaces between words. There, overlapping pairs of characters
+# are the words.
+_UNSPACED = (
+    "\u0e00-\u0e7f\u0e80-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003134f"
+)
+_WORD = re.compile(f"[{_UNSPACED}]+|[^\\W_{_UNSPACED}]+")
+_IS_UNSPACED = re.compile(f"[{_UNSPACED}]")
 _POSSESSIVE = re.compile(r"['’]s\b")
 
 
 class HashingBackend:
-    """The default without a key. Place 0 of a vector holds the document's bias, and the features share the rest."""
+    """Place 0 of a vector holds the document's bias, and the features share the rest."""
 
     # A look-up in the cache would take longer than embedding.
     cheap = True
@@ -46,7 +53,7 @@ class HashingBackend:
             raise ImproperlyConfigured(f"EMBEDDING_DIMENSIONS={dimensions}: hashing needs at least 2")
         # Stored with each vector. A change of what a vector holds needs a new name: the old vectors then count as
         # another model's and are made again.
-        self.model = model or "hashing-1"
+        self.model = model or "hashing-2"
         self.dimensions = dimensions
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
@@ -58,7 +65,7 @@ class HashingBackend:
         return self._vector(text, 0.0)
 
     def _vector(self, text: str, bias: float) -> Vectors:
-        words = _WORD.findall(_POSSESSIVE.sub("", _folded(text)))
+        words = _words(text)
         vector = np.zeros(self.dimensions, dtype=np.float64)
         if words:
             places, weights = _weighted_features(words)
@@ -69,6 +76,17 @@ class HashingBackend:
         if length == 0:  # in very few dimensions, signed features may cancel each other out
             vector[0] = length = 1.0
         return (vector / length).astype(np.float32)
+
+
+def _words(text: str) -> list[str]:
+    words = _WORD.findall(_POSSESSIVE.sub("", _folded(text)))
+    if text.isascii():
+        return words
+    return [part for word in words for part in (_pairs(word) if _IS_UNSPACED.match(word) else (word,))]
+
+
+def _pairs(characters: str) -> list[str]:
+    return [characters[at : at + 2] for at in range(len(characters) - 1)] or [characters]
 
 
 def _folded(text: str) -> str:

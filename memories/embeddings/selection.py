@@ -11,6 +11,7 @@ from memories.embeddings.backend import EmbeddingBackend
 from outbox.exceptions import Unavailable
 
 BACKENDS = {
+    "static": "memories.embeddings.static.StaticBackend",
     "hashing": "memories.embeddings.hashing.HashingBackend",
     "google": "memories.embeddings.google.GoogleBackend",
     "google-genai": "memories.embeddings.google_genai.GoogleGenAIBackend",

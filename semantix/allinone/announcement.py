@@ -51,11 +51,15 @@ def _admin(first_password: str | None) -> str:
 
 def _embedder() -> str:
     backend = " ".join(filter(None, [settings.EMBEDDING_BACKEND, settings.EMBEDDING_MODEL]))
-    if settings.EMBEDDING_BACKEND != "hashing":
+    finds = {
+        "static": "it finds the meaning of English words; other languages, names and code by their spelling.",
+        "hashing": "it finds words and parts of words, not meaning.",
+    }
+    if settings.EMBEDDING_BACKEND not in finds:
         return backend
     return (
-        f"{backend}: lexical, it finds words and parts of words, not meaning.\n"
-        "             For search by meaning put GOOGLE_API_KEY=... into .env and restart."
+        f"{backend}: {finds[settings.EMBEDDING_BACKEND]}\n"
+        "             For meaning in every language put GOOGLE_API_KEY=... into .env and restart."
     )
 
 
