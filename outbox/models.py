@@ -175,7 +175,10 @@ class Intervention(models.Model):
 
 
 class Circuit(models.Model):
-    """The circuit of a dependency. It is open while `opened_at` is set; a probe runs after `open_until`."""
+    """The circuit of a dependency. It is open while `opened_at` is set; a probe runs after `open_until`.
+
+    A person can hold it as well, until `held_until`. A hold and an outage do not change each other.
+    """
 
     dependency = models.TextField(primary_key=True)
     types = ArrayField(
@@ -188,6 +191,8 @@ class Circuit(models.Model):
     reason = models.TextField(blank=True, default="")
     opened_at = models.DateTimeField(null=True, blank=True)
     open_until = models.DateTimeField(null=True, blank=True)
+    held_until = models.DateTimeField(null=True, blank=True)
+    hold_reason = models.TextField(blank=True, default="", db_default="")
 
     class Meta:
         db_table = "outbox_circuit"
@@ -202,7 +207,7 @@ class Outage(models.Model):
     dependency = models.TextField()
     opened_at = models.DateTimeField()
     closed_at = models.DateTimeField()
-    failures = models.PositiveIntegerField(help_text="failed tries; 0: a person opened the circuit")
+    failures = models.PositiveIntegerField(help_text="failed tries")
     reason = models.TextField()
 
     class Meta:

@@ -5,8 +5,10 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
@@ -15,7 +17,7 @@ from outbox.admin.confirmed_actions import ConfirmedAction, buttons, confirmed
 from outbox.admin.generic import ModelAdmin
 from outbox.admin.reading import ReadOnly
 from outbox.models import Circuit, Outage
-from outbox.queue import circuits
+from outbox.queue import circuits, probes
 from outbox.registry import types_needing
 
 HOLD_FOR = timedelta(hours=1)
@@ -26,19 +28,23 @@ OUTAGES = 20
 def _hold(rows: QuerySet[Circuit], by: str, reason: str) -> int:
     names = list(rows.values_list("dependency", flat=True))
     for name in names:
-        circuits.open_manually(name, pause=HOLD_FOR, reason=f"held by {by}: {reason}")
+        circuits.hold(name, pause=HOLD_FOR, reason=f"held by {by}: {reason}")
     return len(names)
 
 
 def _try_now(rows: QuerySet[Circuit], by: str, reason: str) -> int:
     names = list(rows.values_list("dependency", flat=True))
     for name in names:
-        circuits.release_probe(name)
+        probes.release_probe(name)
     return len(names)
 
 
 def _release(rows: QuerySet[Circuit], by: str, reason: str) -> int:
-    return sum(circuits.close_circuit(name) for name in list(rows.values_list("dependency", flat=True)))
+    return sum(circuits.release(name) for name in list(rows.values_list("dependency", flat=True)))
+
+
+def _is_held() -> Q:
+    return Q(held_until__gt=Now())
 
 
 TRY_NOW = ConfirmedAction(
@@ -46,7 +52,7 @@ TRY_NOW = ConfirmedAction(
     consequence="will be tried at once with one event; if it answers, all events that wait for it go on",
     done="will be tried at once",
     noun=("dependency", "dependencies"),
-    eligible=lambda rows: rows.filter(opened_at__isnull=False),
+    eligible=lambda rows: rows.filter(opened_at__isnull=False).exclude(_is_held()),
     act=_try_now,
 )
 HOLD = ConfirmedAction(
@@ -63,7 +69,7 @@ RELEASE = ConfirmedAction(
     consequence="will be called again at once, by all events that wait for it",
     done="released",
     noun=("dependency", "dependencies"),
-    eligible=lambda rows: rows.filter(opened_at__isnull=False),
+    eligible=lambda rows: rows.filter(Q(opened_at__isnull=False) | _is_held()),
     act=_release,
 )
 
@@ -72,12 +78,13 @@ RELEASE = ConfirmedAction(
 class CircuitAdmin(ReadOnly, ModelAdmin[Circuit]):
     """The dependencies that handlers name, and others that were found to be away."""
 
-    list_display = ("dependency", "state", "waiting_types", "failures", "reason", "opened_at", "open_until")
+    list_display = ("dependency", "state", "waiting_types", "failures", "why", "opened_at", "open_until")
     readonly_fields = (
         "dependency",
         "state",
         "decide",
-        "reason",
+        "why",
+        "held_until",
         "opened_at",
         "open_until",
         "failures",
@@ -102,8 +109,14 @@ class CircuitAdmin(ReadOnly, ModelAdmin[Circuit]):
         possible = [action for action in (TRY_NOW, HOLD, RELEASE) if action.eligible(this).exists()]
         return buttons(circuit, possible, self.admin_site.name, lead=circuit.opened_at is not None)
 
+    @admin.display(description="reason")
+    def why(self, circuit: Circuit) -> str:
+        return "; ".join(filter(None, (circuit.hold_reason, circuit.reason)))
+
     @admin.display(description="state")
     def state(self, circuit: Circuit) -> SafeString:
+        if circuit.held_until and circuit.held_until > timezone.now():
+            return rendering.badge("held")
         return rendering.badge("open" if circuit.opened_at else "closed")
 
     @admin.display(description="events that need it")

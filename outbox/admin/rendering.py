@@ -22,6 +22,7 @@ COLOURS = {
     "delivered": GREEN,
     "dead": RED,
     "open": RED,
+    "held": AMBER,
     "closed": GREEN,
 }
 

@@ -19,7 +19,7 @@ from outbox.events import ClaimedEvent
 from outbox.exceptions import Reject, Unavailable
 from outbox.models import Status
 from outbox.publishing import headers
-from outbox.queue import circuits
+from outbox.queue import circuits, probes
 from outbox.registry import handler_of
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Done(NamedTuple):
 
 _open_circuit = retry_while_unavailable(circuits.open_circuit)
 _close_circuit = retry_while_unavailable(circuits.close_circuit)
-_release_probe = retry_while_unavailable(circuits.release_probe)
+_release_probe = retry_while_unavailable(probes.release_probe)
 
 
 def deliver(

@@ -56,7 +56,7 @@ def circuits() -> Finding:
         name="circuits",
         ok=not found,
         expected="none is open",
-        actual="; ".join(f"{c.dependency}: {c.reason}" for c in found) or "none is open",
+        actual="; ".join(f"{c.dependency}: {c.reason or c.hold_reason}" for c in found) or "none is open",
         repair="Repair the dependency: its events are then delivered. Close the circuit in the admin to try at once.",
     )
 

@@ -31,6 +31,8 @@ class Migration(migrations.Migration):
                 ('reason', models.TextField(blank=True, default='')),
                 ('opened_at', models.DateTimeField(blank=True, null=True)),
                 ('open_until', models.DateTimeField(blank=True, null=True)),
+                ('held_until', models.DateTimeField(blank=True, null=True)),
+                ('hold_reason', models.TextField(blank=True, db_default='', default='')),
             ],
             options={
                 'db_table': 'outbox_circuit',
@@ -109,7 +111,7 @@ class Migration(migrations.Migration):
                 ('dependency', models.TextField()),
                 ('opened_at', models.DateTimeField()),
                 ('closed_at', models.DateTimeField()),
-                ('failures', models.PositiveIntegerField(help_text='failed tries; 0: a person opened the circuit')),
+                ('failures', models.PositiveIntegerField(help_text='failed tries')),
                 ('reason', models.TextField()),
             ],
             options={

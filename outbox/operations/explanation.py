@@ -46,14 +46,18 @@ def _no_handler(event: Event) -> str:
 
 
 def _open_circuit(event: Event) -> str:
-    circuit = Circuit.objects.filter(opened_at__isnull=False, types__contains=[event.type]).first()
+    circuits = Circuit.objects.filter(types__contains=[event.type])
+    if held := circuits.filter(held_until__gt=Now()).first():
+        return (
+            f"It waits for {held.dependency}, which is held until {_moment(held.held_until)}: "
+            f"{held.hold_reason.rstrip('.')}. It goes on by itself and loses no attempt."
+        )
+    circuit = circuits.filter(opened_at__isnull=False).first()
     if circuit is None:
         return ""
-    # No failure on record: a person holds the dependency.
-    away = "away" if circuit.failures else "held"
     next_try = f" The next try is at {_moment(circuit.open_until)}." if circuit.open_until else ""
     return (
-        f"It waits for {circuit.dependency}, which is {away} since {_moment(circuit.opened_at)}: "
+        f"It waits for {circuit.dependency}, which is away since {_moment(circuit.opened_at)}: "
         f"{circuit.reason.rstrip('.')}.{next_try} It goes on by itself and loses no attempt."
     )
 

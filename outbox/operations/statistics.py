@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from django.db import connection
+from django.db.models import Q
+from django.db.models.functions import Now
 
 from outbox.models import Circuit, Status
 
@@ -198,7 +200,9 @@ def latency() -> Latency:
 
 
 def open_circuits() -> list[Circuit]:
-    return list(Circuit.objects.filter(opened_at__isnull=False).order_by("dependency"))
+    """The circuits that are open, and the dependencies that a person holds."""
+    waiting = Q(opened_at__isnull=False) | Q(held_until__gt=Now())
+    return list(Circuit.objects.filter(waiting).order_by("dependency"))
 
 
 def relays() -> list[RelayStatistics]:
@@ -216,6 +220,8 @@ def _circuit(circuit: Circuit) -> dict[str, Any]:
         "reason": circuit.reason,
         "opened_at": circuit.opened_at and circuit.opened_at.isoformat(),
         "open_until": circuit.open_until and circuit.open_until.isoformat(),
+        "held_until": circuit.held_until and circuit.held_until.isoformat(),
+        "hold_reason": circuit.hold_reason,
     }
 
 

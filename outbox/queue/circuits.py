@@ -9,7 +9,7 @@ from django.db import connection
 from outbox.conf import conf
 from outbox.database.channels import wake
 from outbox.exceptions import Unavailable
-from outbox.registry import dependencies, handled_types, types_needing
+from outbox.registry import dependencies, types_needing
 
 # Workers that fail at the same time open the circuit once. Only a failed probe makes the pause longer. The
 # dependency's own Retry-After counts, even above the cap.
@@ -30,15 +30,19 @@ ON CONFLICT (dependency) DO UPDATE SET
         ELSE greatest(c.open_until, statement_timestamp() + make_interval(secs => %(retry_after)s)) END
 """
 
-# A person opens the circuit before a maintenance. It is no failure, and no probe runs before the time is over.
+# A person holds the dependency before a maintenance. No event and no probe calls it before the time is over. What a
+# probe that runs now finds out does not change the hold.
 HOLD = """
-INSERT INTO outbox_circuit AS c (dependency, types, failures, reason, opened_at, open_until)
-VALUES (%(dependency)s, %(types)s, 0, %(reason)s, statement_timestamp(), statement_timestamp() + %(pause)s)
+INSERT INTO outbox_circuit AS c (dependency, types, failures, reason, held_until, hold_reason)
+VALUES (%(dependency)s, %(types)s, 0, '', statement_timestamp() + %(pause)s, %(reason)s)
 ON CONFLICT (dependency) DO UPDATE SET
-    reason = excluded.reason,
     types = ARRAY(SELECT DISTINCT unnest(c.types || excluded.types)),
-    opened_at = coalesce(c.opened_at, excluded.opened_at),
-    open_until = excluded.open_until
+    held_until = excluded.held_until,
+    hold_reason = excluded.hold_reason
+"""
+END_HOLD = """
+UPDATE outbox_circuit SET held_until = NULL, hold_reason = ''
+WHERE dependency = %(dependency)s AND held_until > statement_timestamp()
 """
 
 LIST = """
@@ -51,34 +55,18 @@ CLOSE = """
 WITH away AS (
     SELECT * FROM outbox_circuit WHERE dependency = %(dependency)s AND opened_at IS NOT NULL FOR UPDATE
 ), closed AS (
-    UPDATE outbox_circuit c SET failures = 0, reason = '', types = '{}', opened_at = NULL, open_until = NULL
+    UPDATE outbox_circuit c SET failures = 0, reason = '', opened_at = NULL, open_until = NULL,
+        types = CASE WHEN c.held_until > statement_timestamp() THEN c.types ELSE '{}' END
     FROM away WHERE c.dependency = away.dependency
 )
 INSERT INTO outbox_outage (dependency, opened_at, closed_at, failures, reason)
 SELECT dependency, opened_at, statement_timestamp(), failures, reason FROM away
 """
 
-# The UPDATE of the deadline elects one prober among all clusters. A cluster that handles a waiting type comes first:
-# another cluster has no event to try, and would close the circuit untested.
-PROBE = """
-UPDATE outbox_circuit SET open_until = statement_timestamp() + make_interval(secs => %(seconds)s)
-WHERE opened_at IS NOT NULL AND open_until <= statement_timestamp() - CASE
-    WHEN types && %(handled)s::text[] THEN interval '0' ELSE make_interval(secs => %(seconds)s) END
-RETURNING dependency, ARRAY(SELECT unnest(types) INTERSECT SELECT unnest(%(handled)s::text[]) ORDER BY 1)
-"""
-
-END_PAUSE = """
-UPDATE outbox_circuit SET open_until = statement_timestamp()
-WHERE dependency = %(dependency)s AND opened_at IS NOT NULL
-"""
-
-# Seconds until another probe may start. The outcome of the first one ends this time sooner.
-PROBE_SECONDS = 60.0
-
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The dependencies with an open circuit: those in a pause, and those whose pause is over (half-open)."""
+    """The dependencies that events wait for: those in a pause or held, and those whose pause is over (half-open)."""
 
     paused: frozenset[str]
     half_open: frozenset[str]
@@ -87,7 +75,9 @@ class Snapshot:
 def snapshot() -> Snapshot:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT dependency, open_until > statement_timestamp() FROM outbox_circuit WHERE opened_at IS NOT NULL"
+            "SELECT dependency, coalesce(open_until > statement_timestamp(), false) "
+            "OR coalesce(held_until > statement_timestamp(), false) "
+            "FROM outbox_circuit WHERE opened_at IS NOT NULL OR held_until > statement_timestamp()"
         )
         rows = cursor.fetchall()
     return Snapshot(
@@ -119,8 +109,8 @@ def open_circuit(unavailable: Unavailable, *types: str, probing: bool = False) -
     return waiting
 
 
-def open_manually(dependency: str, *, pause: timedelta, reason: str) -> None:
-    """Open the circuit for `pause`, whether the dependency answers or not."""
+def hold(dependency: str, *, pause: timedelta, reason: str) -> None:
+    """Let no event call the dependency for `pause`, whether it answers or not."""
     parameters: dict[str, Any] = {
         "dependency": dependency,
         "types": types_needing(dependency),
@@ -149,28 +139,23 @@ def close_circuit(dependency: str) -> bool:
     return was_open
 
 
-def acquire_probes() -> list[tuple[str, list[str]]]:
-    """Elect this caller as the prober of the circuits whose pause is over.
-
-    Returns (dependency, the waiting types that are handled here) for each. No other cluster probes them for
-    PROBE_SECONDS. A circuit without a type that is handled here is left to the other clusters for PROBE_SECONDS;
-    after that time no cluster handles its types, and any caller may close it.
-    """
+def release(dependency: str) -> bool:
+    """End a person's hold and close the circuit. Returns whether the dependency was held or its circuit open."""
     with connection.cursor() as cursor:
-        cursor.execute(PROBE, {"seconds": PROBE_SECONDS, "handled": handled_types()})
-        return list(cursor.fetchall())
-
-
-def release_probe(dependency: str) -> None:
-    """Give the probe back without a try, so that the next caller can make it."""
-    with connection.cursor() as cursor:
-        cursor.execute(END_PAUSE, {"dependency": dependency})
+        cursor.execute(END_HOLD, {"dependency": dependency})
+        was_held = bool(cursor.rowcount)
+    was_open = close_circuit(dependency)
+    if was_held and not was_open:
+        wake()
+    return was_held or was_open
 
 
 def is_open(dependency: str) -> bool:
-    """Whether the dependency's circuit is open."""
+    """Whether the dependency's circuit is open, or a person holds the dependency."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT FROM outbox_circuit WHERE dependency = %s AND opened_at IS NOT NULL", [dependency]
+            "SELECT FROM outbox_circuit WHERE dependency = %s "
+            "AND (opened_at IS NOT NULL OR held_until > statement_timestamp())",
+            [dependency],
         )
         return bool(cursor.rowcount)

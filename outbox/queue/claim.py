@@ -63,7 +63,8 @@ WITH claimable AS (
     SELECT handled.type FROM unnest(%(types)s::text[]) AS handled (type)
     WHERE {ASYNC_COMMIT} AND NOT EXISTS (
         SELECT FROM outbox_circuit c
-        WHERE c.opened_at IS NOT NULL AND c.dependency <> %(probing)s AND handled.type = ANY (c.types))
+        WHERE handled.type = ANY (c.types) AND (c.held_until > statement_timestamp()
+            OR (c.opened_at IS NOT NULL AND c.dependency <> ALL (%(probing)s::text[]))))
 ), candidate AS (
     SELECT waiting.*, row_number() OVER (
         PARTITION BY claimable.type, waiting.priority ORDER BY waiting.available_at, waiting.id) AS place
@@ -125,7 +126,7 @@ def claim(
     *,
     batch: int,
     retries: int,
-    probing: str = "",
+    probing: Collection[str] = (),
     since: float = -math.inf,
     relay: UUID | None = None,
     session: psycopg.Connection[Any] | None = None,
@@ -133,7 +134,7 @@ def claim(
     """Claim events of these types, ordered by priority and id.
 
     `batch`: the most fresh events. `retries`: the most events that failed before, and the most tasks of suspects.
-    `probing`: the dependency of a probe. The types behind any other open circuit are not claimed.
+    `probing`: the dependencies of a probe. The types behind any other open circuit are not claimed.
     `relay`: the relay that claims. Without one, only the end of the lease frees the events of a lost worker.
     `since`: claim only fresh events that became available at this time or later (seconds since 1970).
     `session`: an autocommit connection that keeps the statement prepared. Without it, PostgreSQL plans the claim of
@@ -146,7 +147,7 @@ def claim(
         "types": list(types),
         "batch": batch,
         "retries": retries,
-        "probing": probing,
+        "probing": list(probing),
         "token": token,
         "relay": relay,
         "lease": conf.LEASE_SECONDS,

@@ -18,7 +18,7 @@ from outbox.cluster import heartbeat, ipc, parent_death, shutdown, task_owners
 from outbox.conf import conf
 from outbox.database.channels import notifies, wake
 from outbox.delivery import outcomes
-from outbox.queue import circuits
+from outbox.queue import probes
 from outbox.queue.claim import claim
 from outbox.queue.lost import (
     reclaim_expired,
@@ -173,14 +173,22 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
 
     def _add_probes(self, tasks: list[Task]) -> None:
         """Add one event for each dependency whose pause is over. Only one, since it may still be unavailable."""
-        for dependency, types in circuits.acquire_probes():
-            claimed = claim(types, batch=1, retries=0, probing=dependency, relay=self.id)
-            if not claimed.rows:
-                claimed = claim(types, batch=0, retries=1, probing=dependency, relay=self.id)
-            tasks.extend(make_tasks(claimed, probing=[dependency]))
-            if not claimed.rows:
-                # No event waits for it. The next event that needs it finds out whether it answers.
-                circuits.close_circuit(dependency)
+        probed: set[str] = set()
+        for probe in probes.acquire_probes():
+            # An event that needs several dependencies tries all of them.
+            if probe.dependency not in probed:
+                probed |= self._add_probe(tasks, probe)
+
+    def _add_probe(self, tasks: list[Task], probe: probes.Probe) -> frozenset[str]:
+        """Add an event that tries the dependency. Returns the dependencies that this event tries."""
+        for dependencies, types in probe.groups:
+            for batch, retries in ((1, 0), (0, 1)):
+                claimed = claim(types, batch=batch, retries=retries, probing=dependencies, relay=self.id)
+                if claimed.rows:
+                    tasks.extend(make_tasks(claimed, probing=sorted(dependencies)))
+                    return dependencies
+        probes.end_unused_probe(probe)
+        return frozenset()
 
     def _add_queued_tasks(self, tasks: list[Task]) -> None:
         self._more = self._more._replace(tasks=False)

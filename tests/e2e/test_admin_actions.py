@@ -10,7 +10,7 @@ from memories.auth import api_keys
 from memories.models import APIKey, MemoryLog
 from outbox import Unavailable
 from outbox.models import Event, Status
-from outbox.queue import circuits
+from outbox.queue import circuits, probes
 from outbox.testing import drain
 from tests.support.admin_rows import confirm, dead_letter, remember, run_action, told
 from tests.support.conversations import Chat
@@ -127,7 +127,7 @@ class TestCircuits:
         confirm(page, "Try now 1 dependency")
 
         told(page, "1 dependency will be tried at once.")
-        assert [name for name, _types in circuits.acquire_probes()] == ["oven"]
+        assert [name for name, _types in probes.acquire_probes()] == ["oven"]
 
     def test_hold_from_the_list(self, page: Page) -> None:
         run_action(page, "Hold for an hour …", row="chroma")

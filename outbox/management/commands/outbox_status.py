@@ -43,7 +43,10 @@ def _lines(found: Statistics) -> list[str]:
         f"oldest waiting      {'none' if oldest is None else f'{oldest:.1f} s'}",
         f"latency             p50 {_ms(latency.p50)}, p95 {_ms(latency.p95)}, p99 {_ms(latency.p99)}",
         f"failed attempts     {found.failed_attempts_per_minute} in the last minute",
-        *(f"open circuit        {circuit.dependency}: {circuit.reason}" for circuit in found.circuits),
+        *(
+            f"open circuit        {circuit.dependency}: {circuit.reason or circuit.hold_reason}"
+            for circuit in found.circuits
+        ),
         *(
             f"cluster             {relay.host}:{relay.pid}, wakeup by {relay.wakeup}, "
             f"seen {relay.seen_seconds_ago} s ago"

@@ -13,7 +13,7 @@ from django.utils import timezone
 from outbox import Unavailable
 from outbox.models import Circuit, Outage
 from outbox.operations import prune
-from outbox.queue import circuits
+from outbox.queue import circuits, probes
 from tests.support.published import NOTED, claim_all, ids, publish
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -53,9 +53,10 @@ def test_holding_a_dependency_that_was_never_away_makes_its_events_wait(olga: Cl
 
     told = act(olga, "hold_for_an_hour", "oven", confirmed="yes", reason="it is cleaned")
     assert "1 dependency held for an hour: it is cleaned." in told
-    assert Circuit.objects.get(dependency="oven").reason == "held by olga: it is cleaned"
+    assert Circuit.objects.get(dependency="oven").hold_reason == "held by olga: it is cleaned"
+    assert "held by olga: it is cleaned" in olga.get(LIST).content.decode()
     assert ids(claim_all("test.baked", NOTED)) == [noted.id]
-    assert circuits.acquire_probes() == []
+    assert probes.acquire_probes() == []
 
 
 def test_holding_asks_for_a_reason(olga: Client) -> None:
@@ -78,12 +79,12 @@ def test_releasing_an_open_circuit_lets_its_events_go_on(olga: Client) -> None:
 
 def test_trying_now_ends_the_pause_and_the_next_cluster_tries_the_dependency(olga: Client) -> None:
     circuits.open_circuit(Unavailable("oven", "it is cold", retry_after=600))
-    assert circuits.acquire_probes() == []
+    assert probes.acquire_probes() == []
 
     assert "1 dependency will be tried at once." in act(olga, "try_now", "oven", confirmed="yes")
 
     assert circuits.is_open("oven")
-    assert [name for name, _types in circuits.acquire_probes()] == ["oven"]
+    assert [probe.dependency for probe in probes.acquire_probes()] == ["oven"]
 
 
 def test_the_page_of_a_circuit_offers_what_can_be_done(olga: Client) -> None:
@@ -92,6 +93,10 @@ def test_the_page_of_a_circuit_offers_what_can_be_done(olga: Client) -> None:
 
     circuits.open_circuit(Unavailable("oven", "it is cold"))
     assert buttons(olga) == ["try_now", "hold_for_an_hour", "release"]
+
+    act(olga, "hold_for_an_hour", "oven", confirmed="yes", reason="it is cleaned")
+    assert buttons(olga) == ["hold_for_an_hour", "release"]
+    assert "held by olga: it is cleaned; it is cold" in olga.get(f"{LIST}oven/change/").content.decode()
 
 
 def buttons(client: Client) -> list[str]:

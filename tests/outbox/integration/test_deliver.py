@@ -3,6 +3,7 @@
 import multiprocessing
 import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from outbox.delivery import deliver as delivery
 from outbox.delivery.deliver import deliver
 from outbox.models import Circuit, Event, Failure
 from outbox.publishing import headers
-from outbox.queue import circuits
+from outbox.queue import circuits, probes
 from outbox.queue.claim import claim
 from outbox.queue.lost import reclaim_expired
 from outbox.testing import drain, handled
@@ -312,9 +313,9 @@ def open_oven() -> Event:
 
 def probe(by: Callable[[Any], Any]) -> None:
     Circuit.objects.update(open_until="2000-01-01T00:00Z")
-    assert [dependency for dependency, _ in circuits.acquire_probes()] == ["oven"]
+    assert [probe.dependency for probe in probes.acquire_probes()] == ["oven"]
     with handled("test.baked", by=by, needs=["oven"]):
-        claimed = claim(["test.baked"], batch=1, retries=1, probing="oven")
+        claimed = claim(["test.baked"], batch=1, retries=1, probing=["oven"])
         deliver(claimed.token, claimed.events, probing=["oven"])
 
 
@@ -348,6 +349,57 @@ def test_a_probe_that_finds_another_dependency_away_changes_nothing_of_its_own(o
 
     assert circuits.snapshot() == circuits.Snapshot(frozenset({"moon"}), frozenset({"oven"}))
     assert Circuit.objects.get(dependency="oven").failures == 1
+
+
+def test_a_probe_changes_no_hold(open_oven: Event, settings: Settings) -> None:
+    """A person holds the dependency while the probe runs."""
+    settings.OUTBOX_CIRCUIT_BASE_SECONDS = 100.0
+
+    def hold(event: ClaimedEvent) -> None:
+        circuits.hold("oven", pause=timedelta(hours=1), reason="it is cleaned")
+
+    probe(by=hold)
+    circuit = Circuit.objects.get()
+    assert (circuit.opened_at, circuit.hold_reason) == (None, "it is cleaned")
+    assert circuits.snapshot().paused == {"oven"}
+    assert claim_all("test.baked", "test.toasted").events == []
+
+    circuits.open_circuit(outbox.Unavailable("oven", "cold"), probing=True)
+    assert Circuit.objects.get().held_until == circuit.held_until
+
+
+def probe_both(by: Callable[[Any], Any]) -> None:
+    """An event probes the oven and the moon."""
+    circuits.open_circuit(outbox.Unavailable("moon", "dark"), "test.baked")
+    Circuit.objects.update(open_until="2000-01-01T00:00Z")
+    assert len(probes.acquire_probes()) == 2
+    with handled("test.baked", by=by, needs=["oven", "moon"]):
+        claimed = claim(["test.baked"], batch=1, retries=1, probing=["oven", "moon"])
+        deliver(claimed.token, claimed.events, probing=["oven", "moon"])
+
+
+def test_a_probe_of_two_dependencies_that_succeeds_closes_both(open_oven: Event) -> None:
+    probe_both(by=lambda event: None)
+
+    assert circuits.snapshot() == circuits.Snapshot(frozenset(), frozenset())
+
+
+def test_a_probe_of_two_dependencies_that_finds_one_away_changes_the_other_in_nothing(
+    open_oven: Event, settings: Settings
+) -> None:
+    settings.OUTBOX_CIRCUIT_BASE_SECONDS = 100.0
+    probe_both(by=raising(outbox.Unavailable("oven", "still cold")))
+
+    assert circuits.snapshot() == circuits.Snapshot(frozenset({"oven"}), frozenset({"moon"}))
+    failures = dict(Circuit.objects.values_list("dependency", "failures"))
+    assert failures == {"oven": 2, "moon": 1}
+
+
+def test_a_probe_of_two_dependencies_that_fails_otherwise_closes_none(open_oven: Event) -> None:
+    """It is not known which of them it called."""
+    probe_both(by=raising(ValueError("no")))
+
+    assert circuits.snapshot().half_open == {"oven", "moon"}
 
 
 def test_a_probe_that_ran_into_the_timeout_changes_no_circuit(open_oven: Event) -> None:

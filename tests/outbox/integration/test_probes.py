@@ -1,5 +1,8 @@
 """Probes: after a pause, the relay tries an unavailable dependency with one event."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from django.db import connection
 from pytest_django.fixtures import Settings
@@ -7,6 +10,7 @@ from pytest_django.fixtures import Settings
 import outbox
 from outbox.delivery import outcomes
 from outbox.models import Circuit, Event
+from outbox.queue import circuits
 from outbox.relay.broker import OutboxBroker
 from outbox.testing import handled
 from tests.support.circuits import end_pause, open_oven
@@ -47,6 +51,44 @@ def test_a_circuit_without_waiting_events_closes(broker: OutboxBroker) -> None:
     end_pause()
 
     wait_until(lambda: broker.dequeue() == [] and Circuit.objects.get().opened_at is None)
+
+
+def needs_both(by: Callable[[outbox.ClaimedEvent], object]) -> Any:
+    return handled("test.baked", by=by, needs=["oven", "moon"])
+
+
+def test_an_event_that_needs_two_dependencies_tries_both_when_both_pauses_are_over(
+    broker: OutboxBroker,
+) -> None:
+    """With a probe for each, every probe would wait for the other circuit."""
+    with needs_both(by=lambda event: None):
+        event = publish("test.baked")
+        open_oven()
+        circuits.open_circuit(outbox.Unavailable("moon", "dark"))
+        assert broker.dequeue() == []
+
+        end_pause()
+        tasks = until_handed_out(broker)
+
+        assert events_in(tasks) == [[event.id]]
+        assert packages(tasks)[0]["kwargs"]["probing"] == ["moon", "oven"]
+        run(tasks)
+    assert set(Circuit.objects.values_list("opened_at", flat=True)) == {None}
+
+
+def test_a_dependency_whose_events_wait_for_another_one_too_is_not_closed_untried(
+    broker: OutboxBroker, settings: Settings
+) -> None:
+    settings.OUTBOX_CIRCUIT_BASE_SECONDS = settings.OUTBOX_CIRCUIT_CAP_SECONDS = 100.0
+    with needs_both(by=lambda event: None):
+        publish("test.baked")
+        open_oven()
+        circuits.open_circuit(outbox.Unavailable("moon", "dark"))
+        Circuit.objects.filter(dependency="oven").update(open_until="2000-01-01T00:00Z")
+
+        wait_until(lambda: broker.dequeue() == [] and circuits.snapshot().paused == {"oven", "moon"})
+
+    assert Circuit.objects.get(dependency="oven").failures == 1
 
 
 def test_a_long_outage_costs_one_try_a_pause_and_changes_no_other_row(
