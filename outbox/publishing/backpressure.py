@@ -1,7 +1,8 @@
 """Backpressure: refuse new work while too many events wait, and say when there is room again.
 
 An interactive event waits only behind other interactive events, so only they count against it. A replay or an import
-of a million bulk events refuses further bulk work, but no interactive write.
+of a million bulk events refuses further bulk work, but no interactive write. Events for later (`available_at`) do not
+count before they are due.
 
 With OUTBOX_BACKLOG_GROUP the groups (customers, tenants) share the backlog: while it is too deep, only the groups with
 more than their share are refused. The share is the limit divided by the groups that wait, so that the backlog is never
@@ -25,23 +26,57 @@ from outbox.exceptions import BacklogTooDeep
 
 SECONDS = 2.0
 SHORTEST, LONGEST = 1, 300
+# No event has a lower priority: a number above that of every event.
+LOWEST = 32_767
 
-# The partial index of open events serves it. The count stops at the limit.
-DEPTH = """
+# An upper bound of the depth: it also counts events for later. The partial index of open events serves it, and the
+# count stops at the limit. In most cases it is below the limit, and nothing else is counted.
+OPEN = """
 SELECT count(*) FROM (SELECT FROM outbox_event WHERE status IN ('pending', 'claimed') LIMIT %(limit)s) AS open
 """
-# The events that are claimed before anything less urgent. The claim's own index serves it, so that other waiting
-# events cost nothing.
-INTERACTIVE_DEPTH = """
-SELECT count(*) FROM (
-  SELECT FROM outbox_event WHERE status = 'pending' AND attempts = 0 AND parked_until IS NULL
-    AND priority <= %(priority)s LIMIT %(limit)s) AS urgent
+# The due events up to a priority. The claim's index orders the fresh events by type, priority and time, so the due ones
+# of each type and priority are one range of it, however many events are for later. The recursion finds these pairs: it
+# skips from one to the next. `others` counts the events that the claim does not read in this order: claimed, parked,
+# failed before (their next try is a backoff, not a time that somebody chose) or suspect.
+DUE = """
+WITH RECURSIVE lane AS (
+    (SELECT type, priority FROM outbox_event
+     WHERE status = 'pending' AND attempts = 0 AND parked_until IS NULL AND batch_limit IS NULL
+     ORDER BY type, priority LIMIT 1)
+  UNION ALL
+    SELECT following.* FROM lane CROSS JOIN LATERAL (
+        SELECT type, priority FROM outbox_event
+        WHERE status = 'pending' AND attempts = 0 AND parked_until IS NULL AND batch_limit IS NULL
+          AND (type, priority) > (lane.type, lane.priority)
+        ORDER BY type, priority LIMIT 1) AS following
+), fresh AS (
+    SELECT count(*) FROM (
+        SELECT FROM lane CROSS JOIN LATERAL (
+            SELECT FROM outbox_event e
+            WHERE status = 'pending' AND attempts = 0 AND parked_until IS NULL AND batch_limit IS NULL
+              AND e.type = lane.type AND e.priority = lane.priority AND available_at <= statement_timestamp()
+            LIMIT %(limit)s) AS due
+        WHERE lane.priority <= %(priority)s LIMIT %(limit)s) AS counted
+), others AS (
+    SELECT count(*) FROM (
+        SELECT FROM outbox_event WHERE status = 'claimed' AND priority <= %(priority)s
+      UNION ALL
+        SELECT FROM outbox_event WHERE parked_until IS NOT NULL AND status = 'pending' AND priority <= %(priority)s
+      UNION ALL
+        SELECT FROM outbox_event WHERE status = 'pending' AND attempts > 0 AND batch_limit IS NULL
+          AND priority <= %(priority)s
+      UNION ALL
+        SELECT FROM outbox_event WHERE status = 'pending' AND batch_limit IS NOT NULL AND priority <= %(priority)s
+      LIMIT %(limit)s) AS counted
+)
+SELECT fresh.count + others.count FROM fresh, others
 """
-# The waiting events of each group: interactive ones, and all. It reads the rows of the events, so it runs only while
+# The due events of each group: interactive ones, and all. It reads the rows of the events, so it runs only while
 # the backlog is too deep, and stops at the limit.
 GROUPS = """
 SELECT payload ->> %(group)s, count(*) FILTER (WHERE priority <= %(priority)s), count(*)
-FROM (SELECT payload, priority FROM outbox_event WHERE status IN ('pending', 'claimed') LIMIT %(limit)s) AS open
+FROM (SELECT payload, priority FROM outbox_event WHERE status IN ('pending', 'claimed')
+        AND (status = 'claimed' OR attempts > 0 OR available_at <= statement_timestamp()) LIMIT %(limit)s) AS due
 WHERE payload ->> %(group)s IS NOT NULL GROUP BY 1
 """
 # Counting the groups takes at most this part of the time, unless it takes longer than this part of MAX_SECONDS.
@@ -129,10 +164,12 @@ def _recent() -> Measurement:
 def _measure(limit: int) -> Measurement:
     now = time.monotonic()
     with connection.cursor() as cursor:
-        all_open = _count(cursor, DEPTH, limit)
-        if all_open <= limit:
-            return Measurement(now, Backlog(all_open), Backlog(all_open))
-        interactive = _count(cursor, INTERACTIVE_DEPTH, limit)
+        depth = _count(cursor, OPEN, limit)
+        if depth > limit:
+            depth = _count(cursor, DUE, limit)
+        if depth <= limit:
+            return Measurement(now, Backlog(depth), Backlog(depth))
+        interactive = _count(cursor, DUE, limit, priority=INTERACTIVE)
         cursor.execute(DRAIN_RATE)
         drained = float(cursor.fetchone()[0])
         groups = _groups(cursor, limit) if conf.BACKLOG_GROUP else []
@@ -140,7 +177,7 @@ def _measure(limit: int) -> Measurement:
     return Measurement(
         now,
         _backlog(interactive, limit, drained),
-        _backlog(all_open, limit, drained),
+        _backlog(depth, limit, drained),
         drained,
         {group: count for group, count, _ in groups},
         {group: count for group, _, count in groups},
@@ -154,8 +191,8 @@ def _groups(cursor: Any, limit: int) -> list[tuple[str, int, int]]:
     return list(cursor.fetchall())
 
 
-def _count(cursor: Any, query: str, limit: int) -> int:
-    cursor.execute(query, {"limit": 2 * limit + 1, "priority": INTERACTIVE})
+def _count(cursor: Any, query: str, limit: int, priority: int = LOWEST) -> int:
+    cursor.execute(query, {"limit": 2 * limit + 1, "priority": priority})
     return int(cursor.fetchone()[0])
 
 

@@ -127,7 +127,7 @@ class TestCircuits:
         confirm(page, "Try now 1 dependency")
 
         told(page, "1 dependency will be tried at once.")
-        assert [name for name, _types in probes.acquire_probes()] == ["oven"]
+        assert [probe.dependency for probe in probes.acquire_probes()] == ["oven"]
 
     def test_hold_from_the_list(self, page: Page) -> None:
         run_action(page, "Hold for an hour …", row="chroma")

@@ -1,10 +1,12 @@
 """Backpressure: new work is refused while too many events wait."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.db.models.functions import Now
 
 import outbox
 from outbox.models import Event, Status
@@ -146,6 +148,49 @@ class TestGroups:
         ):
             backpressure.refuse_if_too_deep(group="ada")
 
+    def test_events_for_later_count_for_no_group(self) -> None:
+        publish(11, customer="ada")
+        Event.objects.update(available_at=Now() + timedelta(days=1))
+        publish(11, customer="bob")
+
+        assert self.refused("bob")
+        assert not self.refused("ada")
+
+
+def test_events_for_later_do_not_count_before_they_are_due(settings: Any) -> None:
+    settings.OUTBOX_MAX_BACKLOG = 10
+    publish(8)
+    publish(30)
+    publish(30, priority=outbox.BULK)
+    Event.objects.filter(id__gt=Event.objects.order_by("id")[7].id).update(
+        available_at=Now() + timedelta(days=1)
+    )
+
+    backpressure.refuse_if_too_deep()
+    backpressure.refuse_if_too_deep(outbox.BULK)
+
+    Event.objects.update(available_at=Now())
+    assert "21 events" in str(refusal())
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"attempts": 1},
+        {"attempts": 1, "available_at": Now() + timedelta(minutes=5)},
+        {"batch_limit": 4},
+        {"parked_until": Now() + timedelta(minutes=5)},
+        {"status": Status.CLAIMED},
+    ],
+    ids=["retry", "backoff", "suspect", "parked", "claimed"],
+)
+def test_events_in_every_other_state_of_waiting_count(settings: Any, fields: dict[str, Any]) -> None:
+    settings.OUTBOX_MAX_BACKLOG = 10
+    publish(11)
+    Event.objects.update(**fields)
+
+    assert str(refusal()).startswith("11 events")
+
 
 def test_a_limit_of_zero_refuses_nothing(settings: Any) -> None:
     settings.OUTBOX_MAX_BACKLOG = 0
@@ -187,9 +232,27 @@ def test_the_events_are_counted_once_in_two_seconds(
 def test_the_count_stops_at_the_limit(settings: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET enable_seqscan TO off")
-        cursor.execute("EXPLAIN " + backpressure.DEPTH, {"limit": 10})
+        cursor.execute("EXPLAIN " + backpressure.OPEN, {"limit": 10})
         plan = "\n".join(line for (line,) in cursor.fetchall())
         cursor.execute("RESET enable_seqscan")
 
     assert "Limit" in plan
     assert "outbox_event_open" in plan
+
+
+def test_the_due_events_are_counted_without_reading_the_events_for_later(settings: Any) -> None:
+    publish(5)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO outbox_event (aggregatetype, aggregateid, type, payload, available_at, priority) "
+            "SELECT 'order', n::text, 'order.placed', '{}', now() + interval '1 day', n % 2 * 10 "
+            "FROM generate_series(1, 20000) AS n"
+        )
+        cursor.execute("VACUUM (ANALYZE) outbox_event")
+        cursor.execute(
+            "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + backpressure.DUE, {"limit": 1000, "priority": 32767}
+        )
+        [(plan,)] = cursor.fetchall()
+
+    blocks = plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"]
+    assert blocks < 100
