@@ -46,7 +46,7 @@ def answer_once(request: Request, key: str | None, tenant: Tenant, write: Callab
 
 def _fingerprint(request: Request) -> str:
     """A hash of the request that does not depend on the order of keys or on white space."""
-    content = json.dumps([request.method, request.path, request.data], sort_keys=True)
+    content = json.dumps([request.method, request.get_full_path(), request.data], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 
 

@@ -72,6 +72,23 @@ class PageParameters(Parameters):
     page_size = serializers.IntegerField(required=False, min_value=1, max_value=NewestFirst.max_page_size)
 
 
+class CreateParameters(Parameters):
+    """Parameters of a create."""
+
+    if_similar = serializers.ChoiceField(
+        choices=["skip", "link"],
+        required=False,
+        help_text="when a similar memory exists: `skip` answers 200 with it and stores nothing, `link` names it in "
+        "`similar_to`",
+    )
+    min_similarity = serializers.FloatField(
+        default=0.95,
+        min_value=0.0,
+        max_value=1.0,
+        help_text="from which similarity on two memories are similar",
+    )
+
+
 class MemoryParameters(Parameters):
     """Parameters of one memory."""
 

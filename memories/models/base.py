@@ -13,6 +13,18 @@ class StatementTime(models.Func):
     output_field = models.DateTimeField()
 
 
+class ContentKey(models.Func):
+    """One value for the tenant and the text of a memory, to look the text up in one index.
+
+    A condition on the tenant would let the planner choose the index of the tenant's memories and read them all.
+    """
+
+    # The length keeps user and project apart: ("ab", "c") and ("a", "bc") have different keys.
+    SQL = "md5(length({0}user_id)::text || ':' || {0}user_id || {0}project_id || {0}content_hash)::uuid"
+    template = f"({SQL.format('')})"
+    output_field = models.UUIDField()
+
+
 class ContentBytes(models.GeneratedField):
     """The bytes of `task` and of `raw_data` as JSON text. PostgreSQL computes it when it writes one of them.
 

@@ -6,7 +6,7 @@ from datetime import date as Date
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
 
-from memories.models.base import ContentBytes, StatementTime
+from memories.models.base import ContentBytes, ContentKey, StatementTime
 from memories.models.vector_field import EmbeddingField
 from memories.tenants import Tenant
 
@@ -53,6 +53,12 @@ class MemoryLog(models.Model):
     idempotency_key = models.TextField(null=True, blank=True)  # noqa: DJ001
     # NULL, not "", for the same reason.
     external_id = models.TextField(null=True, blank=True, help_text="the client's own id")  # noqa: DJ001
+    duplicate_of = models.BigIntegerField(
+        null=True, blank=True, help_text="an earlier memory with the same task, agent and raw_data"
+    )
+    similar_to = models.BigIntegerField(
+        null=True, blank=True, help_text="the memory that if_similar=link found at the creation"
+    )
     expires_at = models.DateTimeField(
         null=True, blank=True, help_text="from then on no read and no search finds it"
     )
@@ -87,6 +93,8 @@ class MemoryLog(models.Model):
             # A tenant's memories, newest first. Agent and date are columns of the index, so a rare agent is found
             # without reading the rows that do not match.
             models.Index(fields=("user_id", "project_id", "-id", "agent", "date"), name="memory_logs_tenant"),
+            # The memories of a tenant with the same text.
+            models.Index(ContentKey(), name="memory_logs_content"),
             # For the schedule that deletes expired memories.
             models.Index(
                 fields=("expires_at",),

@@ -14,19 +14,32 @@ from django.db import DEFAULT_DB_ALIAS
 
 import outbox
 from memories.models import MemoryLog
+from memories.models.base import ContentKey
 
-# The ids grow in the order of the rows.
-INSERT = """
+# Of the memories with the same text only so many are compared: a tenant may have any number of them.
+COMPARED = 10
+# The ids grow in the order of the rows. Rows of the same statement do not see each other as duplicates.
+INSERT = f"""
 INSERT INTO memory_logs (user_id, project_id, task, agent, date, raw_data, content_hash, idempotency_key,
-                         external_id, expires_at, version, embedding_model, embedded_hash)
-SELECT user_id, project_id, task, agent, date, raw_data, content_hash, idempotency_key, external_id,
-       expires_at, 1, '', ''
+                         external_id, similar_to, expires_at, duplicate_of, version, embedding_model, embedded_hash)
+SELECT user_id, project_id, task, agent, date, raw_data, content_hash, idempotency_key, external_id, similar_to,
+       expires_at, (
+           SELECT same.id FROM (
+               SELECT * FROM memory_logs AS m
+               WHERE {ContentKey.SQL.format("m.")} = {ContentKey.SQL.format("given.")}
+               LIMIT {COMPARED}
+           ) AS same
+           WHERE same.user_id = given.user_id AND same.project_id = given.project_id
+             AND same.task = given.task AND same.agent = given.agent AND same.raw_data = given.raw_data
+             AND (same.expires_at IS NULL OR same.expires_at > statement_timestamp())
+           LIMIT 1
+       ), 1, '', ''
 FROM ROWS FROM (jsonb_to_recordset(%s::jsonb) AS (
     user_id text, project_id text, task text, agent text, date date, raw_data jsonb, content_hash text,
-    idempotency_key text, external_id text, expires_at timestamptz
-)) WITH ORDINALITY
+    idempotency_key text, external_id text, similar_to bigint, expires_at timestamptz
+)) WITH ORDINALITY AS given
 ORDER BY ordinality
-RETURNING id, created_at
+RETURNING id, created_at, duplicate_of
 """
 
 
@@ -39,6 +52,8 @@ LOADED_FIELDS = (
         "indexed_at",
         "idempotency_key",
         "external_id",
+        "duplicate_of",
+        "similar_to",
         "expires_at",
         "created_at",
         "updated_at",
@@ -58,9 +73,10 @@ def insert(new: Iterable[dict[str, Any]], events: Iterable[outbox.RowEvent]) -> 
     return [_loaded(row, *given) for row, given in zip(rows, inserted, strict=True)]
 
 
-def _loaded(row: dict[str, Any], memory_id: int, created_at: datetime) -> MemoryLog:
+def _loaded(row: dict[str, Any], memory_id: int, created_at: datetime, duplicate_of: int | None) -> MemoryLog:
     values = dict.fromkeys(LOADED_FIELDS) | row
     values |= {"id": memory_id, "version": 1, "created_at": created_at, "updated_at": created_at}
+    values["duplicate_of"] = duplicate_of
     return MemoryLog.from_db(DEFAULT_DB_ALIAS, LOADED_FIELDS, [values[name] for name in LOADED_FIELDS])
 
 

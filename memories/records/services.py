@@ -38,6 +38,8 @@ class NewMemory:
     idempotency_key: str | None = None
     # The client's own id of the memory, unique within the tenant.
     external_id: str | None = None
+    # The memory that this one repeats, for the reader.
+    similar_to: int | None = None
     # None: after MEMORY_TTL_DAYS, or never without that setting.
     expires_at: datetime | None = None
 

@@ -21,6 +21,8 @@ def serialize(row: MemoryLog, *, embedding: bool = False) -> dict[str, Any]:
     return {
         "id": row.id,
         **_content(row),
+        "duplicate_of": row.duplicate_of,
+        "similar_to": row.similar_to,
         "expires_at": _time(row.expires_at),
         "embedding": row.embedding if embedding else None,
         "sync": serialize_sync(row),
@@ -40,11 +42,11 @@ def serialize_sync(row: MemoryLog) -> dict[str, Any]:
 
 
 def serialize_state(state: MemoryVersion) -> dict[str, Any]:
-    """A memory as it was at some moment. Its versions keep no expiry, no embedding and no sync state."""
+    """A memory as it was at some moment. Its versions do not keep the other fields."""
     return {
         "id": state.pgh_obj_id,
         **_content(state),
-        **dict.fromkeys(("expires_at", "embedding", "sync")),
+        **dict.fromkeys(("duplicate_of", "similar_to", "expires_at", "embedding", "sync")),
     }
 
 
@@ -105,6 +107,8 @@ class MemoryLogOutput(serializers.ModelSerializer[MemoryLog]):
             "project_id",
             "raw_data",
             "external_id",
+            "duplicate_of",
+            "similar_to",
             "expires_at",
             "created_at",
             "updated_at",

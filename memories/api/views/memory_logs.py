@@ -1,6 +1,7 @@
 """`/memory-logs`: store a memory, list memories."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from typing import Any
@@ -29,7 +30,7 @@ from memories.api.openapi import (
     page_of,
 )
 from memories.api.pagination import NewestMemoryFirst, NewestStateFirst
-from memories.api.parameters import DeletedMemories, MemoriesParameters, conditions
+from memories.api.parameters import CreateParameters, DeletedMemories, MemoriesParameters, conditions
 from memories.api.room import refuse_if_backlogged, require_quota
 from memories.api.serializers.bulk_deletion import BulkDeletionOutput
 from memories.api.serializers.memory_log import MemoryLogInput, validate
@@ -41,6 +42,7 @@ from memories.models import BulkDeletion
 from memories.records import bulk_deletion, queries
 from memories.records.services import NewMemory, create_memory
 from memories.records.sync_status import filter_by_status
+from memories.search.similar import find_similar
 from memories.tenants import Tenant
 
 # The bytes of one number of a vector in an answer.
@@ -72,20 +74,24 @@ class MemoryLogs(GenericAPIView[Any]):
     @extend_schema(
         summary="Store a memory",
         operation_id="memory_logs_create",
-        parameters=[IDEMPOTENCY_KEY, REPLAYED, PREFER, APPLIED, ETAG, LOCATION],
+        parameters=[CreateParameters, IDEMPOTENCY_KEY, REPLAYED, PREFER, APPLIED, ETAG, LOCATION],
         request=MemoryLogInput,
         examples=[STORE],
-        responses={201: MemoryLogOutput, **IDEMPOTENCY_PROBLEMS},
+        responses={200: MemoryLogOutput, 201: MemoryLogOutput, **IDEMPOTENCY_PROBLEMS},
     )
     def post(self, request: Request) -> Response:
         refuse_if_backlogged(request)
+        asked = CreateParameters.of(request)
         body = with_tenant(request, request.data)
         if isinstance(body, list):
             raise Invalid([Refusal("", "This takes one memory. Send a list to POST /memory-logs/batch.")])
         key = key_of(request)
         new = NewMemory(**validate(body), idempotency_key=key)
         require(request, new.user_id, new.project_id)
-        return answer_once(request, key, Tenant(new.user_id, new.project_id), lambda: _create(request, new))
+        # Before the transaction of an Idempotency-Key: it waits for the embedder and for Chroma.
+        similar = find_similar(new, asked["min_similarity"]) if "if_similar" in asked else None
+        write = partial(_create, request, new, similar=similar, skip=asked.get("if_similar") == "skip")
+        return answer_once(request, key, Tenant(new.user_id, new.project_id), write)
 
     @extend_schema(
         summary="Delete all memories that match",
@@ -135,11 +141,21 @@ def _as_json(filters: dict[str, Any]) -> dict[str, Any]:
     return {name: value.isoformat() if isinstance(value, date) else value for name, value in filters.items()}
 
 
-def _create(request: Request, new: NewMemory) -> Response:
+def _create(request: Request, new: NewMemory, *, similar: int | None, skip: bool) -> Response:
+    if similar and skip and (stored := _stored(similar)):
+        return stored
     require_quota(request)
-    row = create_memory(new)
+    row = create_memory(replace(new, similar_to=similar))
     return Response(
         serialize(row),
         status=status.HTTP_201_CREATED,
         headers={"Location": f"/memory-logs/{row.id}", **etag(row.version)},
     )
+
+
+def _stored(memory_id: int) -> Response | None:
+    """The answer with a memory that is stored already; None when it was deleted meanwhile."""
+    row = queries.memories().filter(id=memory_id).first()
+    if row is None:
+        return None
+    return Response(serialize(row), headers={"Location": f"/memory-logs/{row.id}", **etag(row.version)})

@@ -47,6 +47,8 @@ def test_a_memory_that_was_just_stored_is_pending() -> None:
         "created_at": "2026-01-31T02:45:00.123456Z",
         "updated_at": "2026-01-31T08:15:00Z",
         "version": 3,
+        "duplicate_of": None,
+        "similar_to": None,
         "expires_at": None,
         "embedding": None,
         "sync": {
