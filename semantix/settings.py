@@ -136,6 +136,7 @@ MIDDLEWARE = [
     "semantix.web.middleware.trace.trace",
     "semantix.web.middleware.access_log.log_requests",
     "semantix.observability.metrics.middleware.measure",
+    "semantix.web.middleware.content_security.restrict_pages",
     "semantix.web.problem_pages.ProblemMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

@@ -46,6 +46,18 @@ JSON_VALUE: Schema = {
         JSON_OBJECT,
     ],
 }
+MERGE_PATCH_BODY: Schema = {
+    "type": "object",
+    "description": "RFC 7396: raw_data is merged key by key, null removes a key; other fields are replaced.",
+    "properties": {
+        "task": TEXT,
+        "agent": TEXT,
+        "date": {"type": "string", "format": "date"},
+        "raw_data": {"anyOf": [JSON_OBJECT, {"type": "null"}]},
+        "expires_at": {"type": ["string", "null"], "format": "date-time"},
+    },
+    "additionalProperties": False,
+}
 PROBLEM: Schema = {
     "type": "object",
     "description": "RFC 9457. `type` ends in a stable code; `errors` point into the request.",

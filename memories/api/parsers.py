@@ -18,6 +18,7 @@ from memories.api.errors import Invalid, TooLarge
 # The most errors that one answer lists.
 MOST_REFUSALS = 20
 JSON_NEEDED = "Send JSON with the header Content-Type: application/json."
+MERGE_PATCH = "application/merge-patch+json"
 # What a body in UTF-16 or UTF-32 has among its first characters, and JSON never has.
 NULL = b"\x00"
 
@@ -30,6 +31,12 @@ class StrictJSONParser(JSONParser):
         _require_utf_8(context.get("encoding") or "utf-8")
         headers = context["request"].headers if "request" in context else {}
         return loads(_body(stream, headers.get("Content-Encoding", "")))
+
+
+class MergePatchParser(StrictJSONParser):
+    """A JSON Merge Patch (RFC 7396), with the limits of any other body."""
+
+    media_type = MERGE_PATCH
 
 
 class StrictNegotiation(DefaultContentNegotiation):
@@ -46,9 +53,14 @@ class StrictNegotiation(DefaultContentNegotiation):
 def loads(body: bytes) -> Any:
     """Parse JSON in UTF-8 and check it against the limits. Raises ParseError, Invalid."""
     found = read(_text(body))
-    if refusals := list(islice(strict_json.refusals(found), MOST_REFUSALS)):
-        raise Invalid(refusals)
+    require_storable(found)
     return found
+
+
+def require_storable(body: Any) -> None:
+    """Check parsed JSON against the limits. Raises Invalid."""
+    if refusals := list(islice(strict_json.refusals(body), MOST_REFUSALS)):
+        raise Invalid(refusals)
 
 
 def read(text: str) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from concurrent.futures import Executor
 from typing import Any
 
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 from rest_framework.renderers import JSONRenderer
 
 from memories.api import limits
@@ -138,5 +138,5 @@ def progress_of(ids: Collection[int]) -> Progress:
     """`sync` of these memories by id, without deleted ones. It is empty while PostgreSQL does not answer."""
     try:
         return {row.id: serialize_sync(row) for row in queries.memories().filter(id__in=ids)}
-    except DatabaseError:
+    except (DatabaseError, InterfaceError):
         return {}

@@ -99,9 +99,13 @@ class _RefusedObject(dict[str, Any]):
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(pairs) > limits.KEYS:  # refused at once: such an object is not built
-        return _RefusedObject(f"An object may have {limits.KEYS:,} keys. This one has {len(pairs):,}.")
+        return _RefusedObject(_too_many_keys(len(pairs)))
     found = dict(pairs)
     return found if len(found) == len(pairs) else _RefusedObject(_repeated(pairs))
+
+
+def _too_many_keys(count: int) -> str:
+    return f"An object may have {limits.KEYS:,} keys. This one has {count:,}."
 
 
 def _repeated(pairs: list[tuple[str, Any]]) -> str:
@@ -128,6 +132,8 @@ def _wrong_container(found: dict[str, Any] | list[Any], depth: int) -> str | Non
 
 
 def _wrong_keys(found: dict[str, Any]) -> str | None:
+    if len(found) > limits.KEYS:
+        return _too_many_keys(len(found))
     together = "".join(found)
     if len(together) <= limits.KEY_LENGTH and together.isprintable():
         return None  # nearly always: then each key is short and printable

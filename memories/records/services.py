@@ -1,7 +1,7 @@
 """Writes of memories. Each changes rows and publishes their events in one transaction."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import date as Date
@@ -48,6 +48,8 @@ class NewMemory:
 CHANGEABLE = frozenset({"task", "agent", "date", "raw_data", "expires_at"})
 
 
+# New values of fields, or a function that gives them for a row.
+Changes = Mapping[str, Any] | Callable[[MemoryLog], Mapping[str, Any]]
 # What an event tells of a memory.
 TENANT = ("user_id", "project_id")
 CONTENT = ("task", "agent", "date", "raw_data")
@@ -139,22 +141,21 @@ def insert_rows(inserts: Sequence[Insert], priority: int) -> list[MemoryLog]:
 insert_grouped = GroupCommit[Insert, MemoryLog](partial(insert_rows, priority=outbox.INTERACTIVE))
 
 
-def update_memory(
-    memory_id: int, changes: Mapping[str, Any], *, expected_version: int | None = None
-) -> MemoryLog:
+def update_memory(memory_id: int, changes: Changes, *, expected_version: int | None = None) -> MemoryLog:
     """Change fields of a memory, increase its version and publish `memory_log.updated`.
 
-    `changes` may have task, agent, date and raw_data; raw_data is replaced as a whole. Values equal to the stored
-    ones make no version and no event. Raises MemoryLog.DoesNotExist; VersionConflict when `expected_version` is
+    `changes` are values of CHANGEABLE fields, or a function that gives them for the locked row. Values equal to the
+    stored ones make no version and no event. Raises MemoryLog.DoesNotExist; VersionConflict when `expected_version` is
     given and is not the current one; ValueError for another field.
     """
-    if not changes.keys() <= CHANGEABLE:
-        raise ValueError(f"Not changeable: {', '.join(sorted(changes.keys() - CHANGEABLE))}")
     with transaction.atomic():
         row = _lock(memory_id, expected_version)
-        changed = [name for name, value in changes.items() if not is_equal(getattr(row, name), value)]
+        given = changes(row) if callable(changes) else changes
+        if not given.keys() <= CHANGEABLE:
+            raise ValueError(f"Not changeable: {', '.join(sorted(given.keys() - CHANGEABLE))}")
+        changed = {name: value for name, value in given.items() if not is_equal(getattr(row, name), value)}
         if changed:
-            _save_changes(row, {name: changes[name] for name in changed})
+            _save_changes(row, changed)
             outbox.publish_many([change_event("memory_log.updated", row, outbox.INTERACTIVE)])
     return row
 

@@ -10,7 +10,7 @@ from drf_spectacular.renderers import (
     OpenApiYamlRenderer,
     OpenApiYamlRenderer2,
 )
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.request import Request
 
 
@@ -20,7 +20,9 @@ class Schema(SpectacularAPIView):
     renderer_classes = [OpenApiJsonRenderer2, OpenApiJsonRenderer, OpenApiYamlRenderer, OpenApiYamlRenderer2]
 
 
-class Page(SpectacularSwaggerView):
+class Page(SpectacularSwaggerSplitView):
+    """The page loads its own script from ?script=: a page may not run inline scripts."""
+
     title = "Semantix API"
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:

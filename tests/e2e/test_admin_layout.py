@@ -64,7 +64,15 @@ def conversation() -> int:
     return chat.row.pk
 
 
-@pytest.fixture(params=[(DESK, "light"), (DESK, "dark"), (PHONE, "light"), (PHONE, "dark")], ids=str)
+LIGHT_DESK, DARK_DESK, LIGHT_PHONE, DARK_PHONE = (
+    (DESK, "light"),
+    (DESK, "dark"),
+    (PHONE, "light"),
+    (PHONE, "dark"),
+)
+
+
+@pytest.fixture(params=[LIGHT_DESK, DARK_DESK, LIGHT_PHONE, DARK_PHONE], ids=str)
 def page(
     request: pytest.FixtureRequest, browser: Browser, server: str, transactional_db: None
 ) -> Iterator[Page]:
@@ -83,6 +91,7 @@ def registered() -> list[str]:
     return [f"/admin/{model.app_label}/{model.model_name}/" for model in models]
 
 
+@pytest.mark.parametrize("page", [LIGHT_DESK, DARK_PHONE], indirect=True, ids=str)
 def test_no_page_is_wider_than_its_window_or_complains(page: Page) -> None:
     found = complaints(page)
     sign_in(page)
@@ -101,6 +110,7 @@ def _overflow_of(page: Page, address: str) -> int:
     return overflow(page)
 
 
+@pytest.mark.parametrize("page", [LIGHT_DESK, DARK_PHONE], indirect=True, ids=str)
 def test_every_list_on_which_one_may_add_has_a_visible_link_to_do_so(page: Page) -> None:
     sign_in(page)
     for address in ADDING:

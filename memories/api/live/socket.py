@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 import psycopg
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
-from django.db import Error as DatabaseError
+from django.db import DatabaseError, InterfaceError
 from rest_framework.exceptions import APIException
 
 from memories.api.live import origin
@@ -48,7 +48,7 @@ class LiveUpdates(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels is 
             await self.close(CLOSE[refusal.status_code], str(refusal.detail))
         except TooManyStreams as refusal:
             await self.close(CLOSE[429], str(refusal))
-        except (psycopg.Error, DatabaseError):
+        except (psycopg.Error, DatabaseError, InterfaceError):
             await self.close(CLOSE[503], DATABASE_AWAY)
         else:
             self.following = asyncio.create_task(self._follow(admission, position))

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import psycopg
 from django.conf import settings
-from django.db import Error as DatabaseError
+from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework.exceptions import APIException, MethodNotAllowed, ParseError
@@ -39,7 +39,7 @@ async def events(request: HttpRequest) -> HttpResponseBase:
         return _refusal(refusal)
     except TooManyStreams as refusal:
         return _refusal(TooManyLiveStreams(str(refusal)))
-    except (psycopg.Error, DatabaseError):
+    except (psycopg.Error, DatabaseError, InterfaceError):
         return _refusal(ServiceUnavailable(DATABASE_AWAY), headers={"Retry-After": "5"})
     return StreamingHttpResponse(
         _stream(admission, position),

@@ -5,9 +5,11 @@ from typing import Any
 from django.http import QueryDict
 from rest_framework import serializers
 
+from memories.api import parsers
 from memories.api.bodies import Body
 from memories.api.fields import ExternalId, FutureMoment, Identifier, RawData, Text
 from memories.api.limits import ID_LENGTH, TEXT_LENGTH
+from memories.api.merge_patch import merge
 from memories.api.serializers.memory_output import MemoryLogOutput
 from memories.models import MemoryLog
 from memories.records.services import NewMemory
@@ -63,6 +65,24 @@ class MemoryLogChange(Body[MemoryLog]):
 
     def _has(self, name: str, attrs: dict[str, Any]) -> bool:
         return bool(getattr(self.instance, name) == attrs[name])
+
+
+def merged_changes(row: MemoryLog, patch: Any) -> dict[str, Any]:
+    """The changes that a merge patch makes to the memory: raw_data is merged, other fields are replaced.
+
+    The merged raw_data has the limits of any other. Raises ValidationError, Invalid.
+    """
+    body = patch
+    if isinstance(patch, dict) and "raw_data" in patch:
+        body = patch | {"raw_data": _without_null(merge(row.raw_data, patch["raw_data"]))}
+        parsers.require_storable(body)
+    change = MemoryLogChange(row, data=body, partial=True)
+    change.is_valid(raise_exception=True)
+    return dict(change.validated_data)
+
+
+def _without_null(raw_data: Any) -> Any:
+    return {} if raw_data is None else raw_data
 
 
 # Shared by all requests: making a serializer takes ten times as long as its validation, which keeps no state.

@@ -1,5 +1,6 @@
 """`/memory-logs/{id}`: one memory and its history."""
 
+from functools import partial
 from typing import Any
 
 from django.shortcuts import get_object_or_404
@@ -7,16 +8,18 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.exceptions import NotFound
 from rest_framework.generics import GenericAPIView
+from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from memories.api.authentication import access_of
 from memories.api.examples import CHANGE, REPLACE
-from memories.api.openapi import APPLIED, CHANGED, ETAG, IF_MATCH, PREFER, page_of
+from memories.api.openapi import APPLIED, CHANGED, ETAG, IF_MATCH, MERGE_PATCH_BODY, PREFER, page_of
 from memories.api.pagination import OldestVersionFirst
 from memories.api.parameters import MemoryParameters, PageParameters
+from memories.api.parsers import MERGE_PATCH, MergePatchParser
 from memories.api.room import refuse_if_backlogged, require_quota
-from memories.api.serializers.memory_log import MemoryLogChange
+from memories.api.serializers.memory_log import MemoryLogChange, merged_changes
 from memories.api.serializers.memory_output import (
     MemoryLogOutput,
     Version,
@@ -57,10 +60,13 @@ class MemoryLogDetail(GenericAPIView[Any]):
     @extend_schema(
         summary="Change fields of a memory",
         examples=[CHANGE],
+        request={"application/json": MemoryLogChange, MERGE_PATCH: MERGE_PATCH_BODY},
         parameters=[IF_MATCH, PREFER, APPLIED, ETAG],
         responses={200: MemoryLogOutput, 412: CHANGED},
     )
     def patch(self, request: Request, pk: int) -> Response:
+        if request.content_type.startswith(MERGE_PATCH):
+            return self._merge(request, pk)
         return self._change(request, pk, partial=True)
 
     @extend_schema(summary="Delete a memory", parameters=[IF_MATCH], responses={204: None, 412: CHANGED})
@@ -75,6 +81,19 @@ class MemoryLogDetail(GenericAPIView[Any]):
         change.is_valid(raise_exception=True)
         services.update_memory(pk, change.validated_data, expected_version=expected_version(request))
         return _answer(serialize(self._visible(pk)))
+
+    def _merge(self, request: Request, pk: int) -> Response:
+        refuse_if_backlogged(request)
+        require_quota(request, memories=0)
+        self._visible(pk)
+        changes = partial(merged_changes, patch=request.data)
+        services.update_memory(pk, changes, expected_version=expected_version(request))
+        return _answer(serialize(self._visible(pk)))
+
+    def get_parsers(self) -> list[BaseParser]:
+        """PATCH also takes a merge patch."""
+        parsers = super().get_parsers()
+        return [*parsers, MergePatchParser()] if getattr(self.request, "method", "") == "PATCH" else parsers
 
     def _visible(self, pk: int, *, embedding: bool = False) -> MemoryLog:
         rows = (

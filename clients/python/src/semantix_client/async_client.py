@@ -191,6 +191,19 @@ class AsyncSemantix:
         page = await self._send(calls.page(params))
         return [Memory.of(body) for body in page["results"]]
 
+    async def memories(
+        self, *, user_id: str | None = None, project_id: str | None = None, **filters: Any
+    ) -> AsyncIterator[Memory]:
+        """All memories, newest first, page by page. `filters`: those of `recent`."""
+        params = {**self._of(user_id, project_id), **calls.given(**filters), "page_size": 500}
+        while True:
+            page = await self._send(calls.page(params))
+            for body in page["results"]:
+                yield Memory.of(body)
+            if not page["next"]:
+                return
+            params = dict(httpx.URL(page["next"]).params)
+
     def conversation(
         self, conversation_id: str, *, user_id: str | None = None, project_id: str | None = None
     ) -> "AsyncConversation":

@@ -190,6 +190,19 @@ class Semantix:
         page = self._send(calls.page(params))
         return [Memory.of(body) for body in page["results"]]
 
+    def memories(
+        self, *, user_id: str | None = None, project_id: str | None = None, **filters: Any
+    ) -> Iterator[Memory]:
+        """All memories, newest first, page by page. `filters`: those of `recent`."""
+        params = {**self._of(user_id, project_id), **calls.given(**filters), "page_size": 500}
+        while True:
+            page = self._send(calls.page(params))
+            for body in page["results"]:
+                yield Memory.of(body)
+            if not page["next"]:
+                return
+            params = dict(httpx.URL(page["next"]).params)
+
     def conversation(
         self, conversation_id: str, *, user_id: str | None = None, project_id: str | None = None
     ) -> "Conversation":

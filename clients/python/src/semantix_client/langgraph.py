@@ -1,0 +1,188 @@
+"""A store for LangGraph: `BaseStore` over memories.
+
+    store = SemantixStore(Semantix(url, api_key))
+    graph = builder.compile(store=store)
+
+An item is a memory of the agent `langgraph`: its external id is made of namespace and key, its value stands in
+raw_data. So items are durable, searched by meaning, shown in the admin and erased like all else. Items without a query
+are listed page by page and filtered here, which costs time in stores of many thousand items.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from langgraph.store.base import (
+    BaseStore,
+    GetOp,
+    Item,
+    ListNamespacesOp,
+    MatchCondition,
+    Op,
+    PutOp,
+    Result,
+    SearchItem,
+    SearchOp,
+)
+
+from semantix_client.client import Semantix
+from semantix_client.errors import NotFound
+from semantix_client.models import Hit, Memory
+
+AGENT = "langgraph"
+# What one search of the service answers at most.
+MOST_HITS = 100
+
+Namespace = tuple[str, ...]
+
+
+class SemantixStore(BaseStore):
+    """A store for LangGraph. `wait`: seconds for which a put waits until search finds the item (0: it does not)."""
+
+    supports_ttl = True
+
+    def __init__(self, client: Semantix, *, wait: float = 0.0) -> None:
+        self._client, self._wait = client, wait
+
+    def batch(self, ops: Iterable[Op]) -> list[Result]:
+        """Reads come before writes, and of two writes of one key the last counts, as in LangGraph's own stores."""
+        results: list[Result] = []
+        puts: dict[tuple[Namespace, str], PutOp] = {}
+        for op in ops:
+            match op:
+                case PutOp():
+                    puts[op.namespace, op.key] = op
+                    results.append(None)
+                case GetOp():
+                    results.append(self._get(op))
+                case SearchOp():
+                    results.append(list(self._search(op)))
+                case ListNamespacesOp():
+                    results.append(self._list_namespaces(op))
+        for op in puts.values():
+            self._put(op)
+        return results
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        """The same, on a thread."""
+        import asyncio
+
+        return await asyncio.to_thread(self.batch, list(ops))
+
+    def _put(self, op: PutOp) -> None:
+        external_id = _external_id(op.namespace, op.key)
+        if op.value is None:
+            try:
+                self._client.forget_external(external_id)
+            except NotFound:
+                return
+            return
+        levels = {_level(place): label for place, label in enumerate(op.namespace)}
+        self._client.remember(
+            task=f"{'/'.join(op.namespace)}: {op.key}",
+            agent=AGENT,
+            raw_data={**levels, "namespace": list(op.namespace), "key": op.key, "value": dict(op.value)},
+            expires_at=None if op.ttl is None else datetime.now(UTC) + timedelta(minutes=op.ttl),
+            external_id=external_id,
+            wait=self._wait or None,
+        )
+
+    def _get(self, op: GetOp) -> Item | None:
+        try:
+            memory = self._client.get_external(_external_id(op.namespace, op.key))
+        except NotFound:
+            return None
+        return Item(**_fields(memory))
+
+    def _search(self, op: SearchOp) -> Iterator[SearchItem]:
+        found = self._by_meaning(op) if op.query else self._listed(op.namespace_prefix)
+        matching = (item for item in found if _matches(item.value, op.filter or {}))
+        return islice(matching, op.offset, op.offset + op.limit)
+
+    def _by_meaning(self, op: SearchOp) -> Iterator[SearchItem]:
+        levels = {_level(place): label for place, label in enumerate(op.namespace_prefix)}
+        limit = MOST_HITS if op.filter else min(MOST_HITS, op.offset + op.limit)
+        hits = self._client.search(op.query or "", limit=limit, agent=AGENT, raw_data=levels or None)
+        return (_search_item(hit) for hit in hits if hit.memory)
+
+    def _listed(self, prefix: Namespace) -> Iterator[SearchItem]:
+        for memory in self._client.memories(agent=AGENT):
+            fields = _fields(memory)
+            if fields["namespace"][: len(prefix)] == prefix:
+                yield SearchItem(**fields, score=None)
+
+    def _list_namespaces(self, op: ListNamespacesOp) -> list[Namespace]:
+        found = {tuple(memory.raw_data["namespace"]) for memory in self._client.memories(agent=AGENT)}
+        chosen = {
+            namespace[: op.max_depth] if op.max_depth is not None else namespace
+            for namespace in found
+            if all(_meets(condition, namespace) for condition in op.match_conditions or ())
+        }
+        return sorted(chosen)[op.offset : op.offset + op.limit]
+
+
+def _external_id(namespace: Namespace, key: str) -> str:
+    """The same for the same item, and for no other."""
+    return f"langgraph:{hashlib.sha256(json.dumps([*namespace, key]).encode()).hexdigest()}"
+
+
+def _level(place: int) -> str:
+    return f"namespace_{place}"
+
+
+def _fields(memory: Memory) -> dict[str, Any]:
+    return {
+        "namespace": tuple(memory.raw_data["namespace"]),
+        "key": memory.raw_data["key"],
+        "value": memory.raw_data["value"],
+        "created_at": memory.created_at,
+        "updated_at": memory.updated_at,
+    }
+
+
+def _search_item(hit: Hit) -> SearchItem:
+    assert hit.memory is not None
+    return SearchItem(**_fields(hit.memory), score=hit.score)
+
+
+def _meets(condition: MatchCondition, namespace: Namespace) -> bool:
+    path = tuple(condition.path)
+    part = (
+        namespace[: len(path)]
+        if condition.match_type == "prefix"
+        else namespace[len(namespace) - len(path) :]
+    )
+    return len(namespace) >= len(path) and all(
+        wanted in ("*", label) for wanted, label in zip(path, part, strict=True)
+    )
+
+
+OPERATORS = {
+    "$eq": lambda value, wanted: value == wanted,
+    "$ne": lambda value, wanted: value != wanted,
+    "$gt": lambda value, wanted: value > wanted,
+    "$gte": lambda value, wanted: value >= wanted,
+    "$lt": lambda value, wanted: value < wanted,
+    "$lte": lambda value, wanted: value <= wanted,
+}
+
+
+def _matches(value: Any, wanted: Any) -> bool:
+    """Whether the value has what the filter asks for: the same, a comparison, or the same in each key of an object."""
+    if isinstance(wanted, Mapping) and any(name.startswith("$") for name in wanted):
+        return all(_compares(value, name, operand) for name, operand in wanted.items())
+    if isinstance(wanted, Mapping):
+        return isinstance(value, Mapping) and all(_matches(value.get(k), w) for k, w in wanted.items())
+    return bool(value == wanted)
+
+
+def _compares(value: Any, operator: str, operand: Any) -> bool:
+    if operator not in OPERATORS:
+        raise ValueError(f"Unknown operator {operator}; there are {', '.join(OPERATORS)}.")
+    try:
+        return bool(OPERATORS[operator](value, operand))
+    except TypeError:
+        return False
