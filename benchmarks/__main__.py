@@ -15,7 +15,7 @@ import benchmarks
 Figures = Mapping[str, Mapping[str, float]]
 
 # Modules that measurements share.
-PARTS = {"__main__", "inline", "relays", "service"}
+PARTS = {"__main__", "inline", "processor", "relays", "report", "service"}
 
 
 def main() -> None:

@@ -179,6 +179,10 @@ class Connection:
 
     def timed(self, request: Request) -> float:
         """The milliseconds until the whole answer has come. Raises RuntimeError unless its status is 2xx."""
+        return self.ask(request)[0]
+
+    def ask(self, request: Request) -> tuple[float, bytes]:
+        """The same, and the body of the answer."""
         method, path, content = request
         head = f"{method} {path} HTTP/1.1\r\nHost: {self._host}\r\nContent-Type: application/json\r\n"
         sent = f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
@@ -188,7 +192,7 @@ class Connection:
         spent = (time.perf_counter() - started) * 1000
         if not 200 <= status < 300:
             raise RuntimeError(f"{method} {path}: {status} {answer.decode(errors='replace')}")
-        return spent
+        return spent, answer
 
     def _answer(self) -> tuple[int, bytes]:
         status, length = int(self._answers.readline().split()[1]), 0

@@ -160,6 +160,15 @@ def until_indexed() -> None:
         time.sleep(0.2)
 
 
+def until_settled() -> None:
+    """Wait until every memory is indexed, and no event waits."""
+    from outbox.models import open_events
+
+    until_indexed()
+    while open_events().exists():
+        time.sleep(0.1)
+
+
 def percentiles(milliseconds: list[float]) -> dict[str, float]:
     ordered = sorted(milliseconds)
     at = {name: ordered[min(len(ordered) - 1, int(len(ordered) * share))] for name, share in SHARES.items()}

@@ -8,9 +8,9 @@ import time
 from argparse import Namespace
 
 import numpy as np
-import psutil
 
 from benchmarks.__main__ import Figures
+from benchmarks.processor import listening_on
 from benchmarks.service import percentiles, say, stores
 
 DIMENSIONS = 768
@@ -31,7 +31,7 @@ def run(options: Namespace) -> Figures:
         say("A search in each ...")
         cold = percentiles([_search(tenant) for tenant in tenants])
         warm = percentiles([_search(tenants[0]) for _ in range(200)])
-        server = _server(settings.CHROMA_URL)
+        server = listening_on(settings.CHROMA_URL)
         return {
             "limit": {"rss_mb": LIMIT_MB},
             "semantix": {
@@ -75,15 +75,3 @@ def _search(tenant: "Tenant") -> float:  # type: ignore[name-defined]  # noqa: F
     spent = (time.perf_counter() - started) * 1000
     assert len(hits) == 10
     return spent
-
-
-def _server(url: str) -> psutil.Process:
-    port = int(url.rpartition(":")[2])
-    for process in psutil.process_iter():
-        try:
-            listening = [c for c in process.net_connections() if c.status == psutil.CONN_LISTEN]
-        except psutil.Error:
-            continue
-        if any(connection.laddr.port == port for connection in listening):
-            return process
-    raise LookupError(f"No process of this machine listens on {url}.")

@@ -1,0 +1,139 @@
+"""Processor time of one create, change, deletion, read and search, by web server, PostgreSQL, cluster and Chroma.
+
+The requests go over one kept connection, one at a time, over 40 tenants with 25 memories each. A figure has everything
+that follows from the requests: it is read when no event is left. The time that each part takes while nothing happens is
+subtracted. `limit` has the goals for two cores.
+"""
+
+import json
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
+from typing import Any
+
+from benchmarks.__main__ import Figures
+from benchmarks.api import Connection, Request
+from benchmarks.processor import Processor
+from benchmarks.service import cluster, percentiles, say, stores, until_settled, web_server
+
+TENANTS, A_TENANT = 40, 25
+WARM_UP = 20
+PARTS = ("web", "postgres", "cluster", "chroma")
+GOALS = {"create": 10.0, "change": 15.0, "delete": 9.0, "search": 9.0}
+NUMBERS = count()
+
+Requests = Callable[[], Request]
+
+
+def run(options: Namespace) -> Figures:
+    requests = 40 if options.quick else 400
+    with stores(OUTBOX_MAX_BACKLOG="0"), cluster() as workers, web_server() as (url, web):
+        from django.conf import settings
+
+        say(f"{TENANTS} tenants of {A_TENANT} memories ...")
+        ids = fill(TENANTS, max(A_TENANT, 2 * (requests + WARM_UP) // TENANTS))
+        processor = Processor.of_service(web=web.pid, cluster=workers.pid, chroma_url=settings.CHROMA_URL)
+        figures = costs(url, processor, ids, requests, idle_seconds=3 if options.quick else 15)
+    goals = {kind: {"sum_cpu_ms": goal} for kind, goal in GOALS.items()}
+    return figures | {f"limit, {kind}": goal for kind, goal in goals.items()}
+
+
+def costs(
+    url: str, processor: Processor, ids: list[int], requests: int, *, idle_seconds: float
+) -> dict[str, dict[str, float]]:
+    """The costs of each kind of request, in milliseconds. `ids` are memories that may be changed and deleted."""
+    figures = {}
+    idle = processor.idle(idle_seconds)
+    with Connection(url) as connection:
+        for kind, next_request in kinds(ids).items():
+            say(f"{requests} times {kind} ...")
+            for _ in range(WARM_UP):
+                connection.timed(next_request())
+            figures[kind] = _measure(connection, processor, idle, next_request, requests)
+    return figures
+
+
+def _measure(
+    connection: Connection,
+    processor: Processor,
+    idle: Mapping[str, float],
+    next_request: Requests,
+    requests: int,
+) -> dict[str, float]:
+    until_settled()
+    before, started = processor.read(), time.perf_counter()
+    spent = [connection.timed(next_request()) for _ in range(requests)]
+    until_settled()
+    after, seconds = processor.read(), time.perf_counter() - started
+    cpu = {
+        part: max(0.0, 1000 * (after[part] - before[part] - seconds * idle[part]) / requests)
+        for part in PARTS
+    }
+    named = {f"{part}_cpu_ms": round(milliseconds, 2) for part, milliseconds in cpu.items()}
+    return named | {"sum_cpu_ms": round(sum(cpu.values()), 2)} | percentiles(spent)
+
+
+def fill(tenants: int, a_tenant: int) -> list[int]:
+    """Store and index memories of many tenants; returns their ids, the tenants alternating."""
+    from memories.records.services import NewMemory, create_memories
+
+    rows = create_memories(NewMemory(**memory(number % tenants)) for number in range(tenants * a_tenant))
+    until_settled()
+    return [row.id for row in rows]
+
+
+def kinds(ids: list[int]) -> dict[str, Requests]:
+    """For each kind of request a function that makes the next one. Changes and deletions take ids from the list."""
+    changing, deleting = iter(ids[::2]), iter(ids[1::2])
+    return {
+        "create": create,
+        "get": lambda: ("GET", f"/memory-logs/{ids[next(NUMBERS) % 2]}", b""),
+        "search": search,
+        "change": lambda: change(_next(changing)),
+        "delete": lambda: delete(_next(deleting)),
+    }
+
+
+def memory(tenant: int) -> dict[str, Any]:
+    number = next(NUMBERS)
+    return {
+        "user_id": f"user-{tenant}",
+        "project_id": "benchmark",
+        "task": f"Fix the timeout of service {number}",
+        "agent": "coder",
+        "raw_data": {
+            "summary": f"Requests to service {number % 997} were cut off under load",
+            "solution": f"The pool of {number} connections was too small: twice as many, and a timeout.",
+            "tags": ["pool", "timeout"],
+        },
+    }
+
+
+def create(tenant: int | None = None) -> Request:
+    return "POST", "/memory-logs", json.dumps(memory(_tenant(tenant))).encode()
+
+
+def search(tenant: int | None = None) -> Request:
+    query = f"requests cut off, service {next(NUMBERS) % 997}"
+    body = {"user_id": f"user-{_tenant(tenant)}", "project_id": "benchmark", "query": query}
+    return "POST", "/memory-logs/search", json.dumps(body).encode()
+
+
+def change(memory_id: int) -> Request:
+    body = {"task": f"Fix the timeout of service {next(NUMBERS)} for good"}
+    return "PATCH", f"/memory-logs/{memory_id}", json.dumps(body).encode()
+
+
+def delete(memory_id: int) -> Request:
+    return "DELETE", f"/memory-logs/{memory_id}", b""
+
+
+def _tenant(tenant: int | None) -> int:
+    return next(NUMBERS) % TENANTS if tenant is None else tenant
+
+
+def _next(ids: Iterator[int]) -> int:
+    found = next(ids, None)
+    assert found is not None, "fill() stored too few memories to change and delete"
+    return found
