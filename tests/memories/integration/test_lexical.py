@@ -74,6 +74,21 @@ def test_inflected_words_meet() -> None:
         ("timed out at 2024-05-09T10:00", "2024-05-09"),
         ("KeyError: 'price_eur' <cart>", "cart price"),
         ("release v2.13.0", "v2.13.0"),
+        ("Sie wohnt in der LANGEN STRASSE", "straße"),
+        ("Gateway said «busy» three times", "busy"),
+        ("Rollout—paused until Monday", "paused"),
+        ("It’s the tenant’s choice", "tenant"),
+        ("ระบบชำระเงินล้มเหลวเพราะหมดเวลา", "ชำระเงิน"),
+        ("数据库连接池耗尽导致请求全部卡住", "连接池"),
+        ("小猫在睡觉", "猫"),
+        ("サーバーが停止した", "サーバー"),
+        ("ប្រព័ន្ធទូទាត់បរាជ័យ", "ទូទាត់"),
+        ("the parser is parseISODate", "iso date"),
+        ("the parser is parseISODate", "PARSEISODATE"),
+        ("broken: src/userLogin.py", "user login"),
+        ("the timeout is 500ms", "500 ms"),
+        ("Standup", "May 8th"),
+        ("Standup", "8 Mai 2024 / 08.05.2024"),
     ],
 )
 def test_words_meet_however_they_are_written(text: str, query: str) -> None:
@@ -81,6 +96,30 @@ def test_words_meet_however_they_are_written(text: str, query: str) -> None:
     row, _ = remember(tenant, text, "something else")
 
     assert found(tenant, query)[:1] == [row.id]
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted", "others"),
+    [
+        ("get_user_by_id", "get_user_by_id was renamed and moved", ["get the id of a user", "by id, user"]),
+        ("max_retry_count", "max_retry_count is 5", ["the max count of a retry", "count the max of a retry"]),
+        ("10.0.12.5", "host 10.0.12.5 is down", ["host 10.0.5.12 is up", "host 12.5.10.0 is new"]),
+        ("v2.10.1", "shipped v2.10.1 of the client", ["shipped v2.1.10", "shipped v1.10.2"]),
+        ("src/app/main.py", "see src/app/main.py there", ["main app, py src", "app/src/main.py"]),
+        ("C++", "the C++ build fails", ["the C build", "the C# build"]),
+        ("C#", "the C# build fails", ["the C build", "the C++ build"]),
+        ("0x80070005", "failed with 0x80070005 again", ["failed with 0x80240017", "80070005 rows"]),
+        ("数据库", "数据库连接失败", ["库数据连接失败", "数一数据点和仓库"]),
+    ],
+)
+def test_an_exact_whole_comes_before_its_parts_in_another_order(
+    query: str, wanted: str, others: list[str]
+) -> None:
+    tenant = new_tenant()
+    (row,) = remember(tenant, wanted)
+    remember(tenant, *others)
+
+    assert found(tenant, query)[0] == row.id
 
 
 @pytest.mark.parametrize(
