@@ -1,6 +1,6 @@
 """The handlers of memory events: embed, index, confirm. The outbox delivers them, and each may run twice."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
@@ -36,7 +36,7 @@ def refill_if_lost() -> Iterator[None]:
         raise
 
 
-def index_even_if_lost(tenants: Mapping[int, Tenant]) -> list[MemoryLog]:
+def index_even_if_lost(tenants: Mapping[int, Tenant], *, once: Collection[int] = ()) -> list[MemoryLog]:
     """Do what sync.index does. The memories of a lost collection go to the collection that replaces it.
 
     So the loss of one tenant's collection opens no circuit, which would stop the events of all tenants.
@@ -44,7 +44,7 @@ def index_even_if_lost(tenants: Mapping[int, Tenant]) -> list[MemoryLog]:
     lost_before: set[int] = set()
     while True:
         try:
-            return sync.index(tenants)
+            return sync.index(tenants, once=once)
         except CollectionLost as lost:
             refill(lost)
             if lost.generation.pk in lost_before:
@@ -98,7 +98,9 @@ def _pieces(
 def index(events: Sequence[ClaimedEvent]) -> None:
     """Make the index equal to what PostgreSQL holds of these memories."""
     of = {int(event.aggregateid): event for event in events}
-    indexed = index_even_if_lost({memory_id: _tenant(event) for memory_id, event in of.items()})
+    # Of an attempt that Chroma did not finish in time, what was written stays.
+    once = {memory_id for memory_id, event in of.items() if event.type == "embedding.generated"}
+    indexed = index_even_if_lost({memory_id: _tenant(event) for memory_id, event in of.items()}, once=once)
     with sync.derived_write():
         marked = sync.mark_indexed(indexed)
         outbox.publish_many(

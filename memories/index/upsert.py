@@ -1,10 +1,12 @@
 """Writing to the index. A write always contains the whole row, never a part of it."""
 
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import httpx
 import orjson
 from django.conf import settings
 from opentelemetry.trace import SpanKind
@@ -16,6 +18,7 @@ from memories.index.client import DEPENDENCY
 from memories.index.collections import with_collection
 from memories.index.ids import document_id
 from memories.index.metadata import metadata_of
+from memories.index.pace import MOST_ROWS, pace
 from memories.models import Generation, MemoryLog
 from memories.text import searchable_text
 from outbox import Reject, Unavailable
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from chromadb.api.models.Collection import Collection
 
 # Chroma accepts at most 5,461 rows and 40 MB in a call.
-MAX_ROWS = 1_000
+MAX_ROWS = MOST_ROWS
 MAX_BYTES = 20_000_000
 # Chroma's message for a document whose vector is gone.
 LOST_VECTOR_MESSAGE = "Error finding id"
@@ -107,7 +110,7 @@ def _parts(entries: Sequence[Entry], dimensions: int) -> Iterator[slice]:
     start, size = 0, 0.0
     for end, entry in enumerate(entries):
         entry_size = _size(entry) + dimensions * BYTES_A_NUMBER
-        if end > start and (end - start == MAX_ROWS or size + entry_size > MAX_BYTES):
+        if end > start and (end - start >= pace.rows or size + entry_size > MAX_BYTES):
             yield slice(start, end)
             start, size = end, 0.0
         size += entry_size
@@ -124,9 +127,12 @@ def _size(entry: Entry) -> int:
 
 def _write_part(generation: Generation, entries: Sequence[Entry], vectors: Vectors) -> dict[int, str]:
     """Write the entries; on a refusal, write each half alone. Returns the refused memories with the reasons."""
+    started = time.monotonic()
     try:
         with_collection(generation, partial(_write, entries=entries, vectors=vectors), create=True)
     except Exception as error:
+        if is_timeout(error):
+            pace.timed_out(len(entries))
         if not _is_refusal(error):
             raise
         if len(entries) == 1:
@@ -135,7 +141,13 @@ def _write_part(generation: Generation, entries: Sequence[Entry], vectors: Vecto
         return _write_part(generation, entries[:half], vectors[:half]) | _write_part(
             generation, entries[half:], vectors[half:]
         )
+    pace.answered(time.monotonic() - started, settings.CHROMA_TIMEOUT_SECONDS)
     return {}
+
+
+def is_timeout(error: Exception) -> bool:
+    """Tell whether Chroma did not answer in time. It may carry out the write all the same, later."""
+    return isinstance(error.__cause__, httpx.TimeoutException)
 
 
 def _is_refusal(error: Exception) -> bool:

@@ -5,20 +5,24 @@ So a paused worker cannot leave an older version, or a deleted memory, in the in
 """
 
 import logging
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import orjson
 from django.db import connection, transaction
+from django.utils import timezone
 
+import outbox
 from memories import metrics
 from memories.embeddings import EmbeddingError, embed_documents, is_truncated
 from memories.embeddings.backend import Vectors
 from memories.index import generations, upsert
 from memories.index.collections import CollectionLost
+from memories.index.pace import pace
 from memories.models import Generation, MemoryLog
 from memories.tenants import Tenant
 from memories.text import searchable_text
@@ -28,6 +32,9 @@ from outbox.database.async_commit import own_transaction
 logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
+
+# A write that nobody waits for any more is over by then.
+RECHECK_SECONDS = 60.0
 
 # Rows are locked in the order of their ids, so that an embedder and an indexer do not deadlock. An embedding of a text
 # that has changed meanwhile is not stored: the change has its own event.
@@ -119,11 +126,12 @@ def store(embedded: Embedded) -> None:
         cursor.execute(STORE_EMBEDDINGS, parameters)
 
 
-def index(tenants: Mapping[int, Tenant]) -> list[MemoryLog]:
+def index(tenants: Mapping[int, Tenant], *, once: Collection[int] = ()) -> list[MemoryLog]:
     """Make the index hold these memories, given by id and tenant, as PostgreSQL has them.
 
     Returns the rows that the index now holds. A memory that PostgreSQL does not have is deleted from the index. A row
-    whose text changed, and is not embedded again yet, is left to its own event. Raises Unavailable.
+    whose text changed, and is not embedded again yet, is left to its own event. Of the ids in `once`, those are not
+    written again that an earlier attempt has written. Raises Unavailable; what was written until then stays recorded.
     """
     indexed: dict[int, MemoryLog] = {}
     ids = set(tenants)
@@ -135,11 +143,52 @@ def index(tenants: Mapping[int, Tenant]) -> list[MemoryLog]:
         indexed = {memory_id: row for memory_id, row in indexed.items() if memory_id not in gone}
         live = generations.get_or_create(row.tenant for row in found.values())
         rows = [row for row in found.values() if is_embedded(row, live[row.tenant].write_target)]
-        for tenant, part in _by_tenant((row.tenant, row) for row in rows).items():
-            _write(live[tenant], part)
+        held = {row.id for row in rows if row.id in once and _is_held(row, live[row.tenant])}
+        _write_all([row for row in rows if row.id not in held], live)
         indexed |= {row.id: row for row in rows}
         ids = _changed_meanwhile(rows) | _moved_meanwhile(rows, live)
     return list(indexed.values())
+
+
+def _is_held(row: MemoryLog, live: generations.Live) -> bool:
+    """Tell whether the index holds this version with this vector; not while a new collection is being built."""
+    if live.building is not None or row.indexed_at is None or row.embedded_at is None:
+        return False
+    return row.indexed_version == row.version and row.indexed_at > row.embedded_at
+
+
+def _write_all(rows: Sequence[MemoryLog], live: dict[Tenant, generations.Live]) -> None:
+    """Write the rows in pieces that Chroma takes in time. Raises Unavailable after recording what was written."""
+    written: list[MemoryLog] = []
+    waiting = [(tenant, deque(its)) for tenant, its in _by_tenant((row.tenant, row) for row in rows).items()]
+    piece: list[MemoryLog] = []
+    try:
+        for tenant, its in waiting:
+            while its:
+                piece = [its.popleft() for _ in range(min(len(its), pace.rows))]
+                _write(live[tenant], piece)
+                written += piece
+    except Unavailable as unavailable:
+        with derived_write():
+            mark_indexed(written)
+            if upsert.is_timeout(unavailable):
+                outbox.publish_many(_recheck(row) for row in piece)
+        raise
+
+
+def _recheck(row: MemoryLog) -> outbox.NewEvent:
+    """Index the row again later: Chroma may carry out a write that nobody waits for, over a newer one.
+
+    Of an aggregate type of its own, so that it holds back no other event of the memory meanwhile.
+    """
+    return outbox.NewEvent(
+        type="vector.outdated",
+        aggregatetype="memory_vector_recheck",
+        aggregateid=row.id,
+        payload={"memory_id": row.id, "user_id": row.user_id, "project_id": row.project_id},
+        priority=outbox.BULK,
+        available_at=timezone.now() + timedelta(seconds=RECHECK_SECONDS),
+    )
 
 
 def forget(tenant: Tenant, memory_ids: Sequence[int]) -> None:

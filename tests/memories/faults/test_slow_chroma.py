@@ -1,0 +1,98 @@
+"""A Chroma that does not finish a batch in time: what it wrote is kept, and the rest goes in smaller pieces."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from memories.index import pace as pacing
+from memories.models import MemoryLog
+from memories.records.services import NewMemory, create_memories, update_memory
+from memories.tenants import Tenant
+from outbox.models import Event
+from outbox.queue import circuits
+from outbox.testing import drain
+from tests.support.equality import assert_equal_stores
+from tests.support.slow_chroma import SlowChroma
+from tests.support.tenants import new_tenant
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+COUNT = 120
+
+
+@pytest.fixture(autouse=True)
+def _new_pace(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    before = vars(pacing.pace).copy()
+    yield
+    vars(pacing.pace).update(before)
+
+
+@pytest.fixture
+def slow(settings: Any) -> Iterator[SlowChroma]:
+    """A write of all memories at once takes twice as long as the client waits."""
+    settings.CHROMA_TIMEOUT_SECONDS = 2.0
+    with SlowChroma(settings.CHROMA_URL, seconds_per_kilobyte=0.008) as proxy:
+        settings.CHROMA_URL = proxy.url
+        yield proxy
+
+
+def remember(tenant: Tenant) -> list[MemoryLog]:
+    return create_memories(
+        NewMemory(**tenant._asdict(), task=f"Fix bug {n}", agent="ada") for n in range(COUNT)
+    )
+
+
+def indexed() -> int:
+    return MemoryLog.objects.exclude(indexed_version=None).count()
+
+
+def test_every_attempt_goes_further_until_all_is_indexed(slow: SlowChroma) -> None:
+    tenant = new_tenant()
+    remember(tenant)
+    progress = [0]
+    for _ in range(12):
+        circuits.close_circuit("chroma")
+        drain()
+        progress.append(indexed())
+        if progress[-1] == COUNT:
+            break
+
+    assert progress[-1] == COUNT
+    assert progress == sorted(progress)
+    assert pacing.pace.rows < COUNT
+    assert not Event.objects.filter(status="dead").exists()
+    assert Event.objects.filter(type="vector.stored").count() == COUNT
+
+
+def test_a_write_that_lands_late_does_not_stay_over_a_newer_version(slow: SlowChroma) -> None:
+    tenant = new_tenant()
+    rows = remember(tenant)
+    drain()  # the first attempts time out, and land some time later
+    slow.seconds_per_kilobyte = 0.0
+    for row in rows[:10]:
+        update_memory(row.id, {"task": "Bake bread"})
+    circuits.close_circuit("chroma")
+    drain()
+    wait_until(lambda: slow.in_hand == 0)
+
+    drain(through_backoff=True)  # also what is due later: the rows are indexed again
+
+    assert_equal_stores(tenant)
+
+
+def test_the_pace_halves_after_a_timeout_and_doubles_after_quick_calls() -> None:
+    pace = pacing.Pace()
+    pace.timed_out(1000)
+    assert pace.rows == 500
+    pace.timed_out(20)
+    assert pace.rows == 10
+    pace.timed_out(10)
+    assert pace.rows == pacing.FEWEST_ROWS
+    for _ in range(pacing.CALLS_TO_GROW):
+        pace.answered(0.1, limit=10)
+    assert pace.rows == 2 * pacing.FEWEST_ROWS
+    for _ in range(pacing.CALLS_TO_GROW):
+        pace.answered(9, limit=10)
+    assert pace.rows == 2 * pacing.FEWEST_ROWS
