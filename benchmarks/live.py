@@ -189,7 +189,7 @@ def one_reader(count: int) -> list[float]:
     ages: list[float] = []
     with psycopg.connect(**parameters, autocommit=True) as reading:
         reading.execute(f"LISTEN {RECORDED}")
-        position = horizon(reading.execute(HORIZON).fetchone() or ())
+        position = horizon(reading.execute(HORIZON).fetchone() or ()).position
         writer.start()
         while len(ages) < count:
             for row in reading.execute(READ, read_parameters(TYPES, position, 500)).fetchall():

@@ -245,6 +245,19 @@ class Relay(models.Model):
         return f"{self.host}:{self.pid}"
 
 
+class Epoch(models.Model):
+    """A time between two restores. The newest row is the current epoch; a fresh database has none."""
+
+    name = models.TextField(unique=True)
+    began_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "outbox_epoch"
+
+    def __str__(self) -> str:
+        return self.name
+
+
 def open_events() -> "models.QuerySet[Event, Any]":
     """The events that are pending or claimed."""
     return Event.objects.filter(status__in=(Status.PENDING, Status.CLAIMED))

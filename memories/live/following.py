@@ -6,6 +6,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from memories.auth.access import Access
+from memories.live.reader import Start
 from memories.live.tail import Tail
 from memories.live.update import Update
 from outbox.queue.stream import Position
@@ -14,6 +15,13 @@ from outbox.queue.stream import Position
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
     """A sign of life. The client has received everything up to this position."""
+
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """The position from which the client resumed is void. Updates continue after this one."""
 
     position: Position
 
@@ -27,13 +35,18 @@ class _Step(NamedTuple):
 
 
 async def follow(
-    tail: Tail, access: Access, position: Position, *, heartbeat: float
-) -> AsyncIterator[Update | Heartbeat]:
-    """Updates after a position, without an end. A heartbeat comes first, and then every `heartbeat` seconds.
+    tail: Tail, access: Access, start: Start, *, heartbeat: float
+) -> AsyncIterator[Update | Heartbeat | Reset]:
+    """Updates after the start, without an end. A heartbeat comes first, and then every `heartbeat` seconds.
+
+    Before it comes a Reset where the client's own position is void.
 
     The heartbeat comes by the clock, also while updates flow: with each one the caller checks that the client may
     still listen. Raises psycopg.Error if the table has to be read and the database does not answer.
     """
+    position = start.position
+    if start.is_reset:
+        yield Reset(position)
     yield Heartbeat(position)
     due = monotonic() + heartbeat
     while True:

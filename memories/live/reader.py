@@ -37,6 +37,16 @@ class Page(NamedTuple):
     end: Position | None
 
 
+class Start(NamedTuple):
+    """The position where a client starts.
+
+    `is_reset`: it resumed from a position of another server, or from before a restore. It starts at the end instead.
+    """
+
+    position: Position
+    is_reset: bool
+
+
 class Reader:
     """Belongs to one event loop."""
 
@@ -45,9 +55,18 @@ class Reader:
         self._idle: list[psycopg.AsyncConnection[Any]] = []
 
     async def newest(self) -> Position:
-        """Where a client starts that does not resume. Raises psycopg.Error."""
+        """The end of the stream. Raises psycopg.Error."""
+        return (await self.start(None)).position
+
+    async def start(self, resumed: Position | None) -> "Start":
+        """Where a client starts that resumes after `resumed`, or does not resume. Raises psycopg.Error."""
         [row] = await self._query(HORIZON)
-        return horizon(row)
+        now = horizon(row)
+        if resumed is None:
+            return Start(now.position, is_reset=False)
+        if now.is_comparable(resumed):
+            return Start(resumed, is_reset=False)
+        return Start(now.position, is_reset=True)
 
     async def after(self, position: Position, access: Access) -> Page:
         """The next updates after a position that `access` covers. Raises psycopg.Error."""
@@ -56,7 +75,7 @@ class Reader:
         if not rows:
             return Page((), None)
         updates = [Update.of(recorded(row[:-1])) for row in rows if row[-1]]
-        return Page(updates, Position(*rows[-1][:2]))
+        return Page(updates, Position(*rows[-1][:3]))
 
     async def close(self) -> None:
         """Close the connections that no statement uses."""

@@ -4,11 +4,13 @@ from django.db import connection
 
 from outbox.conf import conf
 from outbox.doctor.finding import Finding
-from outbox.operations import prune, statistics
+from outbox.operations import epoch, prune, statistics
 from outbox.queue.lost import reclaim_expired
 from outbox.registry import handled_types
 
 # The relay frees expired claims every 5 s.
+# A relay writes its heartbeat every few seconds.
+ALIVE_SECONDS = 20
 STUCK = """
 SELECT count(*) FROM outbox_event
 WHERE status = 'claimed' AND lease_expires_at < clock_timestamp() - interval '15 seconds'
@@ -34,6 +36,23 @@ def leases() -> Finding:
 def _reclaim_all() -> None:
     while reclaim_expired():
         pass
+
+
+def stream() -> Finding:
+    """Positions of another server: the sign of a restore after which no new epoch was begun."""
+    ahead = epoch.is_ahead()
+    alive = [relay for relay in statistics.relays() if relay.seen_seconds_ago < ALIVE_SECONDS]
+    return Finding(
+        name="stream",
+        ok=not ahead,
+        expected="every recorded event is at a position of this server",
+        actual="recorded events are at positions of another server, so readers miss new events or get old ones again"
+        if ahead
+        else "every recorded event is at a position of this server",
+        repair="Stop every cluster and reader of the stream, and run python manage.py outbox_doctor --fix.",
+        # It takes the claims of living relays away.
+        fix=None if alive else epoch.begin_epoch,
+    )
 
 
 def handlers() -> Finding:

@@ -14,6 +14,14 @@ from outbox.database import autovacuum
 from outbox.database.triggers import TRIGGERS, create_triggers, differing_triggers, enabled_triggers
 from outbox.doctor.finding import Finding
 
+# Of the tables that exist.
+WITHOUT_PRIMARY_KEY = """
+SELECT relname FROM pg_class
+WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p') AND relname = ANY(%s)
+  AND NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = pg_class.oid AND contype = 'p')
+ORDER BY relname
+"""
+
 
 def migrations() -> Finding:
     executor = MigrationExecutor(connection)
@@ -57,6 +65,24 @@ def indexes() -> Finding:
         repair="python manage.py outbox_doctor --fix builds them without blocking writes",
         fix=lambda: _build(broken),
     )
+
+
+def primary_keys() -> Finding:
+    """A restore that was stopped half-way can leave tables without primary keys, where ids are then given twice."""
+    with connection.cursor() as cursor:
+        cursor.execute(WITHOUT_PRIMARY_KEY, [_tables()])
+        missing = [name for (name,) in cursor.fetchall()]
+    return Finding(
+        name="primary keys",
+        ok=not missing,
+        expected="every table has its primary key",
+        actual=f"without: {', '.join(missing)}" if missing else "every table has its primary key",
+        repair="Restore the backup again, in one transaction (pg_restore --single-transaction).",
+    )
+
+
+def _tables() -> list[str]:
+    return [model._meta.db_table for model in apps.get_models() if model._meta.managed]  # noqa: SLF001
 
 
 class Expected(NamedTuple):

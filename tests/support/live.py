@@ -83,9 +83,13 @@ class Socket:
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
         self.position = ""
+        # What came before the first heartbeat.
+        self.early: list[dict[str, Any]] = []
 
     def next(self) -> dict[str, Any]:
         """The next message that is no heartbeat."""
+        if self.early:
+            return self.early.pop(0)
         while (message := self.message())["type"] == "heartbeat":
             pass
         return message
@@ -110,5 +114,6 @@ def attend(url: str, *, headers: dict[str, str] | None = None, **query: str) -> 
     """An open WebSocket."""
     with connect(socket_url(url, **query), additional_headers=headers, open_timeout=60) as connection:
         socket = Socket(connection)
-        assert socket.message()["type"] == "heartbeat"
+        while (message := socket.message())["type"] != "heartbeat":
+            socket.early.append(message)
         yield socket

@@ -1,5 +1,6 @@
 """GET /memory-logs/events: live updates as server-sent events."""
 
+import json
 from collections.abc import AsyncIterator
 
 import psycopg
@@ -14,7 +15,8 @@ from memories.api.errors import ServiceUnavailable, TooManyLiveStreams
 from memories.api.live.admission import Admission, Sender, admit, session_key_of
 from memories.api.problems import CONTENT_TYPE, problem_of
 from memories.live import streams
-from memories.live.following import Heartbeat, follow
+from memories.live.following import Heartbeat, Reset, follow
+from memories.live.reader import Start
 from memories.live.streams import TooManyStreams
 from memories.live.tail import tail
 from memories.live.update import Update
@@ -22,6 +24,12 @@ from outbox.queue.stream import Position
 
 # How long a browser waits before it connects again.
 RETRY_MILLISECONDS = 2000
+# The first event of a client whose position is void.
+RESET = "stream.reset"
+RESET_REASON = (
+    "The database was restored, or is another one: this position is not one of its stream. Updates continue from now "
+    "on. Read again what you need of the memories: GET /memory-logs."
+)
 DATABASE_AWAY = "PostgreSQL does not answer. Connect again in a moment."
 
 
@@ -32,9 +40,9 @@ async def events(request: HttpRequest) -> HttpResponseBase:
         return _refusal(MethodNotAllowed(request.method or ""), headers={"Allow": "GET"})
     try:
         admission = await admit(_sender(request), request.GET.dict())
-        start = resume_from(request.headers.get("Last-Event-ID") or request.GET.get("last_event_id"))
+        resumed = resume_from(request.headers.get("Last-Event-ID") or request.GET.get("last_event_id"))
         streams.refuse_if_full(admission.owner)
-        position = start or await tail().reader.newest()
+        start = await tail().reader.start(resumed)
     except APIException as refusal:
         return _refusal(refusal)
     except TooManyStreams as refusal:
@@ -42,20 +50,20 @@ async def events(request: HttpRequest) -> HttpResponseBase:
     except (psycopg.Error, DatabaseError, InterfaceError):
         return _refusal(ServiceUnavailable(DATABASE_AWAY), headers={"Retry-After": "5"})
     return StreamingHttpResponse(
-        _stream(admission, position),
+        _stream(admission, start),
         content_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
-async def _stream(admission: Admission, position: Position) -> AsyncIterator[str]:
+async def _stream(admission: Admission, start: Start) -> AsyncIterator[str]:
     """Ends when the client leaves or may not listen any longer, or when the database does not answer."""
     yield f"retry: {RETRY_MILLISECONDS}\n\n"
     try:
         with streams.opened(admission.owner):
             async with tail() as shared:
                 heartbeat = settings.LIVE_HEARTBEAT_SECONDS
-                async for item in follow(shared, admission.access, position, heartbeat=heartbeat):
+                async for item in follow(shared, admission.access, start, heartbeat=heartbeat):
                     yield as_event(item)
                     if isinstance(item, Heartbeat) and not await admission.is_valid():
                         return
@@ -79,10 +87,17 @@ def resume_from(last_event_id: str | None) -> Position | None:
         raise ParseError(f"Last-Event-ID: {error}") from error
 
 
-def as_event(item: Update | Heartbeat) -> str:
+def reset_message(item: Reset) -> str:
+    """The JSON object that tells a client that its position is void."""
+    return json.dumps({"id": str(item.position), "type": RESET, "reason": RESET_REASON})
+
+
+def as_event(item: Update | Heartbeat | Reset) -> str:
     """A heartbeat has an id too: a client that connects again skips what it need not read twice."""
     if isinstance(item, Heartbeat):
         return f": heartbeat\nid: {item.position}\n\n"
+    if isinstance(item, Reset):
+        return f"id: {item.position}\nevent: {RESET}\ndata: {reset_message(item)}\n\n"
     return f"id: {item.position}\nevent: {item.type}\ndata: {item.data}\n\n"
 
 

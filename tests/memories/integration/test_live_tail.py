@@ -12,6 +12,7 @@ from memories.auth.access import EVERYTHING, Access
 from memories.live import reader as reading
 from memories.live import tail as tailing
 from memories.live.following import Heartbeat, follow
+from memories.live.reader import Start
 from memories.live.tail import Tail
 from memories.live.update import Update
 from outbox.queue.stream import Position
@@ -20,7 +21,7 @@ from tests.support.tenants import new_tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-START = Position(0, 0)
+START = Start(Position(0, 0), is_reset=False)
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +69,7 @@ def test_a_client_that_comes_while_the_last_one_leaves_hears_at_once() -> None:
             # The tail is at some point of closing by now, a different one each time.
             await asyncio.sleep(number / 1000)
             async with tail:
-                updates = follow(tail, EVERYTHING, await tail.reader.newest(), heartbeat=3600)
+                updates = follow(tail, EVERYTHING, await tail.reader.start(None), heartbeat=3600)
                 await record(tenant, number)
                 [update] = await take(updates, 1)
                 assert f'"memory_id": {number}' in update.data
@@ -83,7 +84,7 @@ def test_a_client_that_is_behind_reads_its_own_tenants_events_only() -> None:
         await record(alice, 1, count=2)
 
         async with tail:
-            page = await tail.reader.after(START, Access(*alice))
+            page = await tail.reader.after(START.position, Access(*alice))
             assert page.updates == []
             assert page.end is not None, "the reader goes on after the events of others"
 
@@ -97,7 +98,7 @@ def test_clients_that_are_behind_hold_up_nobody_who_is_not() -> None:
     async def test(tail: Tail) -> None:
         tenant = new_tenant()
         async with tail:
-            updates = follow(tail, EVERYTHING, tail.floor, heartbeat=3600)
+            updates = follow(tail, EVERYTHING, Start(tail.floor, is_reset=False), heartbeat=3600)
             for _ in range(reading.CONNECTIONS):  # all that clients that are behind may use
                 await tail.reader._slots.acquire()  # noqa: SLF001
             await record(tenant, 7)

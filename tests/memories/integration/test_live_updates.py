@@ -225,6 +225,20 @@ def hear_by_socket(url: str, tenant: Tenant, total: int, cuts: int, heard: list[
             socket.cut_off()
 
 
+@pytest.mark.parametrize("position", ["1000000000000-5", "0123456789abcdef.7-5"])
+def test_a_position_of_another_server_is_answered_with_a_reset_and_updates_continue(
+    server: str, position: str
+) -> None:
+    with listen(server, after=position) as stream, attend(server, last_event_id=position) as socket:
+        for client in (stream, socket):
+            reset = client.next()
+            assert reset["type"] == "stream.reset"
+            assert "GET /memory-logs" in reset["reason"]
+            assert client.position == reset["id"] != position
+        store(ALICE, 7)
+        assert stream.next()["memory_id"] == socket.next()["memory_id"] == 7
+
+
 def test_where_inserts_pay_no_notify_updates_come_by_polling(server: str, settings: Settings) -> None:
     settings.OUTBOX_WAKEUP = "poll"
     sync_triggers()

@@ -333,7 +333,7 @@ def test_the_command_says_what_is_wrong_and_how_to_repair_it() -> None:
     execute("DROP INDEX outbox_event_delivered")
     out = StringIO()
 
-    with pytest.raises(CommandError, match=r"^1 of 14 examinations found something wrong\.$") as found:
+    with pytest.raises(CommandError, match=r"^1 of 16 examinations found something wrong\.$") as found:
         call_command("outbox_doctor", "--fix", stdout=out)
 
     assert found.value.returncode == 1
@@ -350,7 +350,7 @@ def test_json_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     healthy = exit_code("outbox_doctor", "--json")
 
     assert (sick.returncode, healthy) == (1, 0)
-    assert sick.stderr.startswith("CommandError: 1 of 14 examinations found something wrong.")
+    assert sick.stderr.startswith("CommandError: 1 of 16 examinations found something wrong.")
     answer = json.loads(sick.stdout)
     assert answer["ok"] is False
     [settings] = [finding for finding in answer["findings"] if not finding["ok"]]

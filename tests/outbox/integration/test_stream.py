@@ -31,7 +31,7 @@ START = Position(0, 0)
 def newest() -> Position:
     with connection.cursor() as cursor:
         cursor.execute(HORIZON)
-        return horizon(cursor.fetchone())
+        return horizon(cursor.fetchone()).position
 
 
 def read(after: Position = START, limit: int = 10) -> list[Recorded]:
@@ -105,5 +105,5 @@ def test_a_position_survives_its_text_form() -> None:
 
 @pytest.mark.parametrize("text", ["", "7", "7-", "-7", "seven-1", "1-1-1", "١-١", "7-٢"])
 def test_a_text_that_is_no_position_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is no position in the stream"):
+    with pytest.raises(ValueError, match="is not a position in the stream"):
         Position.parse(text)

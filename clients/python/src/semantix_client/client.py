@@ -220,13 +220,15 @@ class Semantix:
         """What happens to memories, as it happens; without end.
 
         A stream that breaks is resumed where it was, so that nothing is missed. `last_id`: resume after this event.
+        An event `stream.reset`, which comes whatever `types` says, tells that the server was restored from a backup:
+        read again what you keep of its memories.
         """
         parser = EventParser(last_id)
         params = self._of(user_id, project_id)
         while True:
             attempts = Attempts(self._patience, repeatable=True)
             for event in self._stream(parser, params, attempts):
-                if not types or event.type in types:
+                if not types or event.type in (*types, "stream.reset"):
                     yield event
 
     def _stream(
