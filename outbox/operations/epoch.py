@@ -1,18 +1,16 @@
 """Begin a new epoch of the stream: after a restore, or on another server."""
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db import connection, transaction
 
-from outbox.models import Epoch, Relay
 from outbox.queue.lost import reclaim_all
 
 # Transaction ids that this server has not assigned yet come from another one. While they are above the horizon, the
 # events cannot be read; later they would appear in the middle of the stream, as new events.
 AHEAD = "xact_id >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
-# Zero is before every position, and the order of such events is that of their ids.
-MOVE_TO_THE_BEGINNING = f"UPDATE outbox_event SET xact_id = 0 WHERE {AHEAD}"
 # The partial index of recorded events has the largest transaction id at its end.
 IS_AHEAD = f"""
 SELECT coalesce(bool_or({AHEAD}), false) FROM (
@@ -32,18 +30,35 @@ class Begun:
     reclaimed: int
 
 
+def new_name() -> str:
+    """A name for an epoch, which no other has."""
+    return secrets.token_hex(8)
+
+
+def statements(name: str) -> Sequence[str]:
+    """The statements that begin an epoch, for a restore that does it in its own transaction. Then `reclaim` is due."""
+    return (
+        f"INSERT INTO outbox_epoch (name) VALUES ('{name}');",
+        # Transaction 0 is before every position. The order of these events is then that of their ids.
+        f"UPDATE outbox_event SET xact_id = 0 WHERE {AHEAD};",
+        "DELETE FROM outbox_relay;",
+    )
+
+
 @transaction.atomic
 def begin_epoch() -> Begun:
     """Make the stream and the queue of a restored database ready for this server. Only while nothing else runs.
 
     Readers that resume from a position of the former epoch are told so and continue at the end of the stream.
     """
-    epoch = Epoch.objects.create(name=secrets.token_hex(8))
+    name = new_name()
+    begin, move, forget = statements(name)
     with connection.cursor() as cursor:
-        cursor.execute(MOVE_TO_THE_BEGINNING)
+        cursor.execute(begin)
+        cursor.execute(move)
         moved = cursor.rowcount
-    Relay.objects.all().delete()
-    return Begun(epoch.name, moved, reclaim_all())
+        cursor.execute(forget)
+    return Begun(name, moved, reclaim_all())
 
 
 def is_ahead() -> bool:

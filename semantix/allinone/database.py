@@ -7,9 +7,10 @@ from contextlib import suppress
 import environ
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.db import Error, InterfaceError, OperationalError, connection, connections
+from django.db import Error, InterfaceError, OperationalError, ProgrammingError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
+from memories.models import MemoryLog
 from outbox.queue.lost import reclaim_all
 from semantix.allinone.errors import StartError
 
@@ -60,6 +61,27 @@ def first_admin_password() -> str | None:
     users.create_superuser(username=ADMIN, email="", password=password)
     connections.close_all()
     return password
+
+
+def prepare_extension() -> None:
+    """Create the extension where it is missing. Raises StartError where it is not installed, or may not be created."""
+    _require_pgvector()
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE EXTENSION IF NOT EXISTS vector")
+    except ProgrammingError as error:
+        raise StartError(
+            f"The extension vector is missing at {_place()}, and this role may not create it ({_one_line(error)}). Let "
+            "a superuser create it there: CREATE EXTENSION vector."
+        ) from None
+
+
+def count_memories() -> int:
+    """The number of memories; 0 in a database without our tables."""
+    try:
+        return MemoryLog.objects.count()
+    except ProgrammingError:
+        return 0
 
 
 def _require_pgvector() -> None:
