@@ -21,7 +21,7 @@ PAGE = 1_000
 
 
 def note_freed_pages() -> None:
-    """Leave a mark beside the folder of an embedded Chroma: its next start vacuums what deletions left there."""
+    """Leave a mark next to the folder of an embedded Chroma: its next start vacuums what deletions left there."""
     folder = Path(settings.CHROMADB_PATH)
     if folder.is_dir():
         folder.with_name(f"{folder.name}.erased").touch()

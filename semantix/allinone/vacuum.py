@@ -14,7 +14,7 @@ TIMEOUT_SECONDS = 3600
 
 
 def erased_marker(folder: Path) -> Path:
-    """The file that an erasure leaves beside the folder: the next start vacuums it."""
+    """The file that an erasure leaves next to the folder: the next start vacuums it."""
     return folder.with_name(f"{folder.name}.erased")
 
 
