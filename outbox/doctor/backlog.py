@@ -4,7 +4,7 @@ from django.db import connection
 
 from outbox.conf import conf
 from outbox.doctor.finding import Finding
-from outbox.operations import epoch, prune, statistics
+from outbox.operations import epoch, problems, prune, statistics
 from outbox.queue.lost import reclaim_expired
 from outbox.registry import handled_types
 
@@ -70,13 +70,25 @@ def handlers() -> Finding:
 
 
 def circuits() -> Finding:
-    found = statistics.open_circuits()
+    found = [problem for problem in problems.find() if problem.kind == "circuit"]
     return Finding(
         name="circuits",
         ok=not found,
         expected="none is open",
-        actual="; ".join(f"{c.dependency}: {c.reason or c.hold_reason}" for c in found) or "none is open",
+        actual="; ".join(map(str, found)) or "none is open",
         repair="Repair the dependency: its events are then delivered. Close the circuit in the admin to try at once.",
+    )
+
+
+def dead_letters() -> Finding:
+    found = [problem for problem in problems.find() if problem.kind == "dead"]
+    return Finding(
+        name="dead letters",
+        ok=not found,
+        expected="no event waits for a person",
+        actual="; ".join(map(str, found)) or "no event waits for a person",
+        repair="Read their errors in the admin or with outbox_status, then retry or discard them there, or with "
+        "python manage.py outbox_retry.",
     )
 
 

@@ -26,6 +26,7 @@ EXAMINATIONS: Sequence[Examination] = (
     backlog.stream,
     backlog.handlers,
     backlog.circuits,
+    backlog.dead_letters,
     backlog.retention,
 )
 

@@ -10,20 +10,13 @@ from django_q.conf import Conf as Cluster
 from outbox.checks import TAG, longest_wait
 from outbox.conf import conf
 from outbox.doctor.finding import Finding
+from outbox.operations import clusters
 from outbox.relay.listener import Listener
 
-# A relay renews `seen_at` every 1.5 s, but not while it waits for room in the cluster's queue, which can take as long
-# as a task's timeout.
-BEAT_SECONDS = 15.0
 # The largest difference of two clocks. django-q2's schedules and task locks use the clock of their machine.
 CLOCK_SECONDS = 2.0
 # No vacuum removes a row version that is younger than the oldest transaction.
 OLDEST_TRANSACTION_MINUTES = 15
-
-ALIVE = """
-SELECT host, pid, wakeup, extract(epoch FROM clock_timestamp() - seen_at)::int FROM outbox_relay
-WHERE seen_at > clock_timestamp() - make_interval(secs => %s) ORDER BY host, pid
-"""
 
 HOLDING_BACK = """
 SELECT pid, usename, (extract(epoch FROM clock_timestamp() - xact_start) / 60)::int FROM pg_stat_activity
@@ -59,17 +52,12 @@ def lease() -> Finding:
 
 
 def cluster() -> Finding:
-    with connection.cursor() as cursor:
-        cursor.execute(ALIVE, [BEAT_SECONDS + (Cluster.TIMEOUT or 0)])
-        alive = cursor.fetchall()
+    alive = clusters.alive()
     return Finding(
         name="cluster",
         ok=bool(alive),
         expected="at least one runs",
-        actual="; ".join(
-            f"{host}:{pid}, wakeup by {wakeup}, seen {seconds} s ago" for host, pid, wakeup, seconds in alive
-        )
-        or "no cluster has a recent heartbeat",
+        actual="; ".join(map(str, alive)) or "no cluster has a recent heartbeat",
         repair="python manage.py qcluster",
     )
 

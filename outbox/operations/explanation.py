@@ -1,12 +1,13 @@
 """Why an event is where it is: one sentence for the person who looks at it."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from django.db.models.functions import Now
 
 from outbox.conf import conf
 from outbox.models import Circuit, Event, Status, open_events
-from outbox.operations.statistics import relays
+from outbox.operations import clusters
+from outbox.operations.problems import at
 from outbox.registry import handler_of
 
 AFTER_THE_LAST_ATTEMPT = {
@@ -35,8 +36,7 @@ def explain(event: Event) -> str:
 
 
 def _claimed(event: Event) -> str:
-    expires = f" The claim ends at {_moment(event.lease_expires_at)}." if event.lease_expires_at else ""
-    return f"A worker has it now, in attempt {event.attempts} of {conf.MAX_ATTEMPTS}.{expires}"
+    return f"A worker has it now, in attempt {event.attempts} of {conf.MAX_ATTEMPTS}."
 
 
 def _no_handler(event: Event) -> str:
@@ -89,10 +89,10 @@ def _later(event: Event) -> str:
 
 
 def _no_cluster() -> str:
-    if relays():
+    if clusters.alive():
         return ""
     return "It waits because no cluster runs. Start one with manage.py qcluster."
 
 
-def _moment(at: datetime | None) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}" if at else "an unknown time"
+def _moment(moment: datetime | None) -> str:
+    return at(moment) if moment else "an unknown time"

@@ -14,6 +14,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from outbox.models import Circuit, Status
+from outbox.operations import clusters
 
 # Each part of the union is one index-only scan of events that are not delivered. A type waits since its oldest event
 # does. An event without an attempt waits since `available_at`; an event for later does not count. The `available_at`
@@ -68,11 +69,6 @@ FROM (SELECT delivered_at, created_at, available_at, attempts FROM outbox_event
       WHERE status = 'delivered' AND delivered_at > now() - interval '1 hour'
       ORDER BY delivered_at DESC LIMIT %s) AS newest
 WHERE attempts > 0
-"""
-
-RELAYS = """
-SELECT host, pid, wakeup, extract(epoch FROM clock_timestamp() - seen_at)::float8 FROM outbox_relay
-WHERE seen_at > now() - interval '5 minutes' ORDER BY host, pid
 """
 
 
@@ -206,10 +202,15 @@ def open_circuits() -> list[Circuit]:
 
 
 def relays() -> list[RelayStatistics]:
-    """The clusters with a heartbeat in the last five minutes."""
+    """The clusters with a heartbeat in the last five minutes, without those that stopped cleanly."""
     return [
-        RelayStatistics(host=host, pid=pid, wakeup=wakeup, seen_seconds_ago=round(seconds, 1))
-        for host, pid, wakeup, seconds in _rows(RELAYS)
+        RelayStatistics(
+            host=found.host,
+            pid=found.pid,
+            wakeup=found.wakeup,
+            seen_seconds_ago=round(found.seen_seconds_ago, 1),
+        )
+        for found in clusters.recent()
     ]
 
 

@@ -15,13 +15,13 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
 from memories.index.client import get_client
+from outbox.operations import clusters
+from outbox.operations.problems import at
 from semantix.web.parts import failing
 
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 2.0
-# A relay updates its heartbeat every 5 seconds: four missed heartbeats mean that it is gone.
-HEARTBEAT_SECONDS = 20.0
 
 Check = Callable[[], None]
 
@@ -65,11 +65,9 @@ def migrations() -> None:
 
 
 def cluster() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT extract(epoch FROM clock_timestamp() - max(seen_at)) FROM outbox_relay")
-        [age] = cursor.fetchone()
-    if age is None or age > HEARTBEAT_SECONDS:
-        since = "never seen" if age is None else f"last seen {age:.0f} s ago"
+    if not clusters.alive():
+        seen = clusters.last_seen()
+        since = f"last seen at {at(seen)}" if seen else "never seen"
         raise NotWell(f"no cluster is alive ({since}): run manage.py qcluster; memories are stored and wait")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from outbox.management.command import OutboxCommand
-from outbox.operations import statistics
+from outbox.operations import problems, statistics
 from outbox.operations.progress import Progress, running_jobs
 from outbox.operations.statistics import Statistics
 
@@ -22,8 +22,11 @@ class Command(OutboxCommand):
     def handle(self, *_args: object, **options: Any) -> None:
         found = statistics.collect(exact_up_to=EXACT_UP_TO)
         jobs = running_jobs()
-        data = found.as_json() | {"progress": {name: job._asdict() for name, job in jobs.items()}}
-        self.answer(options, data, "\n".join([*_lines(found), *_progress(jobs)]))
+        wrong = [str(problem) for problem in problems.find()]
+        above = [*wrong, ""] if wrong else []
+        progress = {name: job._asdict() for name, job in jobs.items()}
+        data = found.as_json() | {"problems": wrong, "progress": progress}
+        self.answer(options, data, "\n".join([*above, *_lines(found), *_progress(jobs)]))
 
 
 def _progress(jobs: Mapping[str, Progress]) -> list[str]:

@@ -261,25 +261,25 @@ def test_an_old_transaction_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
         other.close()
 
 
-@pytest.mark.parametrize(("seconds", "alive"), [(60, True), (90, False)])
-def test_a_heartbeat_must_be_younger_than_its_interval_plus_a_timeout(seconds: int, alive: bool) -> None:
-    Relay.objects.update(seen_at=timezone.now() - timedelta(seconds=seconds))
+@pytest.mark.parametrize(("seconds", "alive"), [(5, True), (90, False)])
+def test_a_cluster_without_a_heartbeat_for_some_seconds_does_not_run(seconds: int, alive: bool) -> None:
+    Relay.objects.update(alive_at=timezone.now() - timedelta(seconds=seconds))
 
     finding = examine("cluster")
 
     assert finding.ok is alive
-    # On a busy machine the examination may run some seconds later.
     assert (
-        "host-1:4242, wakeup by listen, seen 6" if alive else "no cluster has a recent heartbeat"
+        "host-1:4242, wakeup by listen, seen" if alive else "no cluster has a recent heartbeat"
     ) in finding.actual
 
 
-def test_without_a_timeout_a_heartbeat_must_be_younger_than_its_interval(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(Cluster, "TIMEOUT", None)
+def test_dead_letters_are_named() -> None:
+    stored("order.placed", Status.DEAD)
 
-    assert examine("cluster").ok
+    finding = examine("dead letters")
+
+    assert not finding.ok
+    assert finding.actual.startswith("1 event could not be delivered")
 
 
 def test_expired_leases_are_found_and_their_events_freed() -> None:
@@ -300,13 +300,13 @@ def test_waiting_types_without_a_handler_are_found() -> None:
     stored("memory_log.stored")
     stored("order.shipped", Status.DEAD)
 
-    assert wrong() == {"handlers": "2 events of order.placed have none"}
+    assert wrong()["handlers"] == "2 events of order.placed have none"
 
 
 def test_open_circuits_are_found() -> None:
     circuits.open_circuit(Unavailable("mailer", "connection refused"))
 
-    assert wrong() == {"circuits": "mailer: connection refused"}
+    assert wrong()["circuits"].startswith("mailer is away (connection refused) since ")
 
 
 def test_events_beyond_the_retention_are_found_and_deleted() -> None:
@@ -333,7 +333,7 @@ def test_the_command_says_what_is_wrong_and_how_to_repair_it() -> None:
     execute("DROP INDEX outbox_event_delivered")
     out = StringIO()
 
-    with pytest.raises(CommandError, match=r"^1 of 16 examinations found something wrong\.$") as found:
+    with pytest.raises(CommandError, match=r"^1 of 17 examinations found something wrong\.$") as found:
         call_command("outbox_doctor", "--fix", stdout=out)
 
     assert found.value.returncode == 1
@@ -350,7 +350,7 @@ def test_json_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     healthy = exit_code("outbox_doctor", "--json")
 
     assert (sick.returncode, healthy) == (1, 0)
-    assert sick.stderr.startswith("CommandError: 1 of 16 examinations found something wrong.")
+    assert sick.stderr.startswith("CommandError: 1 of 17 examinations found something wrong.")
     answer = json.loads(sick.stdout)
     assert answer["ok"] is False
     [settings] = [finding for finding in answer["findings"] if not finding["ok"]]

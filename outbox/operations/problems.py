@@ -1,0 +1,150 @@
+"""What is wrong with the outbox now, in sentences for the person who has to act. The most urgent problem comes first.
+
+The overview of the admin, `outbox_status` and `outbox_doctor` ask here, so that they say the same.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from django.db.models import Min
+from django.utils import timezone
+
+from outbox.models import Circuit, Event, Failure, Status
+from outbox.operations import clusters
+from outbox.operations.statistics import TypeStatistics, backlog, open_circuits
+from outbox.registry import handled_types
+
+# A waiting event that is older is a problem, if nothing else explains it.
+LATE_SECONDS = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """`what` is wrong, and `since` when; what it `holds_up`; what happens `by_itself`, or what a person has to do.
+
+    `kind` is stable: cluster, circuit, dead, unhandled or late. `subject`: the dependency or the event type.
+    """
+
+    kind: str
+    what: str
+    holds_up: str
+    by_itself: str
+    since: datetime | None = None
+    subject: str = ""
+
+    def __str__(self) -> str:
+        since = f" since {at(self.since)}" if self.since else ""
+        return " ".join(part for part in (f"{self.what}{since}.", self.holds_up, self.by_itself) if part)
+
+
+def find() -> list[Problem]:
+    """Every problem there is now. Reads the same as `statistics.backlog()`, and a few rows."""
+    waiting = backlog()
+    found = [*_clusters(waiting), *_circuits(waiting), *_dead_letters(waiting), *_unhandled(waiting)]
+    return found or list(_late(waiting))
+
+
+def _clusters(waiting: dict[str, TypeStatistics]) -> Iterator[Problem]:
+    if clusters.alive():
+        return
+    yield Problem(
+        kind="cluster",
+        what="No cluster runs",
+        since=clusters.last_seen(),
+        holds_up=f"{_waits(_pending(waiting))}; new events are stored and wait too."
+        if _pending(waiting)
+        else "New events are stored and wait.",
+        by_itself="Nothing is delivered until a cluster runs: start one with manage.py qcluster.",
+    )
+
+
+def _circuits(waiting: dict[str, TypeStatistics]) -> Iterator[Problem]:
+    for circuit in open_circuits():
+        held_up = _held_up(sum(waiting[type].pending for type in circuit.types if type in waiting))
+        if circuit.held_until and circuit.held_until > timezone.now():
+            yield Problem(
+                kind="circuit",
+                subject=circuit.dependency,
+                what=f"{circuit.dependency} is held ({circuit.hold_reason.rstrip('.')})",
+                holds_up=held_up,
+                by_itself=f"The hold ends at {at(circuit.held_until)}.",
+            )
+        else:
+            yield Problem(
+                kind="circuit",
+                subject=circuit.dependency,
+                what=f"{circuit.dependency} is away ({circuit.reason.rstrip('.')})",
+                since=circuit.opened_at,
+                holds_up=held_up,
+                by_itself=_next_try(circuit),
+            )
+
+
+def _next_try(circuit: Circuit) -> str:
+    if circuit.open_until is None or circuit.open_until <= timezone.now():
+        return "It is tried again now, and they go on when it answers."
+    return f"It is tried again at {at(circuit.open_until)}, and they go on when it answers."
+
+
+def _dead_letters(waiting: dict[str, TypeStatistics]) -> Iterator[Problem]:
+    count = sum(found.dead for found in waiting.values())
+    if not count:
+        return
+    dead = Event.objects.filter(status=Status.DEAD)
+    yield Problem(
+        kind="dead",
+        what=f"{_events(count)} could not be delivered",
+        since=Failure.objects.filter(event__in=dead.order_by("id")[:1000]).aggregate(first=Min("at"))[
+            "first"
+        ],
+        holds_up="",
+        by_itself=f"{'It waits' if count == 1 else 'They wait'} until you retry or discard "
+        f"{'it' if count == 1 else 'them'}.",
+    )
+
+
+def _unhandled(waiting: dict[str, TypeStatistics]) -> Iterator[Problem]:
+    for type, found in sorted(waiting.items()):
+        if found.pending and type not in handled_types():
+            yield Problem(
+                kind="unhandled",
+                subject=type,
+                what=f"No handler is registered for {type}",
+                holds_up=f"{_waits(found.pending, ' of it')}.",
+                by_itself="Install the app that handles it, or discard them.",
+            )
+
+
+def _late(waiting: dict[str, TypeStatistics]) -> Iterator[Problem]:
+    oldest = max((found.oldest_pending_seconds or 0.0 for found in waiting.values()), default=0.0)
+    if oldest > LATE_SECONDS:
+        yield Problem(
+            kind="late",
+            what=f"Events wait for {oldest / 60:.0f} minutes",
+            holds_up=f"{_waits(_pending(waiting))}.",
+            by_itself="The clusters deliver them as fast as they can. Start another one to deliver faster.",
+        )
+
+
+def _pending(waiting: dict[str, TypeStatistics]) -> int:
+    return sum(found.pending for found in waiting.values())
+
+
+def _held_up(count: int) -> str:
+    if not count:
+        return "No event waits for it."
+    return f"{_waits(count)} for it and {'loses' if count == 1 else 'lose'} no attempt."
+
+
+def _waits(count: int, which: str = "") -> str:
+    return f"{_events(count)}{which} {'waits' if count == 1 else 'wait'}"
+
+
+def _events(count: int) -> str:
+    return f"{count:,} {'event' if count == 1 else 'events'}"
+
+
+def at(moment: datetime) -> str:
+    """A time as UTC, to the second."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
