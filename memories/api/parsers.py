@@ -52,9 +52,14 @@ class StrictNegotiation(DefaultContentNegotiation):
 
 def loads(body: bytes) -> Any:
     """Parse JSON in UTF-8 and check it against the limits. Raises ParseError, Invalid."""
-    found = read(_text(body))
+    found = read_body(body)
     require_storable(found)
     return found
+
+
+def read_body(body: bytes) -> Any:
+    """Parse JSON in UTF-8 without checking it against the limits. Raises ParseError."""
+    return read(_text(body))
 
 
 def require_storable(body: Any) -> None:

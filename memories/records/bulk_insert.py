@@ -6,7 +6,6 @@ each row and quotes each value separately; here all rows are one parameter.
 
 import json
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from typing import Any
 
 import orjson
@@ -21,9 +20,13 @@ COMPARED = 10
 # The ids grow in the order of the rows. Rows of the same statement do not see each other as duplicates.
 INSERT = f"""
 INSERT INTO memory_logs (user_id, project_id, task, agent, date, raw_data, content_hash, idempotency_key,
-                         external_id, similar_to, expires_at, duplicate_of, version, embedding_model, embedded_hash)
+                         external_id, similar_to, expires_at, version, created_at, updated_at,
+                         embedding, embedding_model, embedded_hash, embedded_at, duplicate_of)
 SELECT user_id, project_id, task, agent, date, raw_data, content_hash, idempotency_key, external_id, similar_to,
-       expires_at, (
+       expires_at, coalesce(version, 1), coalesce(created_at, statement_timestamp()),
+       coalesce(updated_at, created_at, statement_timestamp()),
+       embedding::vector, coalesce(embedding_model, ''), CASE WHEN embedding IS NULL THEN '' ELSE content_hash END,
+       CASE WHEN embedding IS NOT NULL THEN statement_timestamp() END, (
            SELECT same.id FROM (
                SELECT * FROM memory_logs AS m
                WHERE {ContentKey.SQL.format("m.")} = {ContentKey.SQL.format("given.")}
@@ -33,14 +36,17 @@ SELECT user_id, project_id, task, agent, date, raw_data, content_hash, idempoten
              AND same.task = given.task AND same.agent = given.agent AND same.raw_data = given.raw_data
              AND (same.expires_at IS NULL OR same.expires_at > statement_timestamp())
            LIMIT 1
-       ), 1, '', ''
+       )
 FROM ROWS FROM (jsonb_to_recordset(%s::jsonb) AS (
     user_id text, project_id text, task text, agent text, date date, raw_data jsonb, content_hash text,
-    idempotency_key text, external_id text, similar_to bigint, expires_at timestamptz
+    idempotency_key text, external_id text, similar_to bigint, expires_at timestamptz,
+    version integer, created_at timestamptz, updated_at timestamptz, embedding text, embedding_model text
 )) WITH ORDINALITY AS given
 ORDER BY ordinality
-RETURNING id, created_at, duplicate_of
+RETURNING id, version, created_at, updated_at, duplicate_of
 """
+# What the statement returns.
+RETURNED = ("id", "version", "created_at", "updated_at", "duplicate_of")
 
 
 # The fields that are known after the insert. from_db needs them in the order of the model's fields.
@@ -65,18 +71,20 @@ def insert(new: Iterable[dict[str, Any]], events: Iterable[outbox.RowEvent]) -> 
     """Insert rows and publish one event for each row.
 
     `new` has the fields of each row, `events` the event of each row in the same order. The payload of an event gets
-    the id of its row as `memory_log_id`. Returns the stored memories in the same order. Raises IntegrityError when
-    an Idempotency-Key is already stored; then nothing is stored.
+    the id of its row as `memory_log_id`. A row from an export may have its version, its times and its embedding.
+    Returns the stored memories in the same order. Raises IntegrityError when an Idempotency-Key or external id is
+    already stored; then nothing is stored.
     """
     rows = list(new)
     inserted = outbox.publish_with(INSERT, [_json(rows)], events, key="memory_log_id")
-    return [_loaded(row, *given) for row, given in zip(rows, inserted, strict=True)]
+    return [
+        _loaded(row | dict(zip(RETURNED, given, strict=True)))
+        for row, given in zip(rows, inserted, strict=True)
+    ]
 
 
-def _loaded(row: dict[str, Any], memory_id: int, created_at: datetime, duplicate_of: int | None) -> MemoryLog:
+def _loaded(row: dict[str, Any]) -> MemoryLog:
     values = dict.fromkeys(LOADED_FIELDS) | row
-    values |= {"id": memory_id, "version": 1, "created_at": created_at, "updated_at": created_at}
-    values["duplicate_of"] = duplicate_of
     return MemoryLog.from_db(DEFAULT_DB_ALIAS, LOADED_FIELDS, [values[name] for name in LOADED_FIELDS])
 
 

@@ -1,7 +1,7 @@
 """Create or replace memories by their external ids."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from django.db import IntegrityError, transaction
 
@@ -26,6 +26,10 @@ ATTEMPTS = 3
 # The expected version of a memory that must not exist.
 ABSENT = 0
 
+# The constraints that such a conflict violates.
+CONFLICTS = (MemoryLog.ONE_AN_EXTERNAL_ID, MemoryLog.ONE_A_KEY)
+
+Result = TypeVar("Result")
 Fields = Mapping[str, Any]
 Key = tuple[str, str, str]
 
@@ -47,30 +51,36 @@ def put_memories(
     without an external id is created. Raises VersionConflict when `expected_version` is given and a memory is not
     at it; ABSENT expects that there is none.
     """
+    return retry_on_conflict(lambda: _put(memories, priority, expected_version))
+
+
+def retry_on_conflict(write: Callable[[], Result]) -> Result:
+    """Run `write` in a transaction, again when another transaction stored the same memory meanwhile."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             with transaction.atomic():
-                return _put(memories, priority, expected_version)
+                return write()
         except IntegrityError as error:
-            if attempt == ATTEMPTS or not violates(error, MemoryLog.ONE_AN_EXTERNAL_ID):
+            if attempt == ATTEMPTS or not any(violates(error, name) for name in CONFLICTS):
                 raise
     raise AssertionError("the last attempt returns or raises")
 
 
 def _put(memories: Sequence[Fields], priority: int, expected_version: int | None) -> list[Put]:
-    stored = _lock_stored(memories, priority)
-    rows = [stored.get(_key(fields)) for fields in memories]
+    stored = lock_stored(memories, priority)
+    rows = [stored.get(key_of(fields)) for fields in memories]
     for row in rows:
         _check_version(row, expected_version)
-    _replace([(row, fields) for row, fields in zip(rows, memories, strict=True) if row], priority)
+    replace_rows([(row, fields) for row, fields in zip(rows, memories, strict=True) if row], priority)
     new = [prepare(NewMemory(**fields)) for row, fields in zip(rows, memories, strict=True) if row is None]
     created = iter(insert_rows(new, priority) if new else ())
     return [Put(row.id, False) if row else Put(next(created).id, True) for row in rows]
 
 
-def _lock_stored(memories: Iterable[Fields], priority: int) -> dict[Key, MemoryLog]:
+def lock_stored(memories: Iterable[Fields], priority: int) -> dict[Key, MemoryLog]:
+    """The stored memories with these external ids, locked, by tenant and external id."""
     wanted: dict[Tenant, list[str]] = {}
-    for user_id, project_id, external_id in map(_key, memories):
+    for user_id, project_id, external_id in map(key_of, memories):
         if external_id:
             wanted.setdefault(Tenant(user_id, project_id), []).append(external_id)
     # Always in the same order, so that two requests do not wait for each other.
@@ -84,14 +94,16 @@ def _lock(tenant: Tenant, external_ids: list[str], priority: int) -> Iterable[tu
     return [((*tenant, str(row.external_id)), row) for row in rows.select_for_update(no_key=True)]
 
 
-def _replace(pairs: Iterable[tuple[MemoryLog, Fields]], priority: int) -> None:
-    changed = [row for row, fields in pairs if _set(row, fields)]
+def replace_rows(pairs: Iterable[tuple[MemoryLog, Fields]], priority: int) -> int:
+    """Replace locked memories by these fields, and publish their events. Returns how many were not equal."""
+    changed = [row for row, fields in pairs if set_fields(row, fields)]
     if changed:
         MemoryLog.objects.bulk_update(changed, [*CHANGEABLE, "version", "content_hash", "updated_at"])
         outbox.publish_many(change_event("memory_log.updated", row, priority) for row in changed)
+    return len(changed)
 
 
-def _set(row: MemoryLog, fields: Fields) -> bool:
+def set_fields(row: MemoryLog, fields: Fields) -> bool:
     """Set the fields of the memory. Returns whether one of them is another value."""
     given = {"raw_data": {}} | {name: value for name, value in fields.items() if name in CHANGEABLE}
     changes = {name: value for name, value in given.items() if not is_equal(getattr(row, name), value)}
@@ -106,5 +118,6 @@ def _check_version(row: MemoryLog | None, expected: int | None) -> None:
         raise VersionConflict(current)
 
 
-def _key(fields: Fields) -> Key:
+def key_of(fields: Fields) -> Key:
+    """User, project and external id ("" without one)."""
     return fields["user_id"], fields["project_id"], fields.get("external_id") or ""

@@ -246,7 +246,7 @@ def _stored_event(insert: Insert, priority: int) -> outbox.RowEvent:
     return outbox.RowEvent(
         type="memory_log.stored",
         aggregatetype=AGGREGATE,
-        payload={"version": 1} | _payload(insert.row, (*TENANT, *CONTENT)),
+        payload={"version": insert.row.get("version", 1)} | _payload(insert.row, (*TENANT, *CONTENT)),
         headers=insert.headers,
         priority=priority,
     )

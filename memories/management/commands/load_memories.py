@@ -2,9 +2,11 @@
 
 import json
 from argparse import ArgumentParser, FileType
-from collections.abc import Iterator
-from itertools import islice
-from typing import IO, Any
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any, NamedTuple, Self
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
@@ -12,44 +14,130 @@ from rest_framework.exceptions import APIException
 from tqdm import tqdm
 
 from memories.api.errors import TooLarge
-from memories.api.parsers import loads
 from memories.api.problems import problem_of
-from memories.api.serializers.memory_log import validate
-from memories.records.services import NewMemory, create_memories
+from memories.api.serializers.exported import parse_line
+from memories.records import load
+from memories.records.load import Line, Outcome
 
-BATCH = 500
+# Lines, or bytes of lines, that one transaction stores.
+BATCH_LINES = 500
+BATCH_BYTES = 8 * 1024 * 1024
 
 
 class Command(BaseCommand):
-    help = "Store memories from a file of JSON lines, each as POST /memory-logs takes it."
+    help = (
+        "Store memories from a file of JSON lines: as POST /memory-logs takes them, or as export_memories wrote them, "
+        "with versions and embeddings. A file can be loaded again: what is stored is not stored twice. Lines that "
+        "cannot be stored are reported and written to a file that can be mended and loaded."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=FileType("rb"), help="a path, or - for standard input")
+        parser.add_argument(
+            "--bad-lines",
+            metavar="FILE",
+            help="where to write bad lines; by default *.bad.jsonl beside the file",
+        )
         parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
     def handle(self, *args: Any, file: IO[bytes], **options: Any) -> None:
-        """Report bad lines and skip them. The exit code is 1 when there is one."""
-        stored, self.bad = 0, 0
-        with file:
-            memories = self._memories(file)
-            while batch := list(islice(memories, BATCH)):
-                stored += len(create_memories(batch))
-        if options["json"]:
-            self.stdout.write(json.dumps({"stored": stored, "bad": self.bad}))
-        else:
-            self.stdout.write(f"{stored} memories stored, {self.bad} bad lines.")
-        if self.bad:
-            raise CommandError(f"{self.bad} lines were not stored; see above.", returncode=1)
+        """Exit code 1 when there is a bad line."""
+        total = Outcome()
+        with file, BadLines(_bad_path(file, options["bad_lines"])) as bad_lines:
+            for batch in _batches(self._parsed(file, bad_lines)):
+                total = Outcome(*map(sum, zip(total, load.load(batch), strict=True)))
+        self._answer(total, bad_lines, as_json=options["json"])
+        if bad_lines.count:
+            raise CommandError(
+                f"{bad_lines.count} lines were not stored; see above{bad_lines.where()}.", returncode=1
+            )
 
-    def _memories(self, file: IO[bytes]) -> Iterator[NewMemory]:
+    def _parsed(self, file: IO[bytes], bad_lines: "BadLines") -> Iterator["Parsed"]:
+        seen: Counter[bytes] = Counter()
+        conversations = 0
         for number, line in enumerate(tqdm(_lines(file), unit=" lines", disable=None), start=1):
             if not line.strip():
                 continue
             try:
-                yield _parse(line)
+                parsed = _parse(line)
             except APIException as error:
-                self.bad += 1
                 self.stderr.write(f"line {number}: {problem_of(error)['detail']}")
+                bad_lines.add(None if isinstance(error, TooLarge) else line)
+                continue
+            if parsed is None:
+                conversations += 1
+                continue
+            content = load.content_of(parsed.fields)[:8]
+            yield Parsed(Line(**vars(parsed) | {"equal_before": seen[content]}), len(line))
+            seen[content] += 1
+        if conversations:
+            self.stderr.write(f"{conversations} conversations were skipped: their saved turns are memories.")
+
+    def _answer(self, total: Outcome, bad_lines: "BadLines", *, as_json: bool) -> None:
+        if as_json:
+            answer = {**total._asdict(), "bad": bad_lines.count, "bad_lines": bad_lines.written}
+            self.stdout.write(json.dumps(answer))
+            return
+        self.stdout.write(f"{total.stored} memories stored, {bad_lines.count} bad lines.")
+        if total.replaced or total.unchanged:
+            self.stdout.write(f"Stored already: {total.replaced} replaced, {total.unchanged} unchanged.")
+
+
+class Parsed(NamedTuple):
+    """A line that can be stored, and its bytes."""
+
+    line: Line
+    size: int
+
+
+class BadLines:
+    """The file of the lines that could not be stored. It is made for the first one."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.count = 0
+        self._file: IO[bytes] | None = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def add(self, line: bytes | None) -> None:
+        """Count a bad line, and write it. None is one that was too large to read."""
+        self.count += 1
+        if line is not None:
+            self._write(line)
+
+    def _write(self, line: bytes) -> None:
+        if self.path and self._file is None:
+            try:
+                self._file = self._stack.enter_context(self.path.open("wb"))
+            except OSError as error:
+                raise CommandError(f"Cannot write {self.path}: {error.strerror}") from error
+        if self._file:
+            self._file.write(line.rstrip(b"\r\n") + b"\n")
+
+    @property
+    def written(self) -> str | None:
+        """The path, when a line was written."""
+        return str(self.path) if self._file else None
+
+    def where(self) -> str:
+        return f", and mend them in {self.path}" if self._file else ""
+
+
+def _bad_path(file: IO[bytes], named: str | None) -> Path | None:
+    path = Path(file.name) if isinstance(file.name, str) else None
+    if named:
+        if path and path.resolve() == Path(named).resolve():
+            raise CommandError(
+                f"{named} is the file that is loaded. Name another for its bad lines.", returncode=2
+            )
+        return Path(named)
+    return path.with_suffix(f".bad{path.suffix}") if path and path.is_file() else None
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes]:
@@ -61,8 +149,25 @@ def _lines(file: IO[bytes]) -> Iterator[bytes]:
             line = file.readline(limit + 1)
 
 
-def _parse(line: bytes) -> NewMemory:
-    """Raises APIException."""
+def _parse(line: bytes) -> Line | None:
+    """The memory of a line; None for a conversation. Raises APIException."""
     if len(line.rstrip(b"\r\n")) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
         raise TooLarge
-    return NewMemory(**validate(loads(line)))
+    return parse_line(line)
+
+
+def _batches(parsed: Iterable[Parsed]) -> Iterator[list[Line]]:
+    """Lines to store together. A batch ends before an external id that it has already, and when it is full."""
+    batch: list[Line] = []
+    size = 0
+    external_ids: set[str | None] = set()
+    for line, its_size in parsed:
+        external_id = line.fields.get("external_id")
+        if len(batch) == BATCH_LINES or size > BATCH_BYTES or external_id in external_ids:
+            yield batch
+            batch, size, external_ids = [], 0, set()
+        batch.append(line)
+        size += its_size
+        external_ids |= {external_id} - {None}
+    if batch:
+        yield batch
