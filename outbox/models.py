@@ -42,7 +42,8 @@ class Event(models.Model):
     lease_expires_at = models.DateTimeField(null=True, blank=True)
     # Set for a suspect: its worker or its relay died before. At most this many events are handled together with it.
     batch_limit = models.PositiveSmallIntegerField(null=True, blank=True, editable=False)
-    # Set while a suspect is handled: with how many events. So a loss of the whole cluster shows what was begun.
+    # Set while a worker has a suspect: the number of events in its task. After the death of the whole cluster it shows
+    # what was begun.
     begun = models.PositiveSmallIntegerField(null=True, blank=True, editable=False)
     # Set while the event waits behind many events of its aggregate. The claim's index leaves such an event out.
     parked_until = models.DateTimeField(null=True, blank=True, editable=False)

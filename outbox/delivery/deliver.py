@@ -56,7 +56,7 @@ def deliver(
 
     `begin_before` (time.monotonic()): no handler is begun later, because it might outlive the lease.
     `probing`: the dependencies that this task, of a single event, probes.
-    `suspects`: the worker or the relay of these events died before. What is begun is recorded in the database.
+    `suspects`: the worker or the relay of these events died before. It is recorded in the database that they are begun.
     `on_unit(start, size)`: called before each call of a handler with the place of its events in
     `outbox.delivery.units.ordered(events)` and their number, and with a number of 0 after it.
     """
@@ -92,10 +92,12 @@ class Delivery:
     def run(self, events: Sequence[ClaimedEvent]) -> None:
         self._units.extend(units(events))
         try:
+            if self._suspects and not outcomes.begun(self.token, [event.id for event in events]):
+                logger.warning("%d events were not begun: their claim had ended.", len(events))
+                return
             while self._units and self._may_begin():
                 self._attempt(self._units.popleft())
-                # A suspect is settled at once: until then, the death of the cluster would count against it.
-                if self._suspects or time.monotonic() >= self._settle_at:
+                if time.monotonic() >= self._settle_at:
                     self._settle()
         finally:
             # Also if the worker must end: django-q2's timeout raises SystemExit.
@@ -109,8 +111,6 @@ class Delivery:
         if handler_of(unit.type) is None:
             logger.error("%s has no handler in this cluster. Its events wait for another cluster.", unit.type)
             self._return([unit])
-        elif self._suspects and not outcomes.begun(self.token, unit.ids):
-            logger.warning("%d events of %s were not begun: their claim had ended.", unit.size, unit.type)
         else:
             self._handle(unit)
 

@@ -130,7 +130,7 @@ def _return(token: UUID, ids: Collection[int], *, limit: int | None = None, erro
 
 
 def begun(token: UUID, ids: Collection[int]) -> bool:
-    """Record that these suspects are handled together now. Returns False if the claim no longer owns all of them."""
+    """Record that a worker begins these suspects now, together. Returns False if the claim does not own all of them."""
     parameters = {"ids": list(ids), "token": token, "size": len(ids), "own_transaction": own_transaction()}
     [(count,)] = _record(BEGUN, parameters)
     return bool(count == len(ids))

@@ -8,7 +8,7 @@ What is known of a lost event decides:
   others are delivered on the way.
 - It was handled alone. The attempt counts, and the event is dead after OUTBOX_MAX_ATTEMPTS.
 - It is not known whether it was begun, because all processes of its cluster died. No attempt counts. It becomes a
-  suspect, whose next worker records in the database what it begins, so that the next loss is a known one.
+  suspect: its next worker records in the database that it begins the task, so that the next loss is a known one.
 """
 
 from collections.abc import Collection
@@ -22,7 +22,7 @@ from outbox.database import backoff
 from outbox.models import Status
 from outbox.queue.ordering import unblock_next
 
-# `size`: how many events were handled together; null if that is not known.
+# `size`: how many events the worker had begun together; null if it is not known whether it had begun them.
 FREE = f"""
 WITH lost AS (
     SELECT id, {{size}} AS size FROM outbox_event WHERE status = 'claimed' AND {{which}}

@@ -15,7 +15,7 @@ from pytest_django.fixtures import Settings
 import outbox
 from outbox import ClaimedEvent, registry
 from outbox.cluster import shutdown
-from outbox.delivery import db_retry
+from outbox.delivery import db_retry, outcomes
 from outbox.delivery import deliver as delivery
 from outbox.delivery.deliver import deliver
 from outbox.models import Circuit, Event, Failure
@@ -146,18 +146,19 @@ def test_the_worker_notes_the_place_of_the_events_that_it_handles() -> None:
     assert [unit for unit in noted if not unit[1]] == [(start, 0) for start, size in noted if size]
 
 
-def test_suspects_are_recorded_before_they_are_handled_and_settled_at_once() -> None:
-    seen: list[tuple[list[str], list[int | None]]] = []
-    events = publish_all(NOTED, "ab")
+def test_it_is_recorded_that_suspects_are_begun_before_the_first_is_handled() -> None:
+    seen: list[list[int | None]] = []
 
     def look(_: ClaimedEvent) -> None:
-        seen.append((status_of(*events), list(Event.objects.order_by("id").values_list("begun", flat=True))))
+        seen.append(list(Event.objects.order_by("id").values_list("begun", flat=True)))
 
     with handled(NOTED, by=look):
+        publish_all(NOTED, "ab")
         claimed = claim_all()
         deliver(claimed.token, claimed.events, suspects=True)
 
-    assert seen == [(["claimed", "claimed"], [1, None]), (["delivered", "claimed"], [None, 1])]
+    assert seen == [[2, 2], [2, 2]]
+    assert set(Event.objects.values_list("status", "begun")) == {("delivered", None)}
 
 
 def test_suspects_whose_claim_has_ended_are_not_handled() -> None:
@@ -169,6 +170,16 @@ def test_suspects_whose_claim_has_ended_are_not_handled() -> None:
         deliver(late.token, late.events, suspects=True)
 
     assert seen == []
+
+
+def test_suspects_whose_claim_has_ended_in_part_are_returned() -> None:
+    a, b = publish_all(NOTED, "ab")
+    claimed = claim_all()
+    outcomes.delivered(claimed.token, [a.id])
+    with handled(NOTED, by=raising(ValueError("no"))):
+        deliver(claimed.token, claimed.events, suspects=True)
+
+    assert status_of(a, b) == ["delivered", "pending"]
 
 
 def test_an_unavailable_dependency_counts_no_attempt_and_opens_its_circuit() -> None:
