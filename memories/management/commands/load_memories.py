@@ -36,7 +36,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--bad-lines",
             metavar="FILE",
-            help="where to write bad lines; by default *.bad.jsonl beside the file",
+            help="where to write bad lines; by default *.bad.jsonl next to the file",
         )
         parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
 

@@ -202,7 +202,7 @@ class TestTwice:
 class TestBadLines:
     """Bad lines are written to a file that can be mended and loaded."""
 
-    def test_they_stand_there_as_they_were(self, tmp_path: Path) -> None:
+    def test_they_are_written_unchanged(self, tmp_path: Path) -> None:
         bad = ["{not json", json.dumps({"task": "no tenant"})]
         file = file_of(tmp_path, json.dumps(GOOD), *bad)
 
@@ -214,7 +214,7 @@ class TestBadLines:
         written.write_text(json.dumps(GOOD | {"task": "Mended"}))
         assert "1 memories stored" in load(written)[0]
 
-    def test_another_place_may_be_named_and_without_bad_lines_there_is_no_file(self, tmp_path: Path) -> None:
+    def test_the_file_may_be_named_and_is_not_made_without_bad_lines(self, tmp_path: Path) -> None:
         elsewhere = tmp_path / "elsewhere"
         load(file_of(tmp_path, json.dumps(GOOD)), bad_lines=str(elsewhere))
         assert not elsewhere.exists()
@@ -230,7 +230,7 @@ class TestBadLines:
         assert "is the file that is loaded" in err
         assert file.read_text() == "{"
 
-    def test_a_place_that_cannot_be_written_is_told(self, tmp_path: Path) -> None:
+    def test_a_file_that_cannot_be_written_is_reported(self, tmp_path: Path) -> None:
         _, err = load(file_of(tmp_path, "{"), bad_lines=str(tmp_path / "no folder" / "x"))
 
         assert "Cannot write" in err
@@ -289,7 +289,7 @@ class TestRoundTrip:
 
         assert MemoryLog.objects.get(id=row.id).task == "Third"
 
-    def test_an_embedding_that_is_none_is_made_anew(self, tmp_path: Path) -> None:
+    def test_an_unusable_embedding_is_ignored(self, tmp_path: Path) -> None:
         line = GOOD | {"embedding": [1.0, 1.0], "embedding_model": "other"}
 
         load(file_of(tmp_path, json.dumps(line)))
@@ -302,7 +302,7 @@ class TestRoundTrip:
         assert "1 memories stored, 0 bad lines" in out
         assert "1 conversations were skipped" in err
 
-    def test_a_version_that_is_none_makes_the_line_bad(self, tmp_path: Path) -> None:
+    def test_a_malformed_version_makes_the_line_bad(self, tmp_path: Path) -> None:
         _, err = load(file_of(tmp_path, json.dumps(GOOD | {"versions": [{"change": "created"}]})))
 
         assert "line 1: /versions/0/" in err
