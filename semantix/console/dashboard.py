@@ -1,4 +1,4 @@
-"""The admin's first page: how the outbox is doing, each figure with its last half hour."""
+"""The admin's first page: what is wrong, and how the outbox is doing, each figure with its last half hour."""
 
 import json
 from collections.abc import Sequence
@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
+from django.contrib.admin.utils import quote
 from django.http import HttpRequest
 from django.urls import reverse
 
 from memories.embeddings.cache import cache_statistics
-from outbox.operations import statistics
+from outbox.operations import problems, statistics
 from outbox.operations.history import Minute, last_minutes, percent
 from semantix.observability.metrics.view import embedding_cache_use
 from semantix.web import parts
@@ -35,14 +36,31 @@ class Card:
 
 
 def context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """unfold's DASHBOARD_CALLBACK."""
+    """unfold's DASHBOARD_CALLBACK: what is wrong, then the figures. Staff see what they may see on the pages."""
+    if not request.user.has_perms(("outbox.view_event", "outbox.view_circuit")):
+        return context | {"hidden": True}
     now, history = statistics.collect(exact_up_to=1000), last_minutes()
     return context | {
         "cards": cards(now, history),
-        "circuits": now.circuits,
+        "problems": [(problem, _page(problem)) for problem in problems.find()],
         "relays": now.relays,
         "parts": parts.failing(),
     }
+
+
+def _page(problem: problems.Problem) -> str:
+    """The one page to go to. A cluster is started elsewhere: it has none."""
+    events = reverse("admin:outbox_event_changelist")
+    match problem.kind:
+        case "circuit":
+            return reverse("admin:outbox_circuit_change", args=[quote(problem.subject)])
+        case "dead":
+            return f"{events}?status__exact=dead"
+        case "unhandled":
+            return f"{events}?status__exact=pending"
+        case "late":
+            return f"{events}?status__exact=pending&published=older"
+    return ""
 
 
 def cards(now: statistics.Statistics, history: Sequence[Minute]) -> list[Card]:

@@ -12,7 +12,7 @@ from pytest_django.fixtures import Settings
 
 from memories import metrics
 from outbox import Unavailable
-from outbox.models import Failure, Outage, Status
+from outbox.models import Failure, Outage, Relay, Status
 from outbox.operations.history import Minute, last_minutes
 from outbox.queue import circuits
 from semantix.console.dashboard import cards
@@ -142,7 +142,7 @@ def test_the_page_opens_with_empty_tables(client: Client) -> None:
     page = client.get("/admin/").content.decode()
 
     assert "Oldest waits" in page
-    assert "No cluster has been heard of" in page
+    assert "No cluster runs" in page
 
 
 def test_each_minute_counts_the_dependencies_that_were_away(start: datetime) -> None:
@@ -174,3 +174,31 @@ def test_a_single_point_is_drawn_and_no_point_makes_no_chart(start: datetime) ->
 
     empty = {card.title: card for card in shown(minutes(start - 3 * MINUTE, 2))}["Publishing to delivery"]
     assert (empty.chart, empty.drawn) == ("", True)
+
+
+def test_the_page_begins_with_what_is_wrong_and_the_link_to_go_to(client: Client) -> None:
+    circuits.open_circuit(Unavailable("oven", "it is cold"))
+    client.force_login(User.objects.create_superuser("olga"))
+
+    page = client.get("/admin/").content.decode()
+
+    assert page.index("oven is away (it is cold)") < page.index("Oldest waits")
+    assert "/admin/outbox/circuit/oven/change/" in page
+
+
+def test_all_is_well_where_nothing_is_wrong(client: Client) -> None:
+    Relay.objects.create(id="00000000-0000-0000-0000-000000000001", host="here", pid=1, wakeup="listen")
+    client.force_login(User.objects.create_superuser("olga"))
+
+    assert "All is well." in client.get("/admin/").content.decode()
+
+
+def test_staff_without_permissions_see_neither_figures_nor_reasons(client: Client) -> None:
+    circuits.open_circuit(Unavailable("oven", "it is cold"))
+    client.force_login(User.objects.create_user("victor", is_staff=True))
+
+    page = client.get("/admin/").content.decode()
+
+    assert "it is cold" not in page
+    assert "Oldest waits" not in page
+    assert "may not view events" in page
