@@ -1,8 +1,13 @@
-"""Fusing two rankings into one, in one statement: by the memories' ranks in both, and by their neighbours' scores.
+"""Fusing two rankings into one, in one statement: by the memories' margins in both, and by their neighbours' scores.
+
+A margin tells how far a memory is ahead of the others: the part of the best memory's score by words, and the place of
+its distance between the nearest and the farthest memory of the ranking by meaning. Ranks alone would count a second
+place that is far behind as much as one that is close.
 
 A memory is often one line of something longer: a turn of a conversation, a step of a task. The answer to a question is
 then often next to the line that has the question's words. So each memory adds a part of its score to its neighbours:
-the memories written just before and after it with the same task and date. A memory whose task is unique has none.
+the memories written just before and after it with the same task and date. A neighbour that neither ranking found gets
+nothing.
 """
 
 from collections.abc import Sequence
@@ -10,18 +15,17 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 
-from memories.filters import CONDITION, IS_TENANTS
+from memories.filters import IS_TENANTS
+from memories.search.lexical import Ranked
 from memories.search.meaning import MEANING
 from memories.search.results import DISTANCE, ROW, SearchHit, hit
 
-# Reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009): rank 1 counts (K + 10) / (K + 1) times as much as rank
-# 10. The usual 60 makes them nearly equal. That suits many rankings of equal quality. With two rankings, it lets the
-# middle of one outvote the top of the other.
-K = 3
-# The words' weight is 1. Recall hardly changes between 0.5 and 1, see docs/explanation/search.md.
-VECTOR_WEIGHT = 0.75
+# The best memory by words gets 1, the nearest by meaning this.
+VECTOR_WEIGHT = 0.4
+# Added to the margins of distances: the only memory gets the full weight, and the farthest one a little.
+MARGIN = 0.02
 # The part of a memory's score that its next neighbour gets, and the one after that.
-NEIGHBOUR_BOOSTS = (0.5, 0.25)
+NEIGHBOUR_BOOSTS = (0.3, 0.15)
 # Several writers may write at once, so neighbours are searched among this many memories on each side.
 NEIGHBOUR_WINDOW = 8
 # Only the top memories boost their neighbours. Lower ones change nothing.
@@ -29,11 +33,13 @@ MAX_BOOSTERS = 30
 
 FUSED = f"""
 SELECT id, sum(score) AS score FROM (
-    SELECT id, 1 / ({K} + place)::float AS score
-    FROM unnest(%(words)s::bigint[]) WITH ORDINALITY AS word (id, place)
+    SELECT id, score / max(score) OVER () AS score
+    FROM unnest(%(word_ids)s::bigint[], %(word_scores)s::float[]) AS word (id, score)
     UNION ALL
-    SELECT id, {VECTOR_WEIGHT} / ({K} + row_number() OVER (ORDER BY distance, id DESC))::float FROM meaning
-) AS place GROUP BY id
+    SELECT id, {VECTOR_WEIGHT} * (max(distance) OVER () - distance + {MARGIN})
+        / (max(distance) OVER () - min(distance) OVER () + {MARGIN})
+    FROM meaning
+) AS part GROUP BY id
 """
 # Only the index of the tenant's ids is read here. This keeps the planner on the tenant's own rows.
 AROUND = f"""
@@ -50,7 +56,7 @@ JOIN memory_logs AS booster USING (id) CROSS JOIN LATERAL (
     ) AS around JOIN memory_logs AS one USING (id)
     WHERE one.task = booster.task AND one.date = booster.date
 ) AS m
-WHERE m.step <= {len(NEIGHBOUR_BOOSTS)} AND {CONDITION}
+WHERE m.step <= {len(NEIGHBOUR_BOOSTS)} AND m.id IN (SELECT id FROM fused)
 """
 BEST = f"""
 WITH meaning AS MATERIALIZED ({MEANING}), fused AS MATERIALIZED ({FUSED}), boosted AS ({BOOSTED}), best AS (
@@ -71,13 +77,16 @@ class Fused(NamedTuple):
     certain: int
 
 
-def best(words: Sequence[int], given: dict[str, Any], *, horizon: float, limit: int | None) -> Fused:
-    """Fuse the ids that were found by words, best first, with the ranking by meaning with these parameters.
+def best(words: Sequence[Ranked], given: dict[str, Any], *, horizon: float, limit: int | None) -> Fused:
+    """Fuse the ranking by words with the ranking by meaning with these parameters.
 
-    Up to the distance `horizon`, that ranking lacks no memory. Without a limit, all ranked memories and their
-    neighbours are returned.
+    Up to the distance `horizon`, that ranking lacks no memory. Without a limit, all ranked memories are returned.
     """
+    found: dict[str, Any] = {
+        "word_ids": [item.memory_id for item in words],
+        "word_scores": [item.score for item in words],
+    }
     with connection.cursor() as cursor:
-        cursor.execute(BEST, {**given, "words": list(words), "horizon": horizon, "limit": limit})
+        cursor.execute(BEST, {**given, **found, "horizon": horizon, "limit": limit})
         rows = cursor.fetchall()
     return Fused([hit(*row) for *row, _ in rows], certain=rows[0][-1] if rows else 0)

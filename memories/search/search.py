@@ -118,7 +118,7 @@ def _search_both(query: Query) -> Answer:
         embedded = submit(make_query_vector, live, query.text)
         if chroma_is_available:
             first = submit(lambda: nearest(embedded.result(), limit=depth, filters=query.filters))
-        words = [found.memory_id for found in lexical_search(query.tenant, query.text, depth, query.filters)]
+        words = lexical_search(query.tenant, query.text, depth, query.filters)
     limit = None if query.min_similarity else query.limit
 
     def read(neighbours: Neighbours, from_index: bool) -> Fused:

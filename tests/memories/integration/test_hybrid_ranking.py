@@ -1,6 +1,6 @@
-"""One ranking of two, by the places memories have in both."""
+"""One ranking of two, by the margins that memories have in both, and by their neighbours."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from math import inf
 
 import pytest
@@ -10,7 +10,8 @@ from memories.index.query import Neighbours
 from memories.models import MemoryLog
 from memories.records.services import NewMemory, create_memories
 from memories.search import meaning
-from memories.search.hybrid import NEIGHBOUR_BOOSTS, VECTOR_WEIGHT, K, best
+from memories.search.hybrid import MARGIN, NEIGHBOUR_BOOSTS, VECTOR_WEIGHT, best
+from memories.search.lexical import Ranked
 from memories.tenants import Tenant
 from tests.support.tenants import new_tenant
 
@@ -31,62 +32,76 @@ def remember(tenant: Tenant, *tasks: str) -> list[int]:
 
 def fused(
     tenant: Tenant,
-    words: Sequence[int] = (),
-    meanings: Sequence[int] = (),
+    words: Mapping[int, float] | None = None,
+    distances: Mapping[int, float] | None = None,
     *,
     from_index: bool = False,
     limit: int | None = None,
 ) -> dict[int, float]:
     """Ids and scores, in the order of the answer."""
-    neighbours = Neighbours({id: place / 100 for place, id in enumerate(meanings)})
+    ranked = [Ranked(id, score) for id, score in (words or {}).items()]
+    neighbours = Neighbours(dict(distances or {}))
     given = meaning.parameters(neighbours, tenant, EVERYTHING, None, from_index=from_index, depth=50)
-    hits, _certain = best(words, given, horizon=inf, limit=limit)
+    hits, _certain = best(ranked, given, horizon=inf, limit=limit)
     return {hit.memory_log_id: hit.score for hit in hits}
 
 
 def test_what_both_rankings_have_comes_before_what_only_one_has(tenant: Tenant) -> None:
     one, two, three, four, five = remember(tenant, *"abcde")
 
-    assert next(iter(fused(tenant, [one, two, three], [four, two, five]))) == two
+    found = fused(tenant, {one: 5.0, two: 4.5, three: 4.0}, {four: 0.4, two: 0.45, five: 0.9})
+
+    assert next(iter(found)) == two
 
 
-def test_a_place_counts_its_reciprocal(tenant: Tenant) -> None:
-    one, two = remember(tenant, *"ab")
+def test_a_memory_counts_by_its_margin_in_each_ranking(tenant: Tenant) -> None:
+    one, two, three = remember(tenant, *"abc")
 
-    assert fused(tenant, [one, two], [two]) == {
-        one: pytest.approx(1 / (K + 1)),
-        two: pytest.approx(1 / (K + 2) + VECTOR_WEIGHT / (K + 1)),
+    assert fused(tenant, {one: 8.0, two: 2.0}, {two: 0.2, three: 0.6}) == {
+        one: pytest.approx(1.0),
+        two: pytest.approx(2.0 / 8.0 + VECTOR_WEIGHT),
+        three: pytest.approx(VECTOR_WEIGHT * MARGIN / (0.4 + MARGIN)),
     }
 
 
 def test_one_ranking_alone_keeps_its_order(tenant: Tenant) -> None:
     one, two, three = remember(tenant, *"abc")
 
-    assert list(fused(tenant, [three, one, two])) == [three, one, two]
-    assert list(fused(tenant, meanings=[two, three, one], limit=2)) == [two, three]
+    assert list(fused(tenant, {three: 3.0, one: 2.0, two: 1.0})) == [three, one, two]
+    assert list(fused(tenant, distances={two: 0.1, three: 0.2, one: 0.3}, limit=2)) == [two, three]
+    assert fused(tenant, distances={two: 0.7}) == {two: pytest.approx(VECTOR_WEIGHT)}
+
+
+def test_a_neighbour_that_was_found_too_is_boosted_and_another_is_not_found(tenant: Tenant) -> None:
+    first, middle, last, far = remember(tenant, "talk", "talk", "talk", "another talk")
+
+    scores = fused(tenant, {middle: 4.0, last: 1.0, far: 1.0})
+
+    assert scores == {
+        middle: pytest.approx(1.0 + NEIGHBOUR_BOOSTS[0] * 0.25),
+        last: pytest.approx(0.25 + NEIGHBOUR_BOOSTS[0]),
+        far: pytest.approx(0.25),
+    }
+    assert first not in scores
 
 
 def test_of_equals_the_newer_comes_first(tenant: Tenant) -> None:
-    first, middle, last = remember(tenant, "talk", "talk", "talk")
+    older, newer = remember(tenant, "a", "b")
 
-    scores = fused(tenant, [middle])
-
-    assert list(scores) == [middle, last, first]
-    assert scores[first] == scores[last] == pytest.approx(NEIGHBOUR_BOOSTS[0] / (K + 1))
+    assert list(fused(tenant, {older: 1.0, newer: 1.0})) == [newer, older]
 
 
 def test_what_the_index_holds_of_an_older_version_leaves_its_place_to_the_next(tenant: Tenant) -> None:
     changed, current = remember(tenant, *"ab")
     MemoryLog.objects.filter(id=current).update(indexed_version=1)
     MemoryLog.objects.filter(id=changed).update(indexed_version=1, version=2)
+    distances = {changed: 0.1, current: 0.2}
 
-    assert fused(tenant, meanings=[changed, current], from_index=True) == {
-        current: pytest.approx(VECTOR_WEIGHT / (K + 1))
-    }
-    assert list(fused(tenant, meanings=[changed, current])) == [changed, current]
+    assert fused(tenant, distances=distances, from_index=True) == {current: pytest.approx(VECTOR_WEIGHT)}
+    assert list(fused(tenant, distances=distances)) == [changed, current]
 
 
 def test_nothing_fuses_to_nothing_and_nothing_is_of_another_tenant(tenant: Tenant) -> None:
-    ids = remember(new_tenant(), *"ab")
+    foreign = dict.fromkeys(remember(new_tenant(), *"ab"), 0.5)
 
-    assert fused(tenant) == fused(tenant, ids, ids) == {}
+    assert fused(tenant) == fused(tenant, foreign, foreign) == {}
