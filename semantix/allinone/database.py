@@ -39,7 +39,7 @@ def migrate(say: Callable[[str], None]) -> None:
 
 
 def forget_lost_workers(say: Callable[[str], None]) -> None:
-    """Return the claims of a killed cluster to the queue now, minutes before their leases expire.
+    """Return the claims of a killed cluster to the queue now. The next relay would need some seconds to find it dead.
 
     Only for a database that no other cluster uses.
     """
