@@ -80,7 +80,7 @@ def empty_index(say: Say) -> Iterator[None]:
         return
     folder = settings.CHROMADB_PATH
     say(f"Starting Chroma over an empty {folder} ...")
-    if folder.exists():
+    if (folder / chroma.STORE).exists():  # never a folder that only bears the name
         shutil.rmtree(folder)
     server = chroma.start(folder, log=_log("chroma"))
     try:

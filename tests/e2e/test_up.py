@@ -108,7 +108,7 @@ def is_equal(up: Up) -> bool:
 def test_the_announcement_names_the_admin_the_embedder_and_the_access_mode(first_words: str) -> None:
     for text in (
         "/admin/ (user admin, password ",
-        "lexical",
+        "Embedder   static",
         "GOOGLE_API_KEY",
         "open: everybody on this machine",
     ):
