@@ -128,8 +128,17 @@ def test_others_cannot_delete_it(cast: Cast, buffer: str) -> None:
     chat.say("hers")
 
     assert {delete(other, chat).status_code for other in (cast.bob, cast.charlie)} == {403}
-    assert cast.alice.client.delete(f"/conversations/{chat.name}").status_code == 400
+    unnamed = [other.client.delete(f"/conversations/{chat.name}") for other in (cast.bob, cast.charlie)]
+    assert {answer.status_code for answer in unnamed} == {404}  # their keys name their own tenants
     assert chat.contents == ["hers"]
+
+
+def test_a_key_names_the_tenant_of_the_conversation_to_delete(cast: Cast, buffer: str) -> None:
+    chat = Chat(cast.alice.tenant)
+    chat.say("hers")
+
+    assert cast.alice.client.delete(f"/conversations/{chat.name}").status_code == 204
+    assert chat.memories == []
 
 
 def test_without_redis_turns_that_wait_there_are_told_and_nothing_is_deleted(
