@@ -16,7 +16,7 @@ run: $(VENV)/.runtime  ## Start the whole service on this machine
 help:  ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-test: $(VENV)/.dev  ## Run all tests on real servers, in a throw-away folder (under 3 minutes)
+test: $(VENV)/.dev  ## Run all tests on real servers, in a throw-away folder
 	@$(BIN)/python -m tests.support.programs
 	$(PYTEST) $(ARGS)
 
