@@ -320,3 +320,20 @@ def test_the_password_is_in_a_private_file_and_not_in_the_arguments(
         assert "password=it's secret" in service.read_text()
         assert not any("secret" in value for value in variables.values())
     assert not service.exists()
+
+
+def test_an_erasure_that_is_younger_than_the_backup_is_requested_again(
+    backup: Path, elsewhere: str, index: dict[str, str]
+) -> None:
+    restored(elsewhere, backup, **index)
+    erased = manage("erase", "--user-id", "alice", "--yes", DATABASE_URL=elsewhere, **index)
+    assert erased.returncode == 0, erased.stderr
+    requested = "SELECT user_id, requested_at FROM erasures"
+    before = ask(elsewhere, requested)
+
+    answer = restored(elsewhere, backup, "--yes", **index)
+
+    assert len(answer["erasures"]) == 1
+    assert ask(elsewhere, requested) == before
+    waiting = "SELECT count(*) FROM outbox_event WHERE type = 'erasure.requested' AND status = 'pending'"
+    assert ask(elsewhere, waiting) == [(1,)]

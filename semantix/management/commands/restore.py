@@ -9,6 +9,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import connections
 from tqdm import tqdm
 
+from memories.erasure import repeat
 from memories.models import MemoryLog
 from outbox.management.command import OutboxCommand, WrongUse
 from outbox.operations.epoch import new_name
@@ -65,6 +66,7 @@ class Command(OutboxCommand):
         database.prepare_extension()
         self._confirm(options)
         self._require_alone()
+        erased = repeat.receipts()
         epoch = new_name()
         connections.close_all()
         with tqdm(total=len(entries), unit=" objects", disable=None) as bar:
@@ -75,12 +77,13 @@ class Command(OutboxCommand):
             "objects": len(entries),
             "epoch": epoch,
             "reclaimed": reclaimed,
+            "erasures": repeat.repeat(erased),
         } | _counts()
 
     def _adopt(self) -> dict[str, Any]:
         self._require_alone()
         epoch, reclaimed = aftermath.adopt()
-        return {"file": None, "epoch": epoch, "reclaimed": reclaimed} | _counts()
+        return {"file": None, "epoch": epoch, "reclaimed": reclaimed, "erasures": []} | _counts()
 
     def _index(self, options: dict[str, Any]) -> aftermath.Index:
         try:
@@ -115,6 +118,11 @@ class Command(OutboxCommand):
         if index:
             lines.append(
                 f"The index was rebuilt: {index['memories']:,} memories, {index['embedded']:,} embedded."
+            )
+        if answer["erasures"]:
+            lines.append(
+                f"Erasures that are younger than the backup are requested again: {len(answer['erasures'])}. "
+                "The cluster carries them out when it starts; GET /erasures tells how far they are."
             )
         lines.append("Start web server and cluster again.")
         return "\n".join(lines)
