@@ -178,8 +178,8 @@ def test_a_name_is_registered_for_one_function() -> None:
 
 def test_a_real_cluster_refuses_it(tmp_path: Path, touched: Path) -> None:
     with cluster(tmp_path):
-        async_task(RUN, f"touch {touched}")
-        wait_until(Failure.objects.exists)
+        task = async_task(RUN, f"touch {touched}")
+        wait_until(Failure.objects.filter(id=task).exists)
 
     assert not touched.exists()
-    assert "is not registered" in refusal()
+    assert "is not registered" in str(Failure.objects.get(id=task).result)
