@@ -35,10 +35,14 @@ class Stream:
     def __init__(self, response: httpx.Response) -> None:
         self._lines = response.iter_lines()
         self.position = ""
+        # What came before the first heartbeat.
+        self.early: list[dict[str, Any]] = []
 
     def next(self) -> dict[str, Any]:
         """The data of the next event. It skips heartbeats: an open transaction on the server, also one of another
         test's database, holds back what was published after it began."""
+        if self.early:
+            return self.early.pop(0)
         while (data := self.message()) is None:
             pass
         return data
@@ -73,7 +77,8 @@ def listen(
     ):
         assert response.status_code == 200, response.read()
         stream = Stream(response)
-        stream.message()
+        while (message := stream.message()) is not None:
+            stream.early.append(message)
         yield stream
 
 
