@@ -18,7 +18,13 @@ class Update:
 
     @classmethod
     def of(cls, event: Recorded) -> "Update":
-        """The update for a recorded event."""
+        """The update for a recorded event.
+
+        An event whose payload names no tenant, as somebody's SQL may write it, is nobody's: it must not stop the
+        stream of all clients.
+        """
         payload = json.loads(event.payload)
+        payload = payload if isinstance(payload, dict) else {}
         body = {"id": str(event.position), "type": event.type, **payload, "at": event.created_at.isoformat()}
-        return cls(event.position, event.type, payload["user_id"], payload["project_id"], json.dumps(body))
+        user_id, project_id = (str(payload.get(name) or "") for name in ("user_id", "project_id"))
+        return cls(event.position, event.type, user_id, project_id, json.dumps(body))

@@ -85,6 +85,24 @@ def test_an_event_that_commits_late_is_not_lost(server: str) -> None:
         assert [stream.next()["memory_id"] for _ in range(2)] == [1, 2]
 
 
+@pytest.mark.parametrize("payload", ["{}", "[]", "null", '{"user_id": null, "project_id": 5}'])
+def test_an_event_of_nobody_stops_no_stream(server: str, payload: str) -> None:
+    """As somebody's SQL may write it."""
+    with listen(server, **ALICE._asdict()) as stream, psycopg.connect(environment()["DATABASE_URL"]) as other:
+        other.execute(
+            """INSERT INTO outbox_event (aggregatetype, aggregateid, type, payload, headers, status, priority,
+                   attempts, last_error)
+               VALUES ('memory_vector', '1', 'vector.stored', %s, '{}', 'delivered', 0, 0, '')""",
+            [payload],
+        )
+        other.commit()
+        store(ALICE, 2)
+
+        assert stream.next()["memory_id"] == 2
+    with listen(server, after="0-0", **ALICE._asdict()) as stream:
+        assert stream.next()["user_id"] == "alice"
+
+
 def test_the_query_narrows_to_a_tenant(server: str) -> None:
     with listen(server, user_id="bob", project_id="web") as stream:
         store(ALICE, 1)
