@@ -76,7 +76,7 @@ def circuits() -> Finding:
         ok=not found,
         expected="none is open",
         actual="; ".join(map(str, found)) or "none is open",
-        repair="Repair the dependency: its events are then delivered. Press Try now at the circuit in the admin to try at once.",
+        repair="Repair the dependency: its events are then delivered. To try at once, press Try now at its circuit.",
     )
 
 
