@@ -177,7 +177,11 @@ def test_streams_do_not_each_keep_a_connection_to_the_database(server: str) -> N
         for number in range(12):
             streams.enter_context(listen(server, headers=bearer(new_key(f"user-{number}"))))
         with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = %s", [SERVER])
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND application_name = %s",
+                [SERVER],
+            )
             [open] = cursor.fetchone()
 
     # The tail and the readers have two each, the thread that checks keys has one, and the web threads have a few.

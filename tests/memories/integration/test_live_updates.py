@@ -278,7 +278,8 @@ def test_a_client_that_leaves_is_forgotten(server: str) -> None:
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT count(*) FROM pg_stat_activity "
-                "WHERE application_name = %s AND query LIKE 'LISTEN outbox_recorded%%'",
+                "WHERE datname = current_database() AND application_name = %s "
+                "AND query LIKE 'LISTEN outbox_recorded%%'",
                 [SERVER],
             )
             return int(cursor.fetchone()[0])
