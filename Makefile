@@ -8,7 +8,7 @@ PYTEST = $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 # For test-fast: the apps whose tests it runs.
 APP ?= outbox memories
 
-.PHONY: run help test test-fast fuzz bench screenshots lint format lock clean
+.PHONY: run help test test-fast fuzz faults bench screenshots lint format lock clean
 
 run: $(VENV)/.runtime  ## Start the whole service on this machine
 	@exec $(BIN)/python manage.py up
@@ -25,6 +25,9 @@ test-fast: $(VENV)/.dev  ## Run the unit and integration tests of one app: make 
 
 fuzz: $(VENV)/.dev  ## Send 10,000 generated requests to the real server
 	FUZZ_CASES=10000 $(BIN)/python -m pytest -s tests/e2e/test_fuzz.py $(ARGS)
+
+faults: $(VENV)/.dev  ## Kill, cut off and flood the service, and look for lost work (half an hour; ARGS="--seed 7")
+	$(BIN)/python -m tests.faults $(ARGS)
 
 bench: $(VENV)/.dev  ## Run all benchmarks in turns and write docs/reference/performance.md (some hours; ARGS=--quick)
 	$(BIN)/python -m benchmarks.report $(ARGS)

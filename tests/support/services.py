@@ -56,11 +56,16 @@ def forget_the_developers_settings() -> None:
             os.environ.pop(name, None)
 
 
-def start_postgres(stack: ExitStack) -> None:
-    data = Path(tempfile.mkdtemp(prefix="semantix-tests-", dir=scratch()))
+def start_postgres(stack: ExitStack, *, durable: bool = False) -> Path:
+    """Start a server over a throw-away folder, and name both in the environment. Returns the folder.
+
+    A `durable` server waits for the disk, as the service's own does.
+    """
+    data = Path(tempfile.mkdtemp(prefix="semantix-tests-", dir=None if durable else scratch()))
     stack.callback(shutil.rmtree, data, ignore_errors=True)
     data.chmod(0o711)  # servers of tests run as other accounts
-    database = postgres.start(data / "postgres", log=data / "postgres.log", settings=postgres.NOT_DURABLE)
+    settings = None if durable else postgres.NOT_DURABLE
+    database = postgres.start(data / "postgres", log=data / "postgres.log", settings=settings)
     stack.callback(database.stop)
     os.environ |= {
         "DATA_DIR": str(data),
@@ -68,6 +73,7 @@ def start_postgres(stack: ExitStack) -> None:
         "SECRET_KEY": "only-for-the-tests",
         "SEMANTIX_AUTH": "open",
     }
+    return data
 
 
 def scratch() -> Path | None:

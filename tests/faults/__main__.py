@@ -1,0 +1,101 @@
+"""`python -m tests.faults [NAME …]`: run experiments, each in a process and on servers of its own."""
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from tests.faults.runner import ALONE, description, names, run
+from tests.faults.trial import Trial
+from tests.support import services
+
+Result = dict[str, Any]
+
+
+def main() -> None:
+    options = parse(sys.argv[1:])
+    print(f"seed {options.seed}", file=sys.stderr, flush=True)
+    wanted = options.names or [name for name in names() if name not in ALONE]
+    if len(wanted) == 1:
+        results = [run_here(wanted[0], options)]
+    else:
+        results = [run_in_a_process(name, options) for name in wanted]
+    print(json.dumps({"seed": options.seed, "results": results}) if options.json else text(results))
+    sys.exit(any(result["anomalies"] for result in results))
+
+
+def parse(arguments: list[str]) -> Namespace:
+    width = max(map(len, names())) + 2
+    parser = ArgumentParser(
+        prog="python -m tests.faults",
+        description="Disturb the service and look for lost or doubled work. The exit code is 1 after an anomaly.",
+        epilog="experiments:\n" + "\n".join(f"  {name:<{width}}{description(name)}" for name in names()),
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="an experiment of the list below; by default all but soak"
+    )
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="repeat a run's choices")
+    parser.add_argument("--quick", action="store_true", help="the short run, as in the test suite")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    options = parser.parse_args(arguments)
+    if unknown := set(options.names) - set(names()):
+        parser.error(f"there is no experiment {', '.join(sorted(unknown))}; there are {', '.join(names())}")
+    return options
+
+
+def run_here(name: str, options: Namespace) -> Result:
+    with ExitStack() as stack:
+        services.forget_the_developers_settings()
+        folder = services.start_postgres(stack, durable=True)
+        services.start_chroma(stack, "chromadb")
+        own = folder / name
+        own.mkdir()
+        set_up_django()
+        return run(Trial(name, options.seed, options.quick, own)).result()
+
+
+def set_up_django() -> None:
+    """On the settings of the tests, whose app has events with handlers that note what they did."""
+    os.environ |= {"DJANGO_SETTINGS_MODULE": "tests.settings", "LOG_LEVEL": "WARNING"}
+    import django
+    from django.core.management import call_command
+
+    django.setup()
+    call_command("migrate", run_syncdb=True, verbosity=0)
+
+
+def run_in_a_process(name: str, options: Namespace) -> Result:
+    """An experiment that breaks its process or its servers disturbs no other."""
+    command = [sys.executable, "-m", "tests.faults", name, "--seed", str(options.seed), "--json"]
+    done = subprocess.run(
+        command + ["--quick"] * options.quick, stdout=subprocess.PIPE, text=True, check=False
+    )
+    if done.returncode not in (0, 1) or not done.stdout:
+        trial = Trial(name, options.seed, options.quick, Path())
+        trial.expect(False, f"the experiment's process ended with exit code {done.returncode}")
+        return trial.result()
+    (result,) = json.loads(done.stdout)["results"]
+    return dict(result)
+
+
+def text(results: list[Result]) -> str:
+    return "\n\n".join("\n".join(lines(result)) for result in results)
+
+
+def lines(result: Result) -> list[str]:
+    numbers = {**result["counts"], **result["figures"]}
+    return [
+        f"{result['name']} (seed {result['seed']}): {len(result['anomalies'])} anomalies",
+        *(f"  {name:<32}{number:>14,}" for name, number in numbers.items()),
+        *(f"  ANOMALY {anomaly}" for anomaly in result["anomalies"]),
+    ]
+
+
+if __name__ == "__main__":
+    main()
