@@ -33,6 +33,10 @@ class NewEvent(RowEvent):
     aggregateid: str | int
 
 
+class Unreadable(ValueError):
+    """The payload or the headers of an event cannot be read."""
+
+
 class ClaimedEvent(NamedTuple):
     """A claimed event, as a handler gets it. `attempts` includes the current attempt."""
 
@@ -63,14 +67,24 @@ class ClaimedRow(NamedTuple):
     batch_limit: int | None
 
     def event(self) -> ClaimedEvent:
-        """The event as its handler gets it."""
+        """The event as its handler gets it. Raises Unreadable.
+
+        A publisher that inserts rows by SQL may store what Python cannot read: an integer of more than 4,300 digits, or
+        lists in lists in lists.
+        """
+        try:
+            payload, headers = json.loads(self.payload), json.loads(self.headers)
+        except (ValueError, RecursionError) as error:
+            raise Unreadable(f"The payload or the headers cannot be read: {error}") from error
+        if not isinstance(headers, dict):
+            raise Unreadable("The headers are not a JSON object.")
         return ClaimedEvent(
             self.id,
             self.aggregatetype,
             self.aggregateid,
             self.type,
-            json.loads(self.payload),
-            json.loads(self.headers),
+            payload,
+            headers,
             self.priority,
             self.attempts,
             self.created_at,

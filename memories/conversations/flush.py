@@ -27,6 +27,7 @@ from memories.conversations.buffers.redis_client import RedisAway
 from memories.conversations.gaps import record_gap
 from memories.conversations.turns import SavedKey, Turn
 from memories.models.conversation import BufferedTurn, Conversation, TurnKey
+from outbox.database.errors import is_away
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +125,7 @@ def close(row: Conversation) -> Outcome:
     except RedisAway:
         raise
     except Exception as error:
-        if not set_aside.is_postgres_away(error):
+        if not is_away(error):
             set_aside.record(row, error)
         raise
     return run.outcome
@@ -201,7 +202,7 @@ def _save_due(due: list[Conversation], run: _Run) -> None:
         run.leave_redis_out(away)
         run.outcome.unreachable += sum(row.in_redis for row in due)
     except Exception as error:
-        if set_aside.is_postgres_away(error):
+        if is_away(error):
             raise
         if len(due) > 1:
             _save_one_by_one(due, run)

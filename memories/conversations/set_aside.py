@@ -3,7 +3,7 @@
 import logging
 from datetime import timedelta
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
 from django.db.models.functions import Now
 
 from memories.models.conversation import Conversation
@@ -14,8 +14,6 @@ FIRST_RETRY = timedelta(minutes=1)
 LONGEST_RETRY = timedelta(hours=1)
 # An error message may hold a whole statement with its parameters.
 ERROR_LENGTH = 1_000
-# SQLSTATE classes of a lost connection, a server without resources, and a server that shuts down.
-POSTGRES_AWAY = ("08", "53", "57P")
 
 RECORD = """
 UPDATE conversations
@@ -32,14 +30,6 @@ def ids_by_turn() -> tuple[set[int], set[int]]:
     rows = Conversation.objects.filter(save_retry_at__isnull=False).order_by()
     due = set(rows.filter(save_retry_at__lte=Now()).values_list("id", flat=True))
     return due, set(rows.values_list("id", flat=True)) - due
-
-
-def is_postgres_away(error: Exception) -> bool:
-    """Whether the error says nothing about the conversation, because PostgreSQL could not work at all."""
-    if not isinstance(error, OperationalError | InterfaceError):
-        return False
-    state = getattr(error.__cause__, "sqlstate", None)
-    return state is None or state.startswith(POSTGRES_AWAY)
 
 
 def record(row: Conversation, error: Exception) -> None:

@@ -1,5 +1,6 @@
 """Embedding memories that have no embedding of their tenant's model: rows by SQL, dead letters, a new model."""
 
+import logging
 from collections.abc import Iterator
 from functools import partial
 
@@ -7,9 +8,12 @@ from django.db.models import F, Func, IntegerField, Q, QuerySet
 
 import outbox
 from memories.index import generations
-from memories.indexing import fill, repair
+from memories.index.collections import CollectionUnusable
+from memories.indexing import fill, isolation, repair
 from memories.models import Generation, MemoryLog
 from memories.tenants import Scope
+
+logger = logging.getLogger(__name__)
 
 
 def without_embedding(target: Generation) -> "QuerySet[MemoryLog]":
@@ -38,13 +42,26 @@ def run(scope: Scope, progress: fill.FillProgress) -> None:
     """Embed these memories, newest first, and publish the events that index them. Each batch is kept.
 
     Newest first, because the cluster fills a new model's collection from the oldest on: the two meet, and little is
-    embedded twice. Raises Unavailable.
+    embedded twice. A tenant whose memories cannot be embedded does not stop the others: its error is raised at the
+    end. Raises Unavailable, CollectionUnusable.
     """
+    unusable: list[CollectionUnusable] = []
     for target in targets(scope):
-        for rows in _batches(target):
-            fill.embed(rows, target, progress, on_stored=partial(_publish_outdated, target, rows))
-            progress.memories += len(rows)
-            progress.advance(len(rows))
+        try:
+            with isolation.named(target):
+                _embed_all(target, progress)
+        except CollectionUnusable as error:
+            logger.error("A tenant's memories cannot be embedded: %s", error)
+            unusable.append(error)
+    for first in unusable:
+        raise first
+
+
+def _embed_all(target: Generation, progress: fill.FillProgress) -> None:
+    for rows in _batches(target):
+        fill.embed(rows, target, progress, on_stored=partial(_publish_outdated, target, rows))
+        progress.memories += len(rows)
+        progress.advance(len(rows))
 
 
 def _batches(target: Generation) -> Iterator[list[MemoryLog]]:

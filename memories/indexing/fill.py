@@ -23,7 +23,7 @@ import outbox
 from memories.embeddings import NotFiniteError, WrongCountError
 from memories.index import generations, orphans, upsert
 from memories.index.collections import CollectionDamaged, CollectionLost, check_collection
-from memories.indexing import sync
+from memories.indexing import isolation, sync
 from memories.models import Generation, MemoryLog
 from outbox import Reject
 
@@ -119,24 +119,30 @@ def fill(
 
     Stops after `seconds`. With `remove_extra`, a collection that already holds documents also loses extra metadata of
     an earlier release and, at the end, its orphans. Stored embeddings are used. A memory without an embedding of the
-    collection's model is embedded. Raises Unavailable, CollectionLost, IndexMismatch.
+    collection's model is embedded. Raises Unavailable, CollectionLost, CollectionUnusable.
     """
     deadline = time.monotonic() + seconds
     progress = progress or FillProgress()
     with ThreadPoolExecutor(WRITERS, thread_name_prefix="fill") as writers:
         writes: deque[tuple[Batch, Future[None]]] = deque()
         for generation in targets:
-            was_filled = _open(generation)
-            for batch in _batches(generation, batch_rows, progress, remove_extra and was_filled):
+            for batch in _opened(generation, batch_rows, progress, remove_extra):
                 writes.append((batch, writers.submit(copy_context().run, _write, batch)))
                 if len(writes) > WRITERS:
-                    _settle(*writes.popleft(), progress)
+                    _settle_named(*writes.popleft(), progress)
                 if time.monotonic() > deadline:
                     break
             if time.monotonic() > deadline:
                 break
         while writes:
-            _settle(*writes.popleft(), progress)
+            _settle_named(*writes.popleft(), progress)
+
+
+def _opened(generation: Generation, size: int, progress: FillProgress, remove_extra: bool) -> Iterator[Batch]:
+    """The batches of a collection, which is created if it does not exist."""
+    with isolation.named(generation):
+        was_filled = _open(generation)
+        yield from _batches(generation, size, progress, remove_extra and was_filled)
 
 
 def _open(generation: Generation) -> bool:
@@ -225,6 +231,11 @@ def _write(batch: Batch) -> None:
             upsert.upsert(batch.generation, batch.rows, vectors, remove_extra=batch.remove_extra)
     finally:
         connection.close()  # this thread's own connection, if it opened one
+
+
+def _settle_named(batch: Batch, write: "Future[None]", progress: FillProgress) -> None:
+    with isolation.named(batch.generation):
+        _settle(batch, write, progress)
 
 
 def _settle(batch: Batch, write: "Future[None]", progress: FillProgress) -> None:

@@ -5,7 +5,7 @@ from django.db import connection, transaction
 
 from memories.embeddings import get_backend
 from memories.index import generations
-from memories.indexing import fill, rebuild
+from memories.indexing import fill, isolation, rebuild
 from memories.models import Generation
 from memories.tenants import EVERYTHING, Scope, Tenant
 from outbox import Progress
@@ -24,7 +24,10 @@ def migrate_models(scope: Scope = EVERYTHING) -> int:
     live = scope.of(Generation.objects.exclude(state=State.RETIRED))
     others = live.exclude(model=backend.model, dimensions=backend.dimensions)
     tenants = set(others.values_list("user_id", "project_id"))
-    begun = sum(_begin(Tenant(*tenant)) for tenant in sorted(tenants))
+    begun = 0
+    for tenant in map(Tenant._make, sorted(tenants)):
+        with isolation.logged("the migration to the model in the settings", tenant):
+            begun += _begin(tenant)
     _resume_abandoned(scope)
     return begun
 
@@ -55,9 +58,9 @@ def _resume_abandoned(scope: Scope) -> None:
         status__in=(Status.PENDING, Status.CLAIMED, Status.DEAD),
     )
     filled = set(events.values_list("aggregateid", flat=True))
-    with transaction.atomic():
-        for generation in building:
-            if str(generation.pk) not in filled:
+    for generation in building:
+        if str(generation.pk) not in filled:
+            with isolation.logged("filling it further", generation), transaction.atomic():
                 fill.publish_fill(generation)
 
 

@@ -8,7 +8,7 @@ from django.db import connection, transaction
 
 from memories.index import generations
 from memories.index.collections import CollectionDamaged, CollectionLost, CollectionUnusable, check_collection
-from memories.indexing import fill
+from memories.indexing import fill, isolation
 from memories.models import Generation
 from memories.tenants import Scope
 
@@ -61,7 +61,10 @@ def unfinished(scope: Scope, *, recreate: bool = False) -> list[Generation]:
 
 
 def restart_lost(scope: Scope) -> list[Generation]:
-    """Set the complete collections that Chroma has lost since to be filled from the start, and return them."""
+    """Set the complete collections that Chroma has lost since to be filled from the start, and return them.
+
+    So are those that cannot be checked: the filling names their error, after it has filled the others.
+    """
     complete = Generation.objects.filter(state=Generation.State.ACTIVE, position=None)
     lost = [generation for generation in scope.of(complete) if generation.chroma_id and _is_lost(generation)]
     Generation.objects.filter(pk__in=[generation.pk for generation in lost]).update(position=0, rebuild=True)
@@ -72,6 +75,10 @@ def _is_lost(generation: Generation) -> bool:
     try:
         check_collection(generation)
     except CollectionLost:
+        return True
+    except Exception as error:
+        if isolation.is_outage(error):
+            raise
         return True
     return False
 

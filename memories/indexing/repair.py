@@ -1,6 +1,5 @@
 """Repairing what a comparison found wrong: by events, like every other change of the index."""
 
-import logging
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,11 +10,9 @@ import outbox
 from memories.event_types import AGGREGATE, VECTOR_AGGREGATE
 from memories.index import generations
 from memories.index.collections import CollectionLost, check_collection
-from memories.indexing import fill, sync
+from memories.indexing import fill, isolation, sync
 from memories.models import Generation, MemoryLog
-from outbox import NewEvent, Unavailable
-
-logger = logging.getLogger(__name__)
+from outbox import NewEvent
 
 DOCUMENTS_PER_EVENT = 500
 
@@ -98,15 +95,12 @@ def refill_all_lost(*, after: int = 0, seconds: float = float("inf")) -> Checked
     deadline, count = time.monotonic() + seconds, 0
     rows = Generation.objects.filter(id__gt=after).exclude(state=Generation.State.RETIRED)
     for generation in rows.exclude(chroma_id=None).order_by("id").iterator():
-        try:
-            check_collection(generation)
-        except CollectionLost as lost:
-            count += refill_lost(lost)
-        except Unavailable:
-            raise
-        except Exception:
-            # The collections of the other tenants are checked. Verification reports this one.
-            logger.exception("The collection %s cannot be checked", generation.collection)
+        # Verification reports a collection that cannot be checked.
+        with isolation.logged("the check of the collection", generation):
+            try:
+                check_collection(generation)
+            except CollectionLost as lost:
+                count += refill_lost(lost)
         if time.monotonic() >= deadline:
             return Checked(count, generation.pk)
     return Checked(count, None)

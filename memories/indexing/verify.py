@@ -20,11 +20,10 @@ from memories.index import generations, orphans
 from memories.index.collections import CollectionLost, check_collection, collection_names, with_collection
 from memories.index.ids import document_id, memory_id
 from memories.index.metadata import metadata_of
+from memories.indexing import isolation, sync
 from memories.indexing import repair as repairs
-from memories.indexing import sync
 from memories.models import Generation, MemoryLog, Verification
 from memories.tenants import Scope, Tenant
-from outbox import Unavailable
 from outbox.models import open_events
 
 if TYPE_CHECKING:
@@ -109,9 +108,9 @@ class Verifier:
         """
         try:
             return self._tenant(tenant, after, limit)
-        except Unavailable:
-            raise
-        except Exception:
+        except Exception as error:
+            if isolation.is_outage(error):
+                raise
             live = generations.of_tenant(tenant)
             name = str(getattr(live.active or live.building, "collection", tenant))
             logger.exception("The collection %s cannot be compared with PostgreSQL", name)

@@ -1,6 +1,7 @@
 """Deleting all memories that match some filters: an operation of the outbox, a page an event."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import transaction
@@ -10,6 +11,9 @@ from django.db.models.functions import Now
 import outbox
 from memories.models import BulkDeletion, MemoryLog
 from memories.records import services
+from memories.records.halves import Refused, write_in_halves
+
+logger = logging.getLogger(__name__)
 
 REQUESTED = "bulk_deletion.requested"
 AGGREGATE = "bulk_deletion"
@@ -50,19 +54,34 @@ def request(owner: Mapping[str, str], filters: Mapping[str, Any], *, confirm: in
 def delete_page(deletion_id: int) -> None:
     """Delete the next page, each memory with its `memory_log.deleted`, and publish the event of the page after it.
 
-    All in one transaction under the operation's lock: a page that arrives twice deletes what is left by then.
+    All in one transaction under the operation's lock: a page that arrives twice deletes what is left by then. Memories
+    that PostgreSQL does not delete are left to the end: the error of the first is raised when nothing else is left.
     """
     with transaction.atomic():
         deletion = BulkDeletion.objects.select_for_update().filter(pk=deletion_id).first()
         if deletion is None or deletion.status == Status.DONE:
             return
         ids = _next_ids(deletion)
-        deletion.deleted += services.delete_memories(ids)
+        deletion.deleted += _delete(ids)
         deletion.status = Status.RUNNING if ids else Status.DONE
         deletion.finished_at = None if ids else Now()
         deletion.save()
         if ids:
             _publish(deletion)
+
+
+def _delete(ids: Sequence[int]) -> int:
+    deleted = 0
+    refused: list[Refused[int]] = []
+    for part in write_in_halves(services.delete_memories, ids):
+        if isinstance(part, Refused):
+            logger.error("The memory %d cannot be deleted: %s", *part)
+            refused.append(part)
+        else:
+            deleted += part.result
+    if refused and not deleted:
+        raise refused[0].error
+    return deleted
 
 
 def _next_ids(deletion: BulkDeletion) -> list[int]:

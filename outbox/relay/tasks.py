@@ -1,7 +1,8 @@
 """Claimed events as tasks of django-q2, which carry them to a worker."""
 
+import logging
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,11 +14,14 @@ from django_q.signals import post_execute_in_worker
 
 from outbox.cluster import allowed_tasks, task_owners
 from outbox.conf import conf
+from outbox.delivery import outcomes
 from outbox.delivery.deliver import deliver
 from outbox.delivery.units import ordered
-from outbox.events import ClaimedRow
+from outbox.events import ClaimedEvent, ClaimedRow, Unreadable
 from outbox.queue.claim import Claim
 from outbox.registry import handler_of
+
+logger = logging.getLogger(__name__)
 
 # Fewer events of a batch handler are not split among workers, because each part costs the handler as many statements
 # and calls as the whole.
@@ -97,12 +101,34 @@ def run(token: UUID, rows: list[ClaimedRow], *, number: int | None, **options: A
     """
     owners = task_owners.shared()
     if owners is None or number is None:
-        deliver(token, [row.event() for row in rows], **options)
+        _deliver(token, rows, on_unit=lambda start, size: None, **options)
         return
     with owners.running(number) as mine:
         if mine:
-            on_unit = partial(owners.begin_unit, number)
-            deliver(token, [row.event() for row in rows], on_unit=on_unit, **options)
+            _deliver(token, rows, on_unit=partial(owners.begin_unit, number), **options)
+
+
+def _deliver(
+    token: UUID, rows: list[ClaimedRow], *, on_unit: Callable[[int, int], object], **options: Any
+) -> None:
+    """Deliver the events that can be read. Those that cannot are dead at once."""
+    places: list[int] = []
+    events: list[ClaimedEvent] = []
+    for place, row in enumerate(rows):
+        try:
+            events.append(row.event())
+            places.append(place)
+        except Unreadable as error:
+            logger.warning("%s #%d is dead: %s", row.type, row.id, error)
+            outcomes.failed(token, [row.id], error, final=True)
+
+    def on_unit_of_rows(start: int, size: int) -> None:
+        # The events of a unit lie together, but an event that cannot be read may lie between them.
+        last = places[start + max(size, 1) - 1]
+        on_unit(places[start], last - places[start] + 1 if size else 0)
+
+    if events:
+        deliver(token, events, on_unit=on_unit_of_rows, **options)
 
 
 allowed_tasks.allow(run)

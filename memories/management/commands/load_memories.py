@@ -17,6 +17,7 @@ from memories.api.errors import TooLarge
 from memories.api.problems import problem_of
 from memories.api.serializers.exported import parse_line
 from memories.records import load
+from memories.records.halves import Refused, write_in_halves
 from memories.records.load import Line, Outcome
 
 # Lines, or bytes of lines, that one transaction stores.
@@ -45,12 +46,25 @@ class Command(BaseCommand):
         total = Outcome()
         with file, BadLines(_bad_path(file, options["bad_lines"])) as bad_lines:
             for batch in _batches(self._parsed(file, bad_lines)):
-                total = Outcome(*map(sum, zip(total, load.load(batch), strict=True)))
+                total = _sum(total, self._load(batch, bad_lines))
         self._answer(total, bad_lines, as_json=options["json"])
         if bad_lines.count:
             raise CommandError(
                 f"{bad_lines.count} lines were not stored; see above{bad_lines.where()}.", returncode=1
             )
+
+    def _load(self, batch: list["Parsed"], bad_lines: "BadLines") -> Outcome:
+        """Store a batch, except for the lines that PostgreSQL refuses."""
+        total = Outcome()
+        for part in write_in_halves(lambda lines: load.load([each.line for each in lines]), batch):
+            if isinstance(part, Refused):
+                self.stderr.write(
+                    f"line {part.item.number}: PostgreSQL refuses it: {str(part.error).strip()}"
+                )
+                bad_lines.add(part.item.text)
+            else:
+                total = _sum(total, part.result)
+        return total
 
     def _parsed(self, file: IO[bytes], bad_lines: "BadLines") -> Iterator["Parsed"]:
         seen: Counter[bytes] = Counter()
@@ -68,7 +82,7 @@ class Command(BaseCommand):
                 conversations += 1
                 continue
             content = load.content_of(parsed.fields)[:8]
-            yield Parsed(Line(**vars(parsed) | {"equal_before": seen[content]}), len(line))
+            yield Parsed(number, line, Line(**vars(parsed) | {"equal_before": seen[content]}))
             seen[content] += 1
         if conversations:
             self.stderr.write(f"{conversations} conversations were skipped: their saved turns are memories.")
@@ -84,10 +98,11 @@ class Command(BaseCommand):
 
 
 class Parsed(NamedTuple):
-    """A line that can be stored, and its bytes."""
+    """A line that can be stored: its number, from 1, the text of the file, and what it says."""
 
+    number: int
+    text: bytes
     line: Line
-    size: int
 
 
 class BadLines:
@@ -156,18 +171,22 @@ def _parse(line: bytes) -> Line | None:
     return parse_line(line)
 
 
-def _batches(parsed: Iterable[Parsed]) -> Iterator[list[Line]]:
+def _sum(one: Outcome, other: Outcome) -> Outcome:
+    return Outcome(*map(sum, zip(one, other, strict=True)))
+
+
+def _batches(parsed: Iterable[Parsed]) -> Iterator[list[Parsed]]:
     """Lines to store together. A batch ends before an external id that it has already, and when it is full."""
-    batch: list[Line] = []
+    batch: list[Parsed] = []
     size = 0
     external_ids: set[str | None] = set()
-    for line, its_size in parsed:
-        external_id = line.fields.get("external_id")
+    for each in parsed:
+        external_id = each.line.fields.get("external_id")
         if len(batch) == BATCH_LINES or size > BATCH_BYTES or external_id in external_ids:
             yield batch
             batch, size, external_ids = [], 0, set()
-        batch.append(line)
-        size += its_size
+        batch.append(each)
+        size += len(each.text)
         external_ids |= {external_id} - {None}
     if batch:
         yield batch

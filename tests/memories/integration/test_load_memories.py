@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import IntegrityError, connection
+from django.db import connection
 from django.db.models import F
 from django.test import Client
 
@@ -185,14 +185,19 @@ class TestTwice:
     ) -> None:
         monkeypatch.setattr(load_memories, "BATCH_LINES", 2)
         lines = [json.dumps(GOOD | {"task": f"Task {n}"}) for n in range(5)]
-        with connection.cursor() as cursor:
-            cursor.execute("ALTER TABLE memory_logs ADD CONSTRAINT stop CHECK (task <> 'Task 3')")
-        with pytest.raises(IntegrityError):
+        parse = load_memories.parse_line
+
+        def stop_at_the_fourth(line: bytes) -> Any:
+            if b"Task 3" in line:
+                raise KeyboardInterrupt
+            return parse(line)
+
+        monkeypatch.setattr(load_memories, "parse_line", stop_at_the_fourth)
+        with pytest.raises(KeyboardInterrupt):
             load(file_of(tmp_path, *lines))
         assert MemoryLog.objects.count() == 2
 
-        with connection.cursor() as cursor:
-            cursor.execute("ALTER TABLE memory_logs DROP CONSTRAINT stop")
+        monkeypatch.setattr(load_memories, "parse_line", parse)
         out, _ = load(file_of(tmp_path, *lines))
 
         assert "3 memories stored" in out
@@ -213,6 +218,22 @@ class TestBadLines:
         assert f"mend them in {written}" in err
         written.write_text(json.dumps(GOOD | {"task": "Mended"}))
         assert "1 memories stored" in load(written)[0]
+
+    def test_a_line_that_only_postgres_refuses_is_one_of_them(self, tmp_path: Path) -> None:
+        """The next version of a memory at the highest version is out of the column's range."""
+        highest = GOOD | {"external_id": "highest", "version": 2**31 - 1}
+        load(file_of(tmp_path, json.dumps(highest)))
+        tasks = ["One", "Two", "Three", "Four"]
+        lines = [json.dumps(GOOD | {"task": task}) for task in tasks]
+        refused = json.dumps(highest | {"task": "Changed"})
+
+        out, err = load(file_of(tmp_path, *lines[:2], refused, *lines[2:]))
+
+        assert "4 memories stored, 1 bad lines" in out
+        assert "line 3: PostgreSQL refuses it: integer out of range" in err
+        assert "exit code 1" in err
+        assert (tmp_path / "memories.bad.jsonl").read_text().splitlines() == [refused]
+        assert set(MemoryLog.objects.values_list("task", flat=True)) == {GOOD["task"], *tasks}
 
     def test_the_file_may_be_named_and_is_not_made_without_bad_lines(self, tmp_path: Path) -> None:
         elsewhere = tmp_path / "elsewhere"

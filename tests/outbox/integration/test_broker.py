@@ -294,3 +294,43 @@ def test_a_successful_task_drops_its_events_from_its_result(broker: OutboxBroker
         task = {**package, "success": success}
         post_execute_in_worker.send(sender="django_q", func=package["func"], task=task)
         assert task["args"] == kept
+
+
+@pytest.mark.parametrize(
+    "unreadable",
+    [
+        pytest.param({"payload": f'{{"n": 1{"0" * 5_000}}}'}, id="an integer of 5,001 digits"),
+        pytest.param({"payload": f"{'[' * 3_000}{']' * 3_000}"}, id="3,000 lists in each other"),
+        pytest.param({"headers": "[]"}, id="headers that are a list"),
+    ],
+)
+def test_an_event_that_cannot_be_read_is_dead_and_its_neighbours_are_delivered(
+    broker: OutboxBroker, unreadable: dict[str, str]
+) -> None:
+    before, bad, after = publish_all(TOGETHER, ["before", "bad", "after"])
+    [(column, value)] = unreadable.items()
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE outbox_event SET {column} = %s::jsonb WHERE id = %s", [value, bad.id])
+
+    run(broker.dequeue())
+
+    assert status_of(before, bad, after) == ["delivered", "dead", "delivered"]
+    assert Failure.objects.get().event_id == bad.id
+
+
+def test_a_worker_that_dies_amid_readable_events_leaves_the_unreadable_one_out(broker: OutboxBroker) -> None:
+    events = publish_all(TOGETHER, ["bad", "first", "second"])
+    Event.objects.filter(id=events[0].id).update(headers=[])
+    seen = []
+
+    def note_units(number: int, start: int, size: int) -> None:
+        seen.append((start, size))
+
+    shared = task_owners.TaskOwners()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(task_owners, "_shared", shared)
+        patch.setattr(shared, "begin_unit", note_units)
+        run(broker.dequeue())
+
+    assert seen == [(1, 2), (1, 0)]
+    assert status_of(*events) == ["dead", "delivered", "delivered"]
