@@ -1,14 +1,14 @@
 """Reads of memories: as they are now, and as they were."""
 
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 from django.db.models import Exists, OuterRef, QuerySet
 from pgvector.django import CosineDistance
 
 from memories.event_types import AGGREGATES
 from memories.models import MemoryLog, MemoryVersion
-from memories.records.sync_status import mark_indexed, with_sync_status
+from memories.records.sync_status import set_sync_status, with_sync_status
 from outbox.models import Event
 
 Memories = QuerySet[MemoryLog, Any]
@@ -22,15 +22,8 @@ def memories(*, embedding: bool = False) -> Memories:
 
 
 def memory(rows: Memories, memory_id: int) -> MemoryLog:
-    """One memory of `rows` with its sync status.
-
-    The status needs a larger query, which runs only for a memory whose newest version is not indexed yet. Raises
-    MemoryLog.DoesNotExist.
-    """
-    row: MemoryLog = rows.get(id=memory_id)
-    if row.indexed_version == row.version:
-        return mark_indexed(row)
-    return cast(MemoryLog, with_sync_status(rows).get(id=memory_id))
+    """One memory of `rows` with its sync status. Raises MemoryLog.DoesNotExist."""
+    return set_sync_status(rows.get(id=memory_id))
 
 
 def versions(memory_id: int) -> Versions:

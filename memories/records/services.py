@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from datetime import date as Date
 from datetime import datetime, timedelta
 from functools import partial
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
+from psycopg.types.json import Jsonb
 
 import outbox
 from memories.event_types import AGGREGATE
@@ -20,6 +23,7 @@ from memories.records import bulk_insert, idempotency
 from memories.records.constraints import violates
 from memories.records.group_commit import GroupCommit
 from memories.records.size import json_bytes
+from memories.records.sync_status import set_changed, set_sync_status
 from memories.text import searchable_text, text_hash
 from outbox.publishing import headers
 
@@ -48,8 +52,15 @@ class NewMemory:
 CHANGEABLE = frozenset({"task", "agent", "date", "raw_data", "expires_at"})
 
 
+Memories = QuerySet[MemoryLog, Any]
 # New values of fields, or a function that gives them for a row.
 Changes = Mapping[str, Any] | Callable[[MemoryLog], Mapping[str, Any]]
+# Here the version of the row is the locked one. The time is the statement's: the transaction may have begun before the
+# version that it waited for.
+UPDATE = """
+UPDATE memory_logs SET {columns}, updated_at = statement_timestamp() WHERE id = %s RETURNING id, updated_at
+"""
+DELETE = "DELETE FROM memory_logs WHERE id = ANY(%s::bigint[]) RETURNING id"
 # What an event tells of a memory.
 TENANT = ("user_id", "project_id")
 CONTENT = ("task", "agent", "date", "raw_data")
@@ -141,23 +152,36 @@ def insert_rows(inserts: Sequence[Insert], priority: int) -> list[MemoryLog]:
 insert_grouped = GroupCommit[Insert, MemoryLog](partial(insert_rows, priority=outbox.INTERACTIVE))
 
 
-def update_memory(memory_id: int, changes: Changes, *, expected_version: int | None = None) -> MemoryLog:
+def update_memory(
+    memory_id: int, changes: Changes, *, expected_version: int | None = None, among: Memories | None = None
+) -> MemoryLog:
     """Change fields of a memory, increase its version and publish `memory_log.updated`.
 
     `changes` are values of CHANGEABLE fields, or a function that gives them for the locked row. Values equal to the
-    stored ones make no version and no event. Raises MemoryLog.DoesNotExist; VersionConflict when `expected_version` is
+    stored ones make no version and no event. `among`: the rows that the caller may change; without it, all.
+    Returns the memory with its sync status. Raises MemoryLog.DoesNotExist; VersionConflict when `expected_version` is
     given and is not the current one; ValueError for another field.
     """
     with transaction.atomic():
-        row = _lock(memory_id, expected_version)
+        row = _lock(memory_id, expected_version, among)
         given = changes(row) if callable(changes) else changes
         if not given.keys() <= CHANGEABLE:
             raise ValueError(f"Not changeable: {', '.join(sorted(given.keys() - CHANGEABLE))}")
         changed = {name: value for name, value in given.items() if not is_equal(getattr(row, name), value)}
         if changed:
-            _save_changes(row, changed)
-            outbox.publish_many([change_event("memory_log.updated", row, outbox.INTERACTIVE)])
-    return row
+            set_changes(row, changed)
+            event = change_event("memory_log.updated", row, outbox.INTERACTIVE)
+            [(_, row.updated_at)] = outbox.publish_with(*_update(row, changed), [event], key="memory_log_id")
+            return set_changed(row)
+    return set_sync_status(row)
+
+
+def _update(row: MemoryLog, changed: Iterable[str]) -> tuple[str, list[Any]]:
+    """The statement that saves changed fields, with its parameters. A long raw_data that did not change is not sent."""
+    names = [*changed, "version", "content_hash"]
+    values = [Jsonb(row.raw_data) if name == "raw_data" else getattr(row, name) for name in names]
+    columns = ", ".join(f"{name} = %s" for name in names)
+    return UPDATE.format(columns=columns), [*values, row.id]
 
 
 def replace_raw_data(changed: Mapping[MemoryLog, dict[str, Any]], *, priority: int = outbox.BULK) -> None:
@@ -173,15 +197,18 @@ def replace_raw_data(changed: Mapping[MemoryLog, dict[str, Any]], *, priority: i
         outbox.publish_many(change_event("memory_log.updated", row, priority) for row in changed)
 
 
-def delete_memory(memory_id: int, *, expected_version: int | None = None) -> None:
+def delete_memory(
+    memory_id: int, *, expected_version: int | None = None, among: Memories | None = None
+) -> None:
     """Delete a memory and publish `memory_log.deleted`.
 
-    The stored answer of its Idempotency-Key goes as well. Its versions stay for HISTORY_RETENTION_DAYS.
+    The stored answer of its Idempotency-Key goes as well. Its versions stay for HISTORY_RETENTION_DAYS. `among`: the
+    rows that the caller may delete; without it, all.
 
     Raises MemoryLog.DoesNotExist; VersionConflict when `expected_version` is given and is not the current one.
     """
     with transaction.atomic():
-        delete_rows([_lock(memory_id, expected_version)], outbox.INTERACTIVE)
+        delete_rows([_lock(memory_id, expected_version, among)], outbox.INTERACTIVE)
 
 
 def delete_memories(memory_ids: Sequence[int], *, priority: int = outbox.BULK) -> int:
@@ -193,29 +220,26 @@ def delete_memories(memory_ids: Sequence[int], *, priority: int = outbox.BULK) -
 
 def delete_rows(rows: Sequence[MemoryLog], priority: int) -> int:
     """Delete rows that the caller has locked, and publish their events. Returns how many."""
-    events = [change_event("memory_log.deleted", row, priority) for row in rows]
+    rows = sorted(rows, key=attrgetter("id"))
+    if not rows:
+        return 0
     for row in rows:
         if row.idempotency_key:
             idempotency.forget(row.tenant, row.idempotency_key)
     ids = [row.id for row in rows]
-    MemoryLog.objects.filter(id__in=ids)._raw_delete("default")  # noqa: SLF001 - nothing cascades
+    events = [change_event("memory_log.deleted", row, priority) for row in rows]
+    outbox.publish_with(DELETE, [ids], events, key="memory_log_id")
     if settings.HISTORY_RETENTION_DAYS == 0:
-        MemoryVersion.objects.filter(pgh_obj_id__in=ids)._raw_delete("default")  # noqa: SLF001
-    outbox.publish_many(events)
+        MemoryVersion.objects.filter(pgh_obj_id__in=ids)._raw_delete("default")  # noqa: SLF001 - nothing cascades
     return len(rows)
 
 
-def _lock(memory_id: int, expected_version: int | None) -> MemoryLog:
-    row = MemoryLog.objects.select_for_update(no_key=True).defer("embedding").get(id=memory_id)
+def _lock(memory_id: int, expected_version: int | None, among: Memories | None) -> MemoryLog:
+    rows = MemoryLog.objects.all() if among is None else among
+    row: MemoryLog = rows.select_for_update(no_key=True).defer("embedding").get(id=memory_id)
     if expected_version not in (None, row.version):
         raise VersionConflict(row.version)
     return row
-
-
-def _save_changes(row: MemoryLog, changes: Mapping[str, Any]) -> None:
-    set_changes(row, changes)
-    row.save(update_fields=[*changes, "version", "content_hash", "updated_at"])
-    row.refresh_from_db(fields=["updated_at"])
 
 
 def set_changes(row: MemoryLog, changes: Mapping[str, Any]) -> None:

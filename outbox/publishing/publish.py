@@ -98,22 +98,23 @@ def publish_many(events: Iterable[NewEvent]) -> list[Event]:
 
 
 def publish_with(
-    insert: str, parameters: Sequence[Any], events: Iterable[RowEvent], *, key: str
+    write: str, parameters: Sequence[Any], events: Iterable[RowEvent], *, key: str
 ) -> list[tuple[Any, ...]]:
-    """Insert rows and one event for each of them in one statement. It needs no transaction.
+    """Write rows and publish one event for each of them in one statement. It needs no transaction.
 
-    `insert`: an INSERT that returns the `id`s of its rows in its first column, ascending in the order of `events`.
-    `parameters`: the parameters of `insert`.
+    `write`: an INSERT, UPDATE or DELETE that returns the `id`s of its rows as `id` in its first column. The events are
+    in the ascending order of the ids.
+    `parameters`: the parameters of `write`.
     `events`: one event for each row. The row's id becomes the event's aggregateid.
     `key`: the name under which the row's id is added to the event's payload.
 
-    Returns the rows that `insert` returns. Raises UnknownEventType, TypeError and ValueError as `publish` does,
+    Returns the rows that `write` returns. Raises UnknownEventType, TypeError and ValueError as `publish` does,
     IntegrityError if there are more or fewer events than rows.
     """
     bound = bound_headers.current()
     rows = [_row(event, bound) for event in events]
     with connection.cursor() as cursor:
-        cursor.execute(PUBLISH_WITH.replace("{made}", insert), [*parameters, key, _as_json(rows)])
+        cursor.execute(PUBLISH_WITH.replace("{made}", write), [*parameters, key, _as_json(rows)])
         return list(cursor.fetchall())
 
 

@@ -76,7 +76,12 @@ def merged_changes(row: MemoryLog, patch: Any) -> dict[str, Any]:
     if isinstance(patch, dict) and "raw_data" in patch:
         body = patch | {"raw_data": _without_null(merge(row.raw_data, patch["raw_data"]))}
         parsers.require_storable(body)
-    change = MemoryLogChange(row, data=body, partial=True)
+    return validated_changes(row, data=body, partial=True)
+
+
+def validated_changes(row: MemoryLog, *, data: Any, partial: bool) -> dict[str, Any]:
+    """The changes of the memory that a body describes; all fields of it unless `partial`. Raises ValidationError."""
+    change = MemoryLogChange(row, data=data, partial=partial)
     change.is_valid(raise_exception=True)
     return dict(change.validated_data)
 

@@ -1,6 +1,6 @@
 """`/memory-logs/{id}`: one memory and its history."""
 
-from functools import partial
+from functools import partial as bind
 from typing import Any
 
 from django.shortcuts import get_object_or_404
@@ -19,7 +19,7 @@ from memories.api.pagination import OldestVersionFirst
 from memories.api.parameters import MemoryParameters, PageParameters
 from memories.api.parsers import MERGE_PATCH, MergePatchParser
 from memories.api.room import refuse_if_backlogged, require_quota
-from memories.api.serializers.memory_log import MemoryLogChange, merged_changes
+from memories.api.serializers.memory_log import MemoryLogChange, merged_changes, validated_changes
 from memories.api.serializers.memory_output import (
     MemoryLogOutput,
     Version,
@@ -46,7 +46,7 @@ class MemoryLogDetail(GenericAPIView[Any]):
             states = access_of(request).visible(queries.memories_at(asked["as_of"]))
             return _answer(serialize_state(get_object_or_404(states, pgh_obj=pk)))
         embedding = "embedding" in asked.get("include", ())
-        return _answer(serialize(self._visible(pk, embedding=embedding), embedding=embedding))
+        return _answer(serialize(queries.memory(self._rows(embedding=embedding), pk), embedding=embedding))
 
     @extend_schema(
         summary="Replace a memory",
@@ -71,35 +71,36 @@ class MemoryLogDetail(GenericAPIView[Any]):
 
     @extend_schema(summary="Delete a memory", parameters=[IF_MATCH], responses={204: None, 412: CHANGED})
     def delete(self, request: Request, pk: int) -> Response:
-        services.delete_memory(self._visible(pk).id, expected_version=expected_version(request))
+        services.delete_memory(pk, expected_version=expected_version(request), among=self._rows())
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def _change(self, request: Request, pk: int, *, partial: bool) -> Response:
         refuse_if_backlogged(request)
         require_quota(request, memories=0)
-        change = MemoryLogChange(self._visible(pk), data=request.data, partial=partial)
-        change.is_valid(raise_exception=True)
-        services.update_memory(pk, change.validated_data, expected_version=expected_version(request))
-        return _answer(serialize(self._visible(pk)))
+        return self._update(request, pk, bind(validated_changes, data=request.data, partial=partial))
 
     def _merge(self, request: Request, pk: int) -> Response:
         refuse_if_backlogged(request)
         require_quota(request, memories=0)
-        self._visible(pk)
-        changes = partial(merged_changes, patch=request.data)
-        services.update_memory(pk, changes, expected_version=expected_version(request))
-        return _answer(serialize(self._visible(pk)))
+        return self._update(request, pk, bind(merged_changes, patch=request.data))
+
+    def _update(self, request: Request, pk: int, changes: services.Changes) -> Response:
+        row = services.update_memory(
+            pk, changes, expected_version=expected_version(request), among=self._rows()
+        )
+        return _answer(serialize(row))
 
     def get_parsers(self) -> list[BaseParser]:
         """PATCH also takes a merge patch."""
         parsers = super().get_parsers()
         return [*parsers, MergePatchParser()] if getattr(self.request, "method", "") == "PATCH" else parsers
 
-    def _visible(self, pk: int, *, embedding: bool = False) -> MemoryLog:
+    def _rows(self, *, embedding: bool = False) -> services.Memories:
+        """The memories that the caller may see."""
         rows = (
             MemoryLog.objects.unexpired() if embedding else MemoryLog.objects.unexpired().defer("embedding")
         )
-        return queries.memory(access_of(self.request).visible(rows), pk)
+        return access_of(self.request).visible(rows)
 
 
 class MemoryLogHistory(GenericAPIView[Any]):

@@ -16,7 +16,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def sync_of(actor: Actor, memory: dict[str, Any]) -> dict[str, Any]:
+    """The answer about one memory, which is the same in the list, though another query finds it."""
     sync: dict[str, Any] = actor.get(f"/memory-logs/{memory['id']}").json()["sync"]
+    [listed] = [row for row in actor.get("/memory-logs").json()["results"] if row["id"] == memory["id"]]
+    assert listed["sync"] == sync
     return sync
 
 

@@ -1,6 +1,7 @@
 """Changing and deleting a memory: row, version, event and index."""
 
 from datetime import date as Date
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,18 @@ def test_a_changed_text_is_embedded_again_and_found() -> None:
     assert changed.updated_at > row.updated_at
     hits = search(Query(text="sourdough bread", tenant=row.tenant, mode=Mode.VECTOR))
     assert [hit.document.splitlines()[0] for hit in hits] == ["Bake sourdough bread"]
+
+
+def test_a_change_or_a_deletion_takes_two_statements_and_a_transaction(
+    django_assert_num_queries: Any,
+) -> None:
+    # Each is on the way of a waiting client: BEGIN, the locked row, one statement for the row and its event, COMMIT.
+    row = remember(new_tenant())
+
+    with django_assert_num_queries(4):
+        update_memory(row.id, {"task": "Bake sourdough bread"})
+    with django_assert_num_queries(4):
+        delete_memory(row.id)
 
 
 def test_a_change_beside_the_text_reaches_the_index_without_a_new_embedding() -> None:
