@@ -26,6 +26,7 @@ class APIKeyAdmin(APIKeyModelAdmin):
         "name",
         "user_id",
         "project_id",
+        "may_erase",
         "created",
         "expiry_date",
         "last_used_at",
@@ -41,12 +42,12 @@ class APIKeyAdmin(APIKeyModelAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
         """Whose key it is comes first. A key that is not created yet has no prefix and no last use."""
-        owner = ("name", "user_id", "project_id", "expiry_date")
+        owner = ("name", "user_id", "project_id", "may_erase", "expiry_date")
         return (*owner, "revoked", "prefix", "created", "last_used_at") if obj else owner
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
-        """The owner of a key never changes: another tenant gets another key."""
-        owner = ("user_id", "project_id", "created") if obj else ()
+        """What a key opens and may do never changes: another need gets another key."""
+        owner = ("user_id", "project_id", "may_erase", "created") if obj else ()
         return (*super().get_readonly_fields(request, cast(Model, obj)), "last_used_at", *owner)
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:

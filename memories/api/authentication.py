@@ -17,6 +17,9 @@ from memories.models import APIKey
 SCHEMES = ("bearer", "api-key")
 # The WWW-Authenticate header of a 401.
 CHALLENGE = 'Bearer realm="semantix"'
+MAY_NOT_ERASE = (
+    "This API key may not erase. The operator makes one that may: manage.py create_api_key --may-erase."
+)
 REFUSED_KEY = "This API key is unknown, revoked or expired. Ask the operator for another."
 
 
@@ -81,7 +84,6 @@ def _is_compressed(request: Request) -> bool:
 
 
 def is_open() -> bool:
-    """Whether requests need no API key (SEMANTIX_AUTH=open)."""
     """Whether requests need no API key (SEMANTIX_AUTH=open)."""
     return bool(settings.SEMANTIX_AUTH == "open")
 

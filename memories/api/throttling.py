@@ -44,15 +44,22 @@ class KeyThrottle(SimpleRateThrottle):
         return f"throttle:{who}"
 
 
-class _AddressThrottle(KeyThrottle):
-    """Counts for an address, whatever the request."""
+class _NamedThrottle(KeyThrottle):
+    """Counts for the prefix of a key or for an address, whatever the request."""
 
-    def __init__(self, address: str) -> None:
-        self.address = address
+    def __init__(self, who: str) -> None:
+        self.who = who
         super().__init__()
 
     def get_cache_key(self, request: Request, view: object) -> str:
-        return f"throttle:{self.address}"
+        return f"throttle:{self.who}"
+
+
+def count(who: str) -> None:
+    """Count a request of the prefix of a key, or of an address. Raises Throttled above THROTTLE_RATE."""
+    throttle = _NamedThrottle(who)
+    if not throttle.allow_request(None, None):
+        raise Throttled(throttle.wait())
 
 
 def count_refusal(address: str) -> None:
@@ -61,6 +68,4 @@ def count_refusal(address: str) -> None:
     DRF throttles a request only after its key is accepted. Raises Throttled above THROTTLE_RATE. A valid key is not
     refused for it, since clients behind one proxy may share an address.
     """
-    throttle = _AddressThrottle(address)
-    if not throttle.allow_request(None, None):
-        raise Throttled(throttle.wait())
+    count(address)

@@ -1,6 +1,6 @@
 """The tenants that a caller may see. The condition is part of each query: a row of another tenant is never fetched."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from django.db.models import Model, QuerySet
@@ -16,10 +16,12 @@ class Access:
 
     user_id: str | None = None
     project_id: str | None = None
+    # Whether the caller may erase. Not a part of whose memories they are: quotas count by that.
+    may_erase: bool = field(default=False, compare=False)
 
     @classmethod
     def of(cls, key: APIKey) -> "Access":
-        return cls(key.user_id, key.project_id or None)
+        return cls(key.user_id, key.project_id or None, key.may_erase)
 
     @property
     def named(self) -> dict[str, str]:
@@ -40,4 +42,4 @@ def _covers(allowed: str | None, named: str | None) -> bool:
     return allowed is None or named is None or allowed == named
 
 
-EVERYTHING = Access()
+EVERYTHING = Access(may_erase=True)

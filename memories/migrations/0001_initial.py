@@ -36,6 +36,7 @@ class Migration(migrations.Migration):
                 ('expiry_date', models.DateTimeField(blank=True, help_text='Once API key expires, clients cannot use it anymore.', null=True, verbose_name='Expires')),
                 ('user_id', models.TextField(help_text='the user whose memories the key opens')),
                 ('project_id', models.TextField(blank=True, default='', help_text="the only project the key opens; empty: all projects of the user")),
+                ('may_erase', models.BooleanField(default=False, help_text='whether the key may erase: remove memories with their history, for ever')),
                 ('last_used_at', models.DateTimeField(editable=False, help_text='exact to the minute', null=True)),
             ],
             options={

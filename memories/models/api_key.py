@@ -11,6 +11,9 @@ class APIKey(AbstractAPIKey):
     project_id = models.TextField(
         blank=True, default="", help_text="the only project the key opens; empty: all projects of the user"
     )
+    may_erase = models.BooleanField(
+        default=False, help_text="whether the key may erase: remove memories with their history, for ever"
+    )
     last_used_at = models.DateTimeField(null=True, editable=False, help_text="exact to the minute")
 
     class Meta(AbstractAPIKey.Meta):

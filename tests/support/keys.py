@@ -12,11 +12,11 @@ from django.utils import timezone
 from memories.models import APIKey
 
 
-def new_key(user_id: str, project_id: str = "", *, days: int | None = None) -> str:
+def new_key(user_id: str, project_id: str = "", *, days: int | None = None, may_erase: bool = True) -> str:
     """An API key. It expires in `days` days (negative: it has expired), or never."""
     expiry = None if days is None else timezone.now() + timedelta(days=days)
     _row, key = APIKey.objects.create_key(
-        name="test", user_id=user_id, project_id=project_id, expiry_date=expiry
+        name="test", user_id=user_id, project_id=project_id, expiry_date=expiry, may_erase=may_erase
     )
     return key
 

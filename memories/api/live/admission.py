@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
 from django.conf import settings
@@ -72,7 +72,7 @@ def narrowed(access: Access, wanted: Mapping[str, str]) -> Access:
     user_id, project_id = wanted.get("user_id"), wanted.get("project_id")
     if project_id is not None and user_id is None and access.user_id is None:
         raise ParseError("project_id needs a user_id as well: projects of two users may have the same name.")
-    asked = Access(user_id or access.user_id, project_id or access.project_id)
+    asked = replace(access, user_id=user_id or access.user_id, project_id=project_id or access.project_id)
     if not access.covers(asked.user_id or "", asked.project_id):
         raise PermissionDenied("This API key is for another user or project.")
     return asked

@@ -5,11 +5,12 @@ from typing import Any
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from memories.api.authentication import access_of, require
+from memories.api.authentication import MAY_NOT_ERASE, access_of, require
 from memories.api.examples import ERASE
 from memories.api.openapi import LOCATION, page_of
 from memories.api.pagination import NewestFirst
@@ -40,6 +41,8 @@ class Erasures(GenericAPIView[Any]):
         # A key to one project never erases the user's others.
         asked.setdefault("project_id", access.project_id or "")
         require(request, asked["user_id"], asked["project_id"] or None)
+        if not access.may_erase:
+            raise PermissionDenied(MAY_NOT_ERASE)
         erasure = request_erasure(**asked, requested_by=_who(request))
         return Response(
             ErasureReceipt(erasure).data,

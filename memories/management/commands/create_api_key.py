@@ -27,6 +27,11 @@ class Command(BaseCommand):
             metavar="WHEN",
             help="a day or moment: 2030-12-31, 2030-12-31T18:00+01:00",
         )
+        parser.add_argument(
+            "--may-erase",
+            action="store_true",
+            help="the key may erase memories with their history, for ever; other keys may only delete",
+        )
         parser.add_argument("--json", action="store_true", help="print the key and what it opens as JSON")
 
     def handle(self, *args: Any, **given: Any) -> None:
@@ -35,6 +40,7 @@ class Command(BaseCommand):
             user_id=given["user_id"],
             project_id=given["project_id"],
             expiry_date=given["expires"],
+            may_erase=given["may_erase"],
         )
         key = APIKey.objects.assign_key(row)
         try:
@@ -62,7 +68,7 @@ def _in_future(text: str) -> datetime:
     return moment
 
 
-def _told(row: APIKey, key: str) -> dict[str, str | None]:
+def _told(row: APIKey, key: str) -> dict[str, str | bool | None]:
     return {
         "key": key,
         "prefix": row.prefix,
@@ -70,6 +76,7 @@ def _told(row: APIKey, key: str) -> dict[str, str | None]:
         "user_id": row.user_id,
         "project_id": row.project_id or None,
         "expires": row.expiry_date.isoformat() if row.expiry_date else None,
+        "may_erase": row.may_erase,
     }
 
 
@@ -80,8 +87,9 @@ def _said(row: APIKey) -> str:
         if row.expiry_date
         else f"until it is revoked (manage.py revoke_api_key {row.prefix})"
     )
+    erase = " It may erase." if row.may_erase else ""
     return (
-        f"Shown this once; only its hash is kept. It opens user_id {row.user_id}, {project}, {until}.\n"
+        f"Shown this once; only its hash is kept. It opens user_id {row.user_id}, {project}, {until}.{erase}\n"
         "Send it with every request, in the header  Authorization: Bearer <key>"
     )
 

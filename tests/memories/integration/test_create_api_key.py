@@ -38,6 +38,7 @@ def test_json_tells_the_key_and_what_it_opens() -> None:
         "user_id": "alice",
         "project_id": "p",
         "expires": "2099-12-31T00:00:00+00:00",
+        "may_erase": False,
     }
     assert api_keys.holder(key) is not None
 
@@ -56,3 +57,13 @@ def test_wrong_use_makes_no_key_and_says_why(wrong: list[str], said: str) -> Non
         create("--user-id", "alice", *wrong)
 
     assert raised.value.returncode in (1, 2)
+
+
+def test_a_key_may_erase_only_where_it_was_made_so() -> None:
+    key, told = create("--user-id", "alice", "--may-erase")
+
+    row = api_keys.holder(key)
+    assert row is not None
+    assert row.may_erase
+    assert "It may erase" in told
+    assert "erase" not in create("--user-id", "alice")[1]

@@ -15,6 +15,7 @@ from outbox.models import Event, Failure, Status
 from outbox.queue import circuits
 from outbox.testing import drain
 from tests.support.events import answer, run
+from tests.support.keys import client_with, new_key
 from tests.support.leftovers import rows_with
 from tests.support.two_tenants import Actor, Cast
 
@@ -266,3 +267,13 @@ def test_what_is_stored_after_an_erasure_is_not_taken_for_something_that_is_back
     drain()
 
     assert answer("verify_index", "--user-id", cast.bob.tenant.user_id)["erased_back"] == []
+
+
+def test_a_key_that_may_not_erase_is_told_how_to_get_one(cast: Cast) -> None:
+    client = client_with(new_key(*cast.alice.tenant, may_erase=False))
+
+    refused = Actor(cast.alice.tenant, client).send("POST", "/erasures", cast.alice.tenant._asdict())
+
+    assert refused.status_code == 403
+    assert "--may-erase" in refused.json()["detail"]
+    assert not Erasure.objects.exists()
