@@ -1,10 +1,12 @@
 """The outbox's tables. `Event` keeps the column names that Debezium's outbox event router expects."""
 
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, ClassVar
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Cast, Now
+from django.utils import timezone
 
 
 class Status(models.TextChoices):
@@ -155,14 +157,22 @@ class Failure(models.Model):
 
 
 class Intervention(models.Model):
-    """What a person did to an event that is not delivered by itself. A row is history and is never changed."""
+    """What a person decided: about an event, or about anything else that the admin or a command changes.
+
+    A row is history and is never changed.
+    """
 
     class Action(models.TextChoices):
         RETRIED = "retried"
         DISCARDED = "discarded"
 
-    event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="interventions")
-    action = models.TextField(choices=Action)
+    event = models.ForeignKey(
+        Event, on_delete=models.CASCADE, related_name="interventions", null=True, blank=True
+    )
+    subject = models.TextField(
+        blank=True, default="", db_default="", help_text="what was changed, if it is no event"
+    )
+    action = models.TextField(help_text="retried, discarded, paused, added …")
     by = models.TextField(help_text="a user of the admin, or the account that ran the command")
     reason = models.TextField(blank=True, default="")
     at = models.DateTimeField(db_default=Now())
@@ -170,15 +180,24 @@ class Intervention(models.Model):
     class Meta:
         db_table = "outbox_intervention"
         ordering = ("id",)
+        indexes = (models.Index(fields=("at",), name="outbox_intervention_at"),)
 
     def __str__(self) -> str:
-        return f"event {self.event_id} {self.action} by {self.by}"
+        return f"{self.subject or f'event {self.event_id}'} {self.action} by {self.by}"
+
+
+# The end of a hold that has none: a person ends it.
+UNTIL_RELEASED = datetime(9999, 12, 31, tzinfo=UTC)
+# The circuit of an event type that a person may pause is named like this, so that no dependency has its name.
+TYPE_PREFIX = "type:"
 
 
 class Circuit(models.Model):
     """The circuit of a dependency. It is open while `opened_at` is set; a probe runs after `open_until`.
 
     A person can hold it as well, until `held_until`. A hold and an outage do not change each other.
+
+    An event type that a person pauses is a row too: its name is TYPE_PREFIX and the type, and it is held.
     """
 
     dependency = models.TextField(primary_key=True)
@@ -192,6 +211,8 @@ class Circuit(models.Model):
     reason = models.TextField(blank=True, default="")
     opened_at = models.DateTimeField(null=True, blank=True)
     open_until = models.DateTimeField(null=True, blank=True)
+    tried_at = models.DateTimeField(null=True, blank=True, help_text="when it last did not answer")
+    held_at = models.DateTimeField(null=True, blank=True)
     held_until = models.DateTimeField(null=True, blank=True)
     hold_reason = models.TextField(blank=True, default="", db_default="")
 
@@ -199,7 +220,43 @@ class Circuit(models.Model):
         db_table = "outbox_circuit"
 
     def __str__(self) -> str:
-        return f"{self.dependency} ({'open' if self.opened_at else 'closed'})"
+        return f"{self.name} ({'held' if self.is_held else 'open' if self.opened_at else 'closed'})"
+
+    @property
+    def name(self) -> str:
+        """The dependency, or the event type."""
+        return self.dependency.removeprefix(TYPE_PREFIX)
+
+    @property
+    def is_event_type(self) -> bool:
+        return self.dependency.startswith(TYPE_PREFIX)
+
+    @property
+    def is_held(self) -> bool:
+        return self.held_until is not None and self.held_until > timezone.now()
+
+    @property
+    def hold_ends(self) -> datetime | None:
+        """When the hold ends by itself; None if a person has to end it."""
+        return None if self.held_until == UNTIL_RELEASED else self.held_until
+
+
+class EventTypes(models.Manager["EventType"]):
+    def get_queryset(self) -> "models.QuerySet[EventType]":
+        return super().get_queryset().filter(dependency__startswith=TYPE_PREFIX)
+
+
+class EventType(Circuit):
+    """An event type, for the pages where a person pauses and resumes it."""
+
+    objects: ClassVar[EventTypes] = EventTypes()
+
+    class Meta:
+        proxy = True
+        verbose_name = "event type"
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Outage(models.Model):
@@ -235,6 +292,13 @@ class Relay(models.Model):
     session_pid = models.IntegerField(null=True, editable=False)
     session_started = models.DateTimeField(null=True, editable=False)
     process = models.TextField(db_default="", editable=False, help_text="identity of the main process")
+    # See outbox.cluster.in_hand.
+    in_hand = models.JSONField(
+        default=list,
+        db_default=models.Value([], models.JSONField()),
+        editable=False,
+        help_text="what each worker handles",
+    )
     ended_at = models.DateTimeField(
         null=True, editable=False, help_text="found dead, and its claims are free"
     )

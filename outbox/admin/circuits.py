@@ -5,9 +5,11 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
@@ -16,31 +18,47 @@ from outbox.admin import rendering
 from outbox.admin.confirmed_actions import ConfirmedAction, buttons, confirmed
 from outbox.admin.generic import ModelAdmin
 from outbox.admin.reading import ReadOnly
-from outbox.models import Circuit, Outage
-from outbox.queue import circuits, probes
+from outbox.models import TYPE_PREFIX, Circuit, Outage
+from outbox.operations import pauses
+from outbox.operations.statistics import backlog
+from outbox.queue import circuits
 from outbox.registry import types_needing
 
-HOLD_FOR = timedelta(hours=1)
+HOLD_TIMES = (
+    ("3600", "for an hour"),
+    ("14400", "for 4 hours"),
+    ("86400", "for a day"),
+    ("", "until somebody ends it"),
+)
 # How many past outages the page of a circuit shows.
 OUTAGES = 20
 
 
-def _hold(rows: QuerySet[Circuit], by: str, reason: str) -> int:
-    names = list(rows.values_list("dependency", flat=True))
+def hold_time(choice: str) -> timedelta | None:
+    """The length of a hold that a person chose from HOLD_TIMES; None: until somebody ends it."""
+    return timedelta(seconds=int(choice)) if choice else None
+
+
+def _hold(rows: QuerySet[Circuit], by: str, reason: str, choice: str) -> int:
+    names = _names(rows)
     for name in names:
-        circuits.hold(name, pause=HOLD_FOR, reason=f"held by {by}: {reason}")
+        pauses.hold(name, by=by, reason=reason, pause=hold_time(choice))
     return len(names)
 
 
 def _try_now(rows: QuerySet[Circuit], by: str, reason: str) -> int:
-    names = list(rows.values_list("dependency", flat=True))
+    names = _names(rows)
     for name in names:
-        probes.release_probe(name)
+        pauses.try_now(name, by=by)
     return len(names)
 
 
 def _release(rows: QuerySet[Circuit], by: str, reason: str) -> int:
-    return sum(circuits.release(name) for name in list(rows.values_list("dependency", flat=True)))
+    return sum(pauses.release(name, by=by) for name in _names(rows))
+
+
+def _names(rows: QuerySet[Circuit]) -> list[str]:
+    return list(rows.values_list("dependency", flat=True))
 
 
 def _is_held() -> Q:
@@ -54,15 +72,18 @@ TRY_NOW = ConfirmedAction(
     noun=("dependency", "dependencies"),
     eligible=lambda rows: rows.filter(opened_at__isnull=False).exclude(_is_held()),
     act=_try_now,
+    is_recorded=True,
 )
 HOLD = ConfirmedAction(
-    name="Hold for an hour",
-    consequence="will not be called for an hour: the events that need it wait and lose no attempt",
-    done="held for an hour",
+    name="Hold",
+    consequence="will not be called: the events that need it wait and lose no attempt",
+    done="held",
     noun=("dependency", "dependencies"),
     eligible=lambda rows: rows,
     act=_hold,
     asks_reason=True,
+    choices=HOLD_TIMES,
+    is_recorded=True,
 )
 RELEASE = ConfirmedAction(
     name="Release",
@@ -71,6 +92,7 @@ RELEASE = ConfirmedAction(
     noun=("dependency", "dependencies"),
     eligible=lambda rows: rows.filter(Q(opened_at__isnull=False) | _is_held()),
     act=_release,
+    is_recorded=True,
 )
 
 
@@ -78,26 +100,40 @@ RELEASE = ConfirmedAction(
 class CircuitAdmin(ReadOnly, ModelAdmin[Circuit]):
     """The dependencies that handlers name, and others that were found to be away."""
 
-    list_display = ("dependency", "state", "waiting_types", "failures", "why", "opened_at", "open_until")
+    list_display = ("dependency", "state", "waiting", "failures", "why", "opened_at", "open_until")
     readonly_fields = (
         "dependency",
         "state",
         "decide",
+        "since",
         "why",
-        "held_until",
-        "opened_at",
-        "open_until",
-        "failures",
-        "waiting_types",
+        "last_probe",
+        "next_probe",
+        "hold",
+        "waiting",
         "outages",
     )
     actions = (confirmed(TRY_NOW), confirmed(HOLD), confirmed(RELEASE))
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Circuit]:
+        """Event types have a page of their own."""
+        return super().get_queryset(request).exclude(dependency__startswith=TYPE_PREFIX)
+
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        circuits.list_dependencies()
+        circuits.list_all()
         return super().changelist_view(request, extra_context)
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """Count the waiting events of all rows of the page in one query."""
+        page = super().get_changelist_instance(request)
+        counts = backlog()
+        rows = list(page.result_list)
+        for row in rows:
+            row.backlog = counts
+        page.result_list = rows
+        return page
 
     def get_fields(self, request: HttpRequest, obj: Circuit | None = None) -> Any:
         may_decide = self.has_change_permission(request, obj)
@@ -106,30 +142,74 @@ class CircuitAdmin(ReadOnly, ModelAdmin[Circuit]):
     @admin.display(description="what you can do")
     def decide(self, circuit: Circuit) -> SafeString:
         this = Circuit.objects.filter(pk=circuit.pk)
-        possible = [action for action in (TRY_NOW, HOLD, RELEASE) if action.eligible(this).exists()]
-        return buttons(circuit, possible, self.admin_site.name, lead=circuit.opened_at is not None)
-
-    @admin.display(description="reason")
-    def why(self, circuit: Circuit) -> str:
-        return "; ".join(filter(None, (circuit.hold_reason, circuit.reason)))
+        possible = [action for action in (TRY_NOW, RELEASE, HOLD) if action.eligible(this).exists()]
+        return buttons(circuit, possible, self.admin_site.name, lead=possible[0] is not HOLD)
 
     @admin.display(description="state")
     def state(self, circuit: Circuit) -> SafeString:
-        if circuit.held_until and circuit.held_until > timezone.now():
+        if circuit.is_held:
             return rendering.badge("held")
         return rendering.badge("open" if circuit.opened_at else "closed")
 
-    @admin.display(description="events that need it")
-    def waiting_types(self, circuit: Circuit) -> str:
-        return ", ".join(sorted({*circuit.types, *types_needing(circuit.dependency)}))
+    @admin.display(description="away since")
+    def since(self, circuit: Circuit) -> str:
+        if circuit.opened_at is None:
+            return "it answers, as far as is known: its circuit is closed"
+        lasts = timezone.now() - circuit.opened_at
+        return f"{rendering.moment(circuit.opened_at)}, for {rendering.duration(lasts.total_seconds())}"
+
+    @admin.display(description="reason")
+    def why(self, circuit: Circuit) -> str:
+        return "; ".join(filter(None, (circuit.hold_reason, circuit.reason))) or "–"
+
+    @admin.display(description="last probe")
+    def last_probe(self, circuit: Circuit) -> str:
+        if circuit.opened_at and circuit.tried_at:
+            times = f"{circuit.failures} {'time' if circuit.failures == 1 else 'times'} in a row"
+            return f"at {rendering.moment(circuit.tried_at)} it did not answer, {times}: {circuit.reason}"
+        last = Outage.objects.filter(dependency=circuit.dependency).first()
+        return f"at {rendering.moment(last.closed_at)} it answered again" if last else "none so far"
+
+    @admin.display(description="next probe")
+    def next_probe(self, circuit: Circuit) -> str:
+        if circuit.opened_at is None:
+            return "none: each event that needs it calls it"
+        if circuit.is_held:
+            return "none while it is held"
+        if circuit.open_until is None or circuit.open_until <= timezone.now():
+            return "now, with one event"
+        return f"at {rendering.moment(circuit.open_until)}, with one event"
+
+    @admin.display(description="hold")
+    def hold(self, circuit: Circuit) -> str:
+        if not circuit.is_held:
+            return "nobody holds it"
+        begin = f"since {rendering.moment(circuit.held_at)} " if circuit.held_at else ""
+        end = rendering.moment(circuit.hold_ends) if circuit.hold_ends else "somebody releases it"
+        return f"{circuit.hold_reason}, {begin}until {end}"
+
+    @admin.display(description="events that need it, and how many wait")
+    def waiting(self, circuit: Any) -> SafeString:
+        counts = circuit.backlog if hasattr(circuit, "backlog") else backlog()
+        page = reverse(f"{self.admin_site.name}:outbox_event_changelist")
+        types = sorted({*circuit.types, *types_needing(circuit.dependency)})
+        lines = ((page, type, type, f"{counts[type].pending:,}" if type in counts else "0") for type in types)
+        return format_html_join(
+            "",
+            '<div><a href="{}?type={}&amp;status__exact=pending" style="text-decoration:underline">{}</a> {}</div>',
+            lines,
+        ) or SafeString("no event type needs it")
 
     @admin.display(description="last outages")
     def outages(self, circuit: Circuit) -> SafeString:
         found = Outage.objects.filter(dependency=circuit.dependency)[:OUTAGES]
-        lines = ((rendering.moment(o.opened_at), _length(o), o.reason) for o in found)
-        return format_html_join("", "<div>{}, for {}: {}</div>", lines) or SafeString("none on record")
-
-
-def _length(outage: Outage) -> timedelta:
-    """How long it lasted, in whole seconds, at least one."""
-    return timedelta(seconds=max(1, round((outage.closed_at - outage.opened_at).total_seconds())))
+        lines = (
+            (
+                rendering.moment(outage.opened_at),
+                rendering.duration((outage.closed_at - outage.opened_at).total_seconds()),
+                f"{outage.failures} {'try' if outage.failures == 1 else 'tries'} failed",
+                outage.reason,
+            )
+            for outage in found
+        )
+        return format_html_join("", "<div>{}, for {}, {}: {}</div>", lines) or SafeString("none on record")

@@ -16,6 +16,8 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
+from outbox.operations.interventions import record
+
 Rows = QuerySet[Any]
 
 
@@ -30,9 +32,14 @@ class ConfirmedAction:
     done: str
     # Which of the selected rows the action can change.
     eligible: Callable[[Rows], Rows]
-    # Changes these rows for a user (its name) with a reason; returns how many rows it changed.
-    act: Callable[[Rows, str, str], int]
+    # Changes these rows for a user (its name) with a reason, and with the chosen value if there are `choices`. Returns
+    # how many rows it changed.
+    act: Callable[..., int]
     asks_reason: bool = False
+    # What the person chooses from, as (value, label): for how long.
+    choices: tuple[tuple[str, str], ...] = ()
+    # `act` records who did it and why (`Intervention`). Else that is done for it.
+    is_recorded: bool = False
     # Singular and plural.
     noun: tuple[str, str] = ("event", "events")
 
@@ -61,15 +68,32 @@ def confirmed(action: ConfirmedAction) -> Callable[..., HttpResponse | None]:
         if "confirmed" not in request.POST or (action.asks_reason and not reason):
             return _ask(model_admin, request, action, rows.count(), missing="confirmed" in request.POST)
         first_two = list(rows[:2])
-        count = action.act(rows, request.user.get_username(), reason)
-        message = f"{action.count(count)} {action.done}{f': {reason}' if reason else ''}"
+        by = request.user.get_username()
+        chosen = _chosen(request, action)
+        count = action.act(rows, by, reason, *(value for value, _ in chosen))
+        length = "".join(f" {label}" for _, label in chosen)
+        message = f"{action.count(count)} {action.done}{length}{f': {reason}' if reason else ''}"
         _log(request, model_admin.model, first_two, message)
+        if not action.is_recorded:
+            only = first_two[0] if len(first_two) == 1 else None
+            record(action.name.lower(), _subject(only) if only else action.count(count), by=by, reason=reason)
         messages.success(request, f"{message}.")
         page = page_of_the_only_row(model_admin, request)
         return HttpResponseRedirect(page) if page else None
 
     run.__name__ = action.code
     return run
+
+
+def _chosen(request: HttpRequest, action: ConfirmedAction) -> list[tuple[str, str]]:
+    """The choice of the person, or the first one; empty if the action has none."""
+    wanted = request.POST.get("choice")
+    return [choice for choice in action.choices if choice[0] == wanted] or list(action.choices[:1])
+
+
+def _subject(row: Model) -> str:
+    """A row as the record of decisions names it: "schedule outbox_prune"."""
+    return f"{row._meta.verbose_name} {row}"  # noqa: SLF001
 
 
 class Button(Protocol):

@@ -23,6 +23,7 @@ RETRY = ConfirmedAction(
     done="retried",
     eligible=lambda rows: rows.filter(status__in=dead_letters.RETRYABLE),
     act=lambda rows, by, reason: dead_letters.retry(events=rows, by=by, reason=reason),
+    is_recorded=True,
 )
 DISCARD = ConfirmedAction(
     name="Discard",
@@ -31,6 +32,7 @@ DISCARD = ConfirmedAction(
     eligible=lambda rows: rows.filter(status__in=dead_letters.DISCARDABLE),
     act=lambda rows, by, reason: dead_letters.discard(events=rows, by=by, reason=reason),
     asks_reason=True,
+    is_recorded=True,
 )
 REPLAY = ConfirmedAction(
     name="Replay",

@@ -23,6 +23,9 @@ COLOURS = {
     "dead": RED,
     "open": RED,
     "held": AMBER,
+    "paused": AMBER,
+    "on": GREEN,
+    "no handler": RED,
     "closed": GREEN,
 }
 
@@ -40,6 +43,15 @@ def badge(status: str, colours: Mapping[str, str] = COLOURS) -> SafeString:
 def moment(at: datetime) -> str:
     """A time in the zone of the settings, to the second."""
     return date_format(localtime(at), "Y-m-d H:i:s")
+
+
+def duration(seconds: float) -> str:
+    """A length of time as a person says it: "4 s", "12 min", "3.5 h", "6 days"."""
+    if seconds < 120:
+        return f"{max(seconds, 0):.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.0f} days"
 
 
 def text_block(text: str) -> SafeString:

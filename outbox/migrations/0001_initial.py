@@ -31,12 +31,25 @@ class Migration(migrations.Migration):
                 ('reason', models.TextField(blank=True, default='')),
                 ('opened_at', models.DateTimeField(blank=True, null=True)),
                 ('open_until', models.DateTimeField(blank=True, null=True)),
+                ('tried_at', models.DateTimeField(blank=True, help_text='when it last did not answer', null=True)),
+                ('held_at', models.DateTimeField(blank=True, null=True)),
                 ('held_until', models.DateTimeField(blank=True, null=True)),
                 ('hold_reason', models.TextField(blank=True, db_default='', default='')),
             ],
             options={
                 'db_table': 'outbox_circuit',
             },
+        ),
+        migrations.CreateModel(
+            name='EventType',
+            fields=[],
+            options={
+                'verbose_name': 'event type',
+                'proxy': True,
+                'indexes': [],
+                'constraints': [],
+            },
+            bases=('outbox.circuit',),
         ),
         migrations.CreateModel(
             name='Relay',
@@ -52,6 +65,7 @@ class Migration(migrations.Migration):
                 ('session_pid', models.IntegerField(editable=False, null=True)),
                 ('session_started', models.DateTimeField(editable=False, null=True)),
                 ('process', models.TextField(db_default='', editable=False, help_text='identity of the main process')),
+                ('in_hand', models.JSONField(db_default=models.Value([], models.JSONField()), default=list, editable=False, help_text='what each worker handles')),
                 ('ended_at', models.DateTimeField(editable=False, help_text='found dead, and its claims are free', null=True)),
             ],
             options={
@@ -104,15 +118,17 @@ class Migration(migrations.Migration):
             name='Intervention',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('action', models.TextField(choices=[('retried', 'Retried'), ('discarded', 'Discarded')])),
+                ('subject', models.TextField(blank=True, db_default='', default='', help_text='what was changed, if it is no event')),
+                ('action', models.TextField(help_text='retried, discarded, paused, added …')),
                 ('by', models.TextField(help_text='a user of the admin, or the account that ran the command')),
                 ('reason', models.TextField(blank=True, default='')),
                 ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('event', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='interventions', to='outbox.event')),
+                ('event', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='interventions', to='outbox.event')),
             ],
             options={
                 'db_table': 'outbox_intervention',
                 'ordering': ('id',),
+                'indexes': [models.Index(fields=['at'], name='outbox_intervention_at')],
             },
         ),
         migrations.CreateModel(

@@ -47,11 +47,8 @@ def _no_handler(event: Event) -> str:
 
 def _open_circuit(event: Event) -> str:
     circuits = Circuit.objects.filter(types__contains=[event.type])
-    if held := circuits.filter(held_until__gt=Now()).first():
-        return (
-            f"It waits for {held.dependency}, which is held until {_moment(held.held_until)}: "
-            f"{held.hold_reason.rstrip('.')}. It goes on by itself and loses no attempt."
-        )
+    if held := circuits.filter(held_until__gt=Now()).order_by("-held_until").first():
+        return _held(held)
     circuit = circuits.filter(opened_at__isnull=False).first()
     if circuit is None:
         return ""
@@ -60,6 +57,16 @@ def _open_circuit(event: Event) -> str:
         f"It waits for {circuit.dependency}, which is away since {_moment(circuit.opened_at)}: "
         f"{circuit.reason.rstrip('.')}.{next_try} It goes on by itself and loses no attempt."
     )
+
+
+def _held(circuit: Circuit) -> str:
+    what = f"its type, {circuit.name}, is paused" if circuit.is_event_type else f"{circuit.name} is held"
+    since = f" since {_moment(circuit.held_at)}" if circuit.held_at else ""
+    if circuit.hold_ends:
+        end = f"It goes on by itself at {_moment(circuit.hold_ends)}"
+    else:
+        end = f"It goes on when somebody {'resumes' if circuit.is_event_type else 'releases'} it"
+    return f"It waits because {what}{since} ({circuit.hold_reason.rstrip('.')}). {end} and loses no attempt."
 
 
 def _earlier_event(event: Event) -> str:

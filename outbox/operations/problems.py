@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from outbox.models import Circuit, Event, Failure, Status
 from outbox.operations import clusters
-from outbox.operations.statistics import TypeStatistics, backlog, open_circuits
+from outbox.operations.statistics import TypeStatistics, backlog, open_circuits, paused_types
 from outbox.registry import handled_types
 
 # A waiting event that is older is a problem, if nothing else explains it.
@@ -23,7 +23,7 @@ LATE_SECONDS = 300
 class Problem:
     """`what` is wrong, and `since` when; what it `holds_up`; what happens `by_itself`, or what a person has to do.
 
-    `kind` is stable: cluster, circuit, dead, unhandled or late. `subject`: the dependency or the event type.
+    `kind` is stable: cluster, circuit, paused, dead, unhandled or late. `subject`: the dependency or the event type.
     """
 
     kind: str
@@ -41,7 +41,13 @@ class Problem:
 def find() -> list[Problem]:
     """Every problem there is now. Reads the same as `statistics.backlog()`, and a few rows."""
     waiting = backlog()
-    found = [*_clusters(waiting), *_circuits(waiting), *_dead_letters(waiting), *_unhandled(waiting)]
+    found = [
+        *_clusters(waiting),
+        *_circuits(waiting),
+        *_paused(waiting),
+        *_dead_letters(waiting),
+        *_unhandled(waiting),
+    ]
     return found or list(_late(waiting))
 
 
@@ -62,13 +68,16 @@ def _clusters(waiting: dict[str, TypeStatistics]) -> Iterator[Problem]:
 def _circuits(waiting: dict[str, TypeStatistics]) -> Iterator[Problem]:
     for circuit in open_circuits():
         held_up = _held_up(sum(waiting[type].pending for type in circuit.types if type in waiting))
-        if circuit.held_until and circuit.held_until > timezone.now():
+        if circuit.is_held:
             yield Problem(
                 kind="circuit",
                 subject=circuit.dependency,
                 what=f"{circuit.dependency} is held ({circuit.hold_reason.rstrip('.')})",
+                since=circuit.held_at,
                 holds_up=held_up,
-                by_itself=f"The hold ends at {at(circuit.held_until)}.",
+                by_itself=f"The hold ends at {at(circuit.hold_ends)}."
+                if circuit.hold_ends
+                else "They go on when you release it.",
             )
         else:
             yield Problem(
@@ -79,6 +88,23 @@ def _circuits(waiting: dict[str, TypeStatistics]) -> Iterator[Problem]:
                 holds_up=held_up,
                 by_itself=_next_try(circuit),
             )
+
+
+def _paused(waiting: dict[str, TypeStatistics]) -> Iterator[Problem]:
+    for type in paused_types():
+        count = waiting[type.name].pending if type.name in waiting else 0
+        yield Problem(
+            kind="paused",
+            subject=type.name,
+            what=f"The event type {type.name} is paused ({type.hold_reason.rstrip('.')})",
+            since=type.held_at,
+            holds_up=f"{_waits(count)} and {'loses' if count == 1 else 'lose'} no attempt."
+            if count
+            else "No event of it waits.",
+            by_itself=f"The pause ends at {at(type.hold_ends)}."
+            if type.hold_ends
+            else "They go on when you resume it.",
+        )
 
 
 def _next_try(circuit: Circuit) -> str:

@@ -13,7 +13,7 @@ from django.db import connection
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from outbox.models import Circuit, Status
+from outbox.models import TYPE_PREFIX, Circuit, EventType, Status
 from outbox.operations import clusters
 
 # Each part of the union is one index-only scan of events that are not delivered. A type waits since its oldest event
@@ -120,6 +120,7 @@ class Statistics:
     latency: Latency
     failed_attempts_per_minute: int
     circuits: list[Circuit] = field(default_factory=list)
+    paused_types: list[EventType] = field(default_factory=list)
     relays: list[RelayStatistics] = field(default_factory=list)
 
     def total(self, name: str) -> int:
@@ -143,6 +144,7 @@ class Statistics:
             "delivered_per_minute": self.total("delivered_per_minute"),
             "failed_attempts_per_minute": self.failed_attempts_per_minute,
             "circuits": [_circuit(circuit) for circuit in self.circuits],
+            "paused_types": [_paused(type) for type in self.paused_types],
             "relays": [asdict(relay) for relay in self.relays],
             "by_type": {type: asdict(of_type) for type, of_type in sorted(self.by_type.items())},
         }
@@ -156,6 +158,7 @@ def collect(*, exact_up_to: int = 1_000_000) -> Statistics:
         latency=latency(),
         failed_attempts_per_minute=_rows(FAILURES)[0][0],
         circuits=open_circuits(),
+        paused_types=paused_types(),
         relays=relays(),
     )
 
@@ -198,7 +201,13 @@ def latency() -> Latency:
 def open_circuits() -> list[Circuit]:
     """The circuits that are open, and the dependencies that a person holds."""
     waiting = Q(opened_at__isnull=False) | Q(held_until__gt=Now())
-    return list(Circuit.objects.filter(waiting).order_by("dependency"))
+    rows = Circuit.objects.filter(waiting).exclude(dependency__startswith=TYPE_PREFIX)
+    return list(rows.order_by("dependency"))
+
+
+def paused_types() -> list[EventType]:
+    """The event types that a person paused."""
+    return list(EventType.objects.filter(held_until__gt=Now()).order_by("dependency"))
 
 
 def relays() -> list[RelayStatistics]:
@@ -223,6 +232,15 @@ def _circuit(circuit: Circuit) -> dict[str, Any]:
         "open_until": circuit.open_until and circuit.open_until.isoformat(),
         "held_until": circuit.held_until and circuit.held_until.isoformat(),
         "hold_reason": circuit.hold_reason,
+    }
+
+
+def _paused(type: EventType) -> dict[str, Any]:
+    return {
+        "type": type.name,
+        "since": type.held_at and type.held_at.isoformat(),
+        "until": type.hold_ends and type.hold_ends.isoformat(),
+        "reason": type.hold_reason,
     }
 
 

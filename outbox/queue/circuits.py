@@ -1,4 +1,7 @@
-"""Circuits: while a dependency is unavailable, its events wait for a growing, capped pause. One probe ends it."""
+"""Circuits: while a dependency is unavailable, its events wait for a growing, capped pause. One probe ends it.
+
+A person may hold a dependency, or an event type: the claim leaves out the types of both in the same way.
+"""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,13 +12,14 @@ from django.db import connection
 from outbox.conf import conf
 from outbox.database.channels import wake
 from outbox.exceptions import Unavailable
-from outbox.registry import dependencies, types_needing
+from outbox.models import TYPE_PREFIX, UNTIL_RELEASED
+from outbox.registry import dependencies, handled_types, types_needing
 
 # Workers that fail at the same time open the circuit once. Only a failed probe makes the pause longer. The
 # dependency's own Retry-After counts, even above the cap.
 OPEN = """
-INSERT INTO outbox_circuit AS c (dependency, types, failures, reason, opened_at, open_until)
-VALUES (%(dependency)s, %(types)s, 1, %(reason)s, statement_timestamp(),
+INSERT INTO outbox_circuit AS c (dependency, types, failures, reason, opened_at, tried_at, open_until)
+VALUES (%(dependency)s, %(types)s, 1, %(reason)s, statement_timestamp(), statement_timestamp(),
         statement_timestamp() + make_interval(secs => greatest(%(base)s, %(retry_after)s)))
 ON CONFLICT (dependency) DO UPDATE SET
     reason = excluded.reason,
@@ -23,6 +27,7 @@ ON CONFLICT (dependency) DO UPDATE SET
         ELSE ARRAY(SELECT DISTINCT unnest(c.types || excluded.types)) END,
     failures = CASE WHEN c.opened_at IS NULL THEN 1 WHEN %(probing)s THEN c.failures + 1 ELSE c.failures END,
     opened_at = coalesce(c.opened_at, excluded.opened_at),
+    tried_at = excluded.tried_at,
     open_until = CASE
         WHEN c.opened_at IS NULL THEN excluded.open_until
         WHEN %(probing)s THEN statement_timestamp() + make_interval(secs => greatest(
@@ -31,17 +36,19 @@ ON CONFLICT (dependency) DO UPDATE SET
 """
 
 # A person holds the dependency before a maintenance. No event and no probe calls it before the time is over. What a
-# probe that runs now finds out does not change the hold.
+# probe that runs now finds out does not change the hold. A paused event type is held in the same way.
 HOLD = """
-INSERT INTO outbox_circuit AS c (dependency, types, failures, reason, held_until, hold_reason)
-VALUES (%(dependency)s, %(types)s, 0, '', statement_timestamp() + %(pause)s, %(reason)s)
+INSERT INTO outbox_circuit AS c (dependency, types, failures, reason, held_at, held_until, hold_reason)
+VALUES (%(dependency)s, %(types)s, 0, '', statement_timestamp(),
+        coalesce(statement_timestamp() + %(pause)s::interval, %(until_released)s), %(reason)s)
 ON CONFLICT (dependency) DO UPDATE SET
     types = ARRAY(SELECT DISTINCT unnest(c.types || excluded.types)),
+    held_at = CASE WHEN c.held_until > statement_timestamp() THEN c.held_at ELSE excluded.held_at END,
     held_until = excluded.held_until,
     hold_reason = excluded.hold_reason
 """
 END_HOLD = """
-UPDATE outbox_circuit SET held_until = NULL, hold_reason = ''
+UPDATE outbox_circuit SET held_at = NULL, held_until = NULL, hold_reason = ''
 WHERE dependency = %(dependency)s AND held_until > statement_timestamp()
 """
 
@@ -109,23 +116,37 @@ def open_circuit(unavailable: Unavailable, *types: str, probing: bool = False) -
     return waiting
 
 
-def hold(dependency: str, *, pause: timedelta, reason: str) -> None:
-    """Let no event call the dependency for `pause`, whether it answers or not."""
+def hold(dependency: str, *, pause: timedelta | None, reason: str) -> None:
+    """Let no event call the dependency for `pause`, whether it answers or not. None: until somebody releases it."""
+    _hold(dependency, types_needing(dependency), pause, reason)
+
+
+def hold_type(type: str, *, pause: timedelta | None, reason: str) -> None:
+    """Let no event of this type be claimed for `pause`. None: until somebody releases it.
+
+    An event of another type that follows one of this type in its aggregate waits too, because of the order.
+    """
+    _hold(TYPE_PREFIX + type, [type], pause, reason)
+
+
+def _hold(dependency: str, types: list[str], pause: timedelta | None, reason: str) -> None:
     parameters: dict[str, Any] = {
         "dependency": dependency,
-        "types": types_needing(dependency),
+        "types": types,
         "reason": reason,
         "pause": pause,
+        "until_released": UNTIL_RELEASED,
     }
     with connection.cursor() as cursor:
         cursor.execute(HOLD, parameters)
 
 
-def list_dependencies() -> None:
-    """Insert a row for each dependency that a handler names, so that the admin lists all of them."""
+def list_all() -> None:
+    """Insert a row for each dependency that a handler names and for each event type, so that the admin lists them."""
+    wanted = {*dependencies(), *(TYPE_PREFIX + type for type in handled_types())}
     with connection.cursor() as cursor:
         cursor.execute("SELECT dependency FROM outbox_circuit")
-        if missing := sorted(set(dependencies()) - {name for (name,) in cursor.fetchall()}):
+        if missing := sorted(wanted - {name for (name,) in cursor.fetchall()}):
             cursor.execute(LIST, [missing])
 
 
@@ -137,6 +158,11 @@ def close_circuit(dependency: str) -> bool:
     if was_open:
         wake()
     return was_open
+
+
+def release_type(type: str) -> bool:
+    """Let the events of this type be claimed again. Returns whether it was held."""
+    return release(TYPE_PREFIX + type)
 
 
 def release(dependency: str) -> bool:

@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from memories.embeddings.cache import cache_statistics
+from outbox.models import TYPE_PREFIX
 from outbox.operations import problems, statistics
 from outbox.operations.history import Minute, last_minutes, percent
 from semantix.observability.metrics.view import embedding_cache_use
@@ -54,6 +55,8 @@ def _page(problem: problems.Problem) -> str:
     match problem.kind:
         case "circuit":
             return reverse("admin:outbox_circuit_change", args=[quote(problem.subject)])
+        case "paused":
+            return reverse("admin:outbox_eventtype_change", args=[quote(TYPE_PREFIX + problem.subject)])
         case "dead":
             return f"{events}?status__exact=dead"
         case "unhandled":

@@ -31,6 +31,7 @@ def unfold_settings() -> dict[str, Any]:
                 _section(
                     "Delivery",
                     ("Events", "outbox", "outbox_event"),
+                    ("Event types", "category", "outbox_eventtype"),
                     ("Circuits", "electrical_services", "outbox_circuit"),
                     ("Turn buffer", "inbox", "memories_bufferfailover"),
                 ),
@@ -41,7 +42,12 @@ def unfold_settings() -> dict[str, Any]:
                     ("Failed tasks", "error", "django_q_failure"),
                     ("Successful tasks", "task_alt", "django_q_success"),
                 ),
-                _section("People", ("Users", "person", "auth_user"), ("Groups", "group", "auth_group")),
+                _section(
+                    "People",
+                    ("Users", "person", "auth_user"),
+                    ("Groups", "group", "auth_group"),
+                    ("Who did what", "history", "outbox_intervention"),
+                ),
             ],
         },
     }

@@ -10,6 +10,7 @@ from memories.auth import api_keys
 from memories.models import APIKey, MemoryLog
 from outbox import Unavailable
 from outbox.models import Event, Status
+from outbox.operations import statistics
 from outbox.queue import circuits, probes
 from outbox.testing import drain
 from tests.support.admin_rows import confirm, dead_letter, remember, run_action, told
@@ -130,10 +131,11 @@ class TestCircuits:
         assert [probe.dependency for probe in probes.acquire_probes()] == ["oven"]
 
     def test_hold_from_the_list(self, page: Page) -> None:
-        run_action(page, "Hold for an hour …", row="chroma")
-        confirm(page, "Hold for an hour 1 dependency", reason="it is moved")
+        run_action(page, "Hold …", row="chroma")
+        page.get_by_label("For how long?").select_option(label="for a day")
+        confirm(page, "Hold 1 dependency", reason="it is moved")
 
-        told(page, "1 dependency held for an hour: it is moved.")
+        told(page, "1 dependency held for a day: it is moved.")
         assert circuits.is_open("chroma")
         circuits.close_circuit("chroma")
 
@@ -148,7 +150,7 @@ class TestCircuits:
         ("action", "reason", "message"),
         [
             ("Try now", "", "1 dependency will be tried at once."),
-            ("Hold for an hour", "it is cleaned", "1 dependency held for an hour: it is cleaned."),
+            ("Hold", "it is cleaned", "1 dependency held for an hour: it is cleaned."),
             ("Release", "", "1 dependency released."),
         ],
     )
@@ -161,6 +163,34 @@ class TestCircuits:
         told(page, message)
         expect(page.locator(".outbox-status").first).to_be_visible()
         assert circuits.is_open("oven") is (action != "Release")
+
+
+class TestEventTypes:
+    def test_pause_from_the_list_and_resume(self, page: Page) -> None:
+        page.goto("/admin/outbox/eventtype/")
+
+        run_action(page, "Pause …", row="memory_log.deleted")
+        page.get_by_label("For how long?").select_option(label="until somebody ends it")
+        confirm(page, "Pause 1 event type", reason="the index is moved")
+        told(page, "1 event type paused until somebody ends it: the index is moved.")
+        assert [type.name for type in statistics.paused_types()] == ["memory_log.deleted"]
+
+        run_action(page, "Resume …", row="memory_log.deleted")
+        confirm(page, "Resume 1 event type")
+        told(page, "1 event type resumed.")
+        assert statistics.paused_types() == []
+
+    def test_pause_and_resume_on_the_page(self, page: Page) -> None:
+        page.goto("/admin/outbox/eventtype/")
+        page.get_by_role("link", name="memory_log.deleted").click()
+
+        page.get_by_role("button", name="Pause …").click()
+        confirm(page, "Pause 1 event type", reason="the index is moved")
+        expect(page.locator(".outbox-status").first).to_have_text("paused")
+
+        page.get_by_role("button", name="Resume …").click()
+        confirm(page, "Resume 1 event type")
+        expect(page.locator(".outbox-status").first).to_have_text("on")
 
 
 class TestMemories:

@@ -6,9 +6,10 @@ from django.core.management.base import CommandError, CommandParser
 from django.db.models import QuerySet
 from tqdm import tqdm
 
-from outbox.management.command import OutboxCommand, WrongUse
+from outbox.management.command import OutboxCommand, WrongUse, operator
 from outbox.management.selection import add_selection, moment, select
 from outbox.models import Event
+from outbox.operations.interventions import record
 from outbox.operations.replay import originals, replay, replayable
 from outbox.registry import handled_types
 
@@ -39,6 +40,7 @@ class Command(OutboxCommand):
             self.answer(options, {"dry_run": True, "replayed": total}, f"Would replay {total} events.")
             return
         count = self._replay(events, total)
+        record("replayed", f"{count} events", by=operator())
         self.answer(
             options, {"dry_run": False, "replayed": count}, f"{count} events wait to be delivered again."
         )

@@ -50,6 +50,7 @@ def _lines(found: Statistics) -> list[str]:
             f"open circuit        {circuit.dependency}: {circuit.reason or circuit.hold_reason}"
             for circuit in found.circuits
         ),
+        *(f"paused              {type.name}: {type.hold_reason}" for type in found.paused_types),
         *(
             f"cluster             {relay.host}:{relay.pid}, wakeup by {relay.wakeup}, "
             f"seen {relay.seen_seconds_ago} s ago"

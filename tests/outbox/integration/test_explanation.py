@@ -48,10 +48,10 @@ def test_an_event_behind_an_open_circuit_names_the_dependency_the_reason_and_the
 
 def test_a_dependency_that_a_person_holds_is_not_called_away() -> None:
     event = publish("test.baked")
-    circuits.hold("oven", pause=timedelta(hours=1), reason="held by olga: it is cleaned")
+    circuits.hold("oven", pause=timedelta(hours=1), reason="by olga: it is cleaned")
 
-    assert "It waits for oven, which is held until 2" in explained(event)
-    assert "held by olga: it is cleaned. It goes on by itself" in explained(event)
+    assert "It waits because oven is held since 2" in explained(event)
+    assert "(by olga: it is cleaned). It goes on by itself at 2" in explained(event)
 
 
 def test_an_event_behind_another_of_its_aggregate_names_that_event() -> None:

@@ -62,11 +62,12 @@ def test_an_outage_names_dependency_reason_events_and_the_next_try() -> None:
 
 
 def test_a_hold_says_who_and_until_when() -> None:
-    circuits.hold("oven", pause=timedelta(hours=1), reason="held by olga: it is cleaned")
+    circuits.hold("oven", pause=timedelta(hours=1), reason="by olga: it is cleaned")
 
     [problem] = problems.find()
 
-    assert str(problem).startswith("oven is held (held by olga: it is cleaned). No event waits for it.")
+    assert str(problem).startswith("oven is held (by olga: it is cleaned) since 2")
+    assert "No event waits for it." in str(problem)
     assert "The hold ends at 2" in str(problem)
 
 

@@ -153,10 +153,14 @@ def test_a_plan_made_while_no_event_waited_suits_many_events(analyzed: bool) -> 
 
 
 @pytest.mark.usefixtures("_analyzed_by_nobody_else")
-def test_a_claim_reads_no_event_behind_an_open_circuit() -> None:
+@pytest.mark.parametrize("is_paused", [False, True], ids=["circuit", "pause"])
+def test_a_claim_reads_no_event_behind_an_open_circuit_or_of_a_paused_type(is_paused: bool) -> None:
     insert(100_000, "pending", type="test.baked")
     insert(1_000, "pending", aggregate="'another-' || number")
-    circuits.open_circuit(Unavailable("oven", "cold"))
+    if is_paused:
+        circuits.hold_type("test.baked", pause=None, reason="by olga")
+    else:
+        circuits.open_circuit(Unavailable("oven", "cold"))
 
     assert_reads_indexes_only(plan(TYPES))
     claimed = claim(TYPES, batch=100, retries=8)

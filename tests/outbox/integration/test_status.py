@@ -35,6 +35,7 @@ def test_the_keys_that_tools_build_on() -> None:
         "delivered_per_minute": 0,
         "failed_attempts_per_minute": 0,
         "circuits": [],
+        "paused_types": [],
         "relays": [],
         "by_type": {},
         "problems": [
