@@ -8,7 +8,7 @@ values than the index stores is marked, and passes every condition on tags and v
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from memories.filters import MAX_CONDITIONS, Filters, Scalar
+from memories.filters import MAX_CONDITIONS, And, Condition, Field, Filters, Node, Or, Scalar
 from memories.models import MemoryLog
 
 # The values of one memory that the index stores. Chroma's SQLite takes 32,766 variables in a statement: about 6,000
@@ -42,20 +42,9 @@ def metadata_of(row: MemoryLog) -> dict[str, Any]:
 def where(filters: Filters) -> dict[str, Any] | None:
     """Return a Chroma condition that every memory meets which meets the filters; None if there is none.
 
-    It has at most MAX_CONDITIONS conditions: Chroma fails at about 1,000.
+    The number of its conditions is bounded: Chroma fails at about 1,000.
     """
-    conditions: list[dict[str, Any]] = [
-        {name: value}
-        for name, value in (("task", filters.task), ("agent", filters.agent))
-        if value is not None
-    ]
-    if filters.date_from:
-        conditions.append({"date_ordinal": {"$gte": filters.date_from.toordinal()}})
-    if filters.date_to:
-        conditions.append({"date_ordinal": {"$lte": filters.date_to.toordinal()}})
-    if values := _conditions_on_values(filters)[:MAX_CONDITIONS]:
-        conditions.append({"$or": [_all(values), {IS_CUT: True}]})
-    return _all(conditions) if conditions else None
+    return _narrowed(filters.condition)
 
 
 def is_filterable(value: object) -> bool:
@@ -76,20 +65,63 @@ class _Stored(NamedTuple):
     is_cut: bool
 
 
-def _conditions_on_values(filters: Filters) -> list[dict[str, Any]]:
-    return [
-        *({"tags": {"$contains": tag}} for tag in filters.tags if len(tag) <= MAX_STRING),
-        *(
-            {_key(name): _number(value)}
-            for name, value in filters.raw_data.items()
-            if _is_stored(name, value)
-        ),
-    ]
+def _narrowed(node: Node) -> dict[str, Any] | None:
+    """Return a condition that every memory meets for which the filter holds; None if there is none.
+
+    A negation narrows nothing: what Chroma lets through too much it would exclude wrongly.
+    """
+    match node:
+        case And(parts):
+            # Any of the parts may be left out.
+            found = [narrowed for part in parts if (narrowed := _narrowed(part))]
+            return _joined("$and", found[:MAX_CONDITIONS])
+        case Or(parts):
+            # None of the parts may be left out.
+            every = [_narrowed(part) for part in parts]
+            return _joined("$or", [one for one in every if one]) if all(every) else None
+        case Condition(Field("task" | "agent" as name), operator, value):
+            return _compared(name, operator, value)
+        case Condition(Field("date"), operator, value):
+            days = [day.toordinal() for day in value] if isinstance(value, tuple) else value.toordinal()
+            return _compared("date_ordinal", operator, days)
+        case Condition(Field("tags"), operator, value):
+            return _of_tags(operator, value)
+        case Condition(Field("raw_data", (key,)), "eq" | "in" as operator, value):
+            wanted = value if operator == "in" else (value,)
+            if all(_is_stored(key, one) for one in wanted):
+                return _or_cut(_joined("$or", [{_key(key): _number(one)} for one in wanted]))
+    return None
 
 
-def _all(conditions: list[dict[str, Any]]) -> dict[str, Any]:
-    # Chroma requires at least two conditions in $and.
-    return {"$and": conditions} if len(conditions) > 1 else conditions[0]
+def _compared(name: str, operator: str, value: Any) -> dict[str, Any] | None:
+    match operator:
+        case "eq":
+            return {name: value}
+        case "in":
+            return {name: {"$in": list(value)}}
+        case "gt" | "gte" | "lt" | "lte" if isinstance(value, int):  # Chroma orders numbers only
+            return {name: {f"${operator}": value}}
+    return None
+
+
+def _of_tags(operator: str, value: Any) -> dict[str, Any] | None:
+    if operator == "exists":
+        return None
+    tags = value if isinstance(value, tuple) else (value,)
+    stored = [{"tags": {"$contains": tag}} for tag in tags if len(tag) <= MAX_STRING][:MAX_CONDITIONS]
+    if operator != "in":
+        return _or_cut(_joined("$and", stored))
+    return _or_cut(_joined("$or", stored)) if len(stored) == len(tags) else None
+
+
+def _or_cut(condition: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return the condition, which a memory passes as well when the index does not store all of its values."""
+    return {"$or": [condition, {IS_CUT: True}]} if condition else None
+
+
+def _joined(operator: str, conditions: list[dict[str, Any]]) -> dict[str, Any] | None:
+    # Chroma requires at least two conditions in $and and in $or.
+    return {operator: conditions} if len(conditions) > 1 else conditions[0] if conditions else None
 
 
 def _values_of(raw_data: Any) -> dict[str, Any]:

@@ -20,5 +20,5 @@ def nearest(tenant: Tenant, query_vector: QueryVector, *, limit: int, filters: F
     """Return the nearest `limit` memories that meet the filters."""
     parameters = {**tenant._asdict(), **filters.parameters(), **compared_with(query_vector), "limit": limit}
     with connection.cursor() as cursor:
-        cursor.execute(NEAREST, parameters)
+        cursor.execute(filters.put_into(NEAREST), parameters)
         return Neighbours({id: max(0.0, distance) for id, distance in cursor.fetchall()})

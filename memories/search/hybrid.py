@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 
-from memories.filters import IS_TENANTS
+from memories.filters import IS_TENANTS, Filters
 from memories.search.lexical import Ranked
 from memories.search.meaning import MEANING
 from memories.search.results import DISTANCE, ROW, SearchHit, hit
@@ -77,7 +77,9 @@ class Fused(NamedTuple):
     certain: int
 
 
-def best(words: Sequence[Ranked], given: dict[str, Any], *, horizon: float, limit: int | None) -> Fused:
+def best(
+    words: Sequence[Ranked], given: dict[str, Any], filters: Filters, *, horizon: float, limit: int | None
+) -> Fused:
     """Fuse the ranking by words with the ranking by meaning with these parameters.
 
     Up to the distance `horizon`, that ranking lacks no memory. Without a limit, all ranked memories are returned.
@@ -87,6 +89,6 @@ def best(words: Sequence[Ranked], given: dict[str, Any], *, horizon: float, limi
         "word_scores": [item.score for item in words],
     }
     with connection.cursor() as cursor:
-        cursor.execute(BEST, {**given, **found, "horizon": horizon, "limit": limit})
+        cursor.execute(filters.put_into(BEST), {**given, **found, "horizon": horizon, "limit": limit})
         rows = cursor.fetchall()
     return Fused([hit(*row) for *row, _ in rows], certain=rows[0][-1] if rows else 0)

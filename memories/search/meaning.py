@@ -63,9 +63,9 @@ def parameters(
     }
 
 
-def read_nearest(given: dict[str, Any]) -> list[SearchHit]:
+def read_nearest(given: dict[str, Any], filters: Filters) -> list[SearchHit]:
     """Return the memories of the ranking with these parameters, nearest first."""
-    return fetch(READ_NEAREST, given)
+    return fetch(filters.put_into(READ_NEAREST), given)
 
 
 def count_embedded(tenant: Tenant, limit: int) -> int:

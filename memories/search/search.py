@@ -94,7 +94,7 @@ def _search_vectors(query: Query) -> Answer:
 
     def read(neighbours: Neighbours, from_index: bool) -> Fused:
         given = _meaning(query, query_vector, neighbours, from_index=from_index, depth=query.limit)
-        hits = meaning.read_nearest(given)
+        hits = meaning.read_nearest(given, query.filters)
         return Fused(hits, certain=sum((hit.distance or 0.0) <= neighbours.horizon for hit in hits))
 
     ask = _asking_chroma(query, query_vector) if availability.is_available() else None
@@ -123,7 +123,7 @@ def _search_both(query: Query) -> Answer:
 
     def read(neighbours: Neighbours, from_index: bool) -> Fused:
         given = _meaning(query, query_vector, neighbours, from_index=from_index, depth=depth)
-        return best(words, given, horizon=neighbours.horizon, limit=limit)
+        return best(words, given, query.filters, horizon=neighbours.horizon, limit=limit)
 
     try:
         query_vector = embedded.result()

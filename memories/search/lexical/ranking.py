@@ -64,10 +64,10 @@ def lexical_search(tenant: Tenant, query: str, limit: int, filters: Filters = EV
     if rare:
         join = f"JOIN memory_logs AS m ON m.id = memory_id AND {ALLOWED}" if filters else ""
         finalists = BEST_BY_RARE_TERMS.format(allowed=join)
-        ranked = _ranked(finalists, _parameters(tenant, found, len(rare), limit, filters))
+        ranked = _ranked(filters.put_into(finalists), _parameters(tenant, found, len(rare), limit, filters))
     if len(ranked) < limit and len(rare) < len(found.terms):
         known = {memory_id for memory_id, _ in ranked}
-        newest = _ranked(NEWEST_MEMORIES, _parameters(tenant, found, 0, limit, filters))
+        newest = _ranked(filters.put_into(NEWEST_MEMORIES), _parameters(tenant, found, 0, limit, filters))
         ranked += [item for item in newest if item.memory_id not in known][: limit - len(ranked)]
     return sorted(ranked, key=lambda item: (-item.score, -item.memory_id))
 

@@ -1,0 +1,26 @@
+"""Filters: one language for search, list and bulk deletion. PostgreSQL decides which memories meet them."""
+
+from memories.filters.conditions import And, Condition, Field, Node, Not, Or, Scalar
+from memories.filters.filters import ALLOWED, CONDITION, EVERYTHING, IS_TENANTS, Filters
+from memories.filters.language import MAX_CONDITIONS, InvalidFilter, parse
+from memories.filters.matching import Matches, matching
+
+__all__ = [
+    "ALLOWED",
+    "CONDITION",
+    "EVERYTHING",
+    "IS_TENANTS",
+    "MAX_CONDITIONS",
+    "And",
+    "Condition",
+    "Field",
+    "Filters",
+    "InvalidFilter",
+    "Matches",
+    "Node",
+    "Not",
+    "Or",
+    "Scalar",
+    "matching",
+    "parse",
+]
