@@ -10,6 +10,7 @@ from rest_framework import serializers
 
 from memories.api import limits
 from memories.api.authentication import is_open
+from memories.api.filter_schema import FILTER
 from memories.api.problems import CONTENT_TYPE
 
 Schema = dict[str, Any]
@@ -192,7 +193,7 @@ def describe_problems(result: Schema, **_: Any) -> Schema:
     for name, component in components.items():
         if name.endswith("Request") and "additionalProperties" not in component:  # its fields are free
             component |= {name: JSON_OBJECT[name] for name in ("additionalProperties", "propertyNames")}
-    components |= {"Problem": PROBLEM, "JSONValue": JSON_VALUE}
+    components |= {"Problem": PROBLEM, "JSONValue": JSON_VALUE, "Filter": FILTER}
     for path, operations in result["paths"].items():
         for operation in operations.values():
             responses = operation["responses"]

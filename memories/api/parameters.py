@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from memories.api.bodies import unknown_names
 from memories.api.exports import Cursor
 from memories.api.fields import Identifier, Text
+from memories.api.filters import FilterParameter, filters_of
 from memories.api.limits import ID_LENGTH, TEXT_LENGTH
 from memories.api.pagination import NewestFirst
 from memories.api.tenant_defaults import tenant_of_key
@@ -103,8 +104,8 @@ class MemoryParameters(Parameters):
         return attrs
 
 
-class MemoriesParameters(MemoryParameters, PageParameters):
-    """Parameters of a list of memories. A memory must meet all filters."""
+class FilterParameters(Parameters):
+    """Which memories. A memory must meet all of them."""
 
     user_id = Identifier(required=False)
     project_id = Identifier(required=False)
@@ -116,6 +117,16 @@ class MemoriesParameters(MemoryParameters, PageParameters):
         required=False,
         help_text="all of these in `raw_data.tags`: with commas between them, or repeated",
     )
+    filter = FilterParameter()
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        filters_of(attrs)
+        return attrs
+
+
+class MemoriesParameters(FilterParameters, MemoryParameters, PageParameters):
+    """Parameters of a list of memories."""
+
     sync_status = serializers.ChoiceField(choices=SyncStatus.choices, required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -149,16 +160,9 @@ class ExportParameters(Parameters):
     cursor = ExportCursor(required=False, help_text="from the `Link` of another page")
 
 
-class DeletedMemories(Parameters):
+class DeletedMemories(FilterParameters):
     """The memories that a bulk deletion is about: the filters of the list, and how many the caller expects."""
 
-    user_id = Identifier(required=False)
-    project_id = Identifier(required=False)
-    task = Text(required=False, max_length=TEXT_LENGTH, help_text="exactly this task")
-    agent = Text(required=False, max_length=ID_LENGTH)
-    date_from = serializers.DateField(required=False, help_text="of this date or later")
-    date_to = serializers.DateField(required=False, help_text="of this date or earlier")
-    tags = Words(required=False, help_text="all of these in `raw_data.tags`")
     confirm = serializers.IntegerField(
         min_value=0, help_text="how many memories you expect to match; another number is refused with 409"
     )
@@ -166,7 +170,7 @@ class DeletedMemories(Parameters):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if not attrs.keys() - {"confirm"}:
             raise serializers.ValidationError("Give at least one filter: user_id, for one.")
-        return attrs
+        return super().validate(attrs)
 
 
 class TenantParameters(Parameters):
@@ -198,18 +202,6 @@ class ConversationsParameters(PageParameters):
     project_id = Identifier(required=False)
 
 
-# The Django lookup of each filter.
-LOOKUPS = {
-    "user_id": "user_id",
-    "project_id": "project_id",
-    "task": "task",
-    "agent": "agent",
-    "date_from": "date__gte",
-    "date_to": "date__lte",
-    "tags": "raw_data__tags__contains",
-}
-
-
-def conditions(parameters: dict[str, Any]) -> dict[str, Any]:
-    """The filters among the parameters as keyword arguments of `QuerySet.filter`."""
-    return {LOOKUPS[name]: value for name, value in parameters.items() if name in LOOKUPS}
+def owner_of(parameters: dict[str, Any]) -> dict[str, str]:
+    """The user and the project among the parameters."""
+    return {name: parameters[name] for name in ("user_id", "project_id") if name in parameters}

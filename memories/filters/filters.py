@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date as Date
+from math import inf
 from typing import Any
 
 from memories.filters import language
@@ -73,7 +74,7 @@ class Filters:
     @classmethod
     def of_json(cls, data: Mapping[str, Any]) -> "Filters":
         """What to_json() made JSON of. Raises InvalidFilter."""
-        return cls(filter=language.parse(data)) if data else EVERYTHING
+        return cls(filter=language.parse(data, levels=inf)) if data else EVERYTHING
 
     def _parts(self) -> Iterator[Node]:
         named = (

@@ -63,12 +63,12 @@ class InvalidFilter(ValueError):
         super().__init__(str(refusals))
 
 
-def parse(data: Any) -> Node:
-    """The tree of a filter. Raises InvalidFilter."""
+def parse(data: Any, *, levels: float = MAX_DEPTH) -> Node:
+    """The tree of a filter with at most so many levels. Raises InvalidFilter."""
     # Counted first, so that the work on a filter is bounded.
     if sum(1 for _ in islice(_leaves(data), MAX_CONDITIONS + 1)) > MAX_CONDITIONS:
         raise InvalidFilter(f"A filter has at most {MAX_CONDITIONS} conditions. Use fewer.")
-    return _filter(data, depth=1)
+    return _filter(data, levels)
 
 
 def _leaves(data: Any) -> Iterator[Any]:
@@ -84,23 +84,23 @@ def _leaves(data: Any) -> Iterator[Any]:
                 yield leaf
 
 
-def _filter(data: Any, depth: int) -> Node:
+def _filter(data: Any, levels: float) -> Node:
     if not isinstance(data, dict) or not data:
         raise InvalidFilter('Must be an object with at least one condition, as {"agent": "coder"}.')
-    if depth > MAX_DEPTH:
+    if levels < 1:
         raise InvalidFilter(f"A filter is nested at most {MAX_DEPTH} levels deep.")
-    parts = _each(data.items(), lambda key, value: _part(key, value, depth))
+    parts = _each(data.items(), lambda key, value: _part(key, value, levels))
     return parts[0] if len(parts) == 1 else And(tuple(parts))
 
 
-def _part(key: str, value: Any, depth: int) -> Node:
+def _part(key: str, value: Any, levels: float) -> Node:
     match key:
         case "and":
-            return And(tuple(_list(value, depth)))
+            return And(tuple(_list(value, levels)))
         case "or":
-            return Or(tuple(_list(value, depth)))
+            return Or(tuple(_list(value, levels)))
         case "not":
-            return Not(_filter(value, depth + 1))
+            return Not(_filter(value, levels - 1))
     field = _field(key)
     if not isinstance(value, dict):
         return _condition(field, "eq", value)
@@ -110,11 +110,11 @@ def _part(key: str, value: Any, depth: int) -> Node:
     return parts[0] if len(parts) == 1 else And(tuple(parts))
 
 
-def _list(data: Any, depth: int) -> list[Node]:
+def _list(data: Any, levels: float) -> list[Node]:
     if not isinstance(data, list) or not 1 <= len(data) <= MAX_CONDITIONS:
         raise InvalidFilter(f"Must be a list of 1 to {MAX_CONDITIONS} filters.")
     return _each(
-        ((str(index), item) for index, item in enumerate(data)), lambda _, item: _filter(item, depth + 1)
+        ((str(index), item) for index, item in enumerate(data)), lambda _, item: _filter(item, levels - 1)
     )
 
 
@@ -163,7 +163,7 @@ def _condition(field: Field, operator: str, operand: Any) -> Node:
             return Not(_condition(field, "eq" if operator == "ne" else "in", operand))
         case "in":
             return Condition(field, "in", _values(field, operand))
-        case "contains" if isinstance(operand, list) and field.name in (TAGS, RAW_DATA):
+        case "contains" if isinstance(operand, list):
             return Condition(field, "contains", _values(field, operand))
         case "contains":
             return Condition(field, "contains", (_value(field, operand),))

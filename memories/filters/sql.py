@@ -77,7 +77,7 @@ def _column(condition: Condition, column: str) -> Statement:
     if operator == "in":
         return Statement(f"{column} = ANY (%s::{kind}[])", (list(value),))
     if operator == "contains":
-        return Statement(f"strpos({column}, %s) > 0", value)
+        return _joined(" AND ", "true", [Statement(f"strpos({column}, %s) > 0", (part,)) for part in value])
     collation = ' COLLATE "C"' if name in TEXTS and operator != "eq" else ""
     return Statement(f"{column}{collation} {COMPARISONS[operator]} %s::{kind}", (value,))
 

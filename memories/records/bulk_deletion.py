@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from django.db import transaction
 from django.db.models import Max
 from django.db.models.functions import Now
 
 import outbox
+from memories.filters import Filters, matching
 from memories.models import BulkDeletion, MemoryLog
 from memories.records import services
 from memories.records.halves import Refused, write_in_halves
@@ -30,21 +30,20 @@ class CountDiffers(Exception):
         super().__init__(f"The filters match {found} memories.")
 
 
-def request(owner: Mapping[str, str], filters: Mapping[str, Any], *, confirm: int) -> BulkDeletion:
+def request(owner: Mapping[str, str], filters: Filters, *, confirm: int) -> BulkDeletion:
     """Record the request; the cluster carries it out.
 
-    `owner`: user_id and project_id, as far as they are given. `filters`: lookups of a memory's fields, with values
-    that JSON can hold. Memories that are stored later stay. Raises CountDiffers when they match another number of
-    memories than `confirm`.
+    `owner`: user_id and project_id, as far as they are given. Memories that are stored later stay. Raises CountDiffers
+    when another number of memories than `confirm` matches.
     """
     with transaction.atomic():
-        rows = MemoryLog.objects.unexpired().filter(**owner, **filters)
+        rows = matching(MemoryLog.objects.unexpired().filter(**owner), filters)
         found = rows.count()
         if found != confirm:
             raise CountDiffers(found)
         through = MemoryLog.objects.aggregate(newest=Max("id"))["newest"] or 0
         deletion = BulkDeletion.objects.create(
-            **owner, filters=dict(filters), through_id=through, total=found
+            **owner, filters=filters.to_json(), through_id=through, total=found
         )
         _publish(deletion)
     deletion.refresh_from_db()
@@ -87,8 +86,9 @@ def _delete(ids: Sequence[int]) -> int:
 def _next_ids(deletion: BulkDeletion) -> list[int]:
     named = {"user_id": deletion.user_id, "project_id": deletion.project_id}
     owner = {name: value for name, value in named.items() if value}
-    rows = MemoryLog.objects.filter(**owner, **deletion.filters, id__lte=deletion.through_id)
-    return list(rows.order_by("id").values_list("id", flat=True)[:PAGE])
+    rows = MemoryLog.objects.filter(**owner, id__lte=deletion.through_id)
+    matched = matching(rows, Filters.of_json(deletion.filters))
+    return list(matched.order_by("id").values_list("id", flat=True)[:PAGE])
 
 
 def _publish(deletion: BulkDeletion) -> None:

@@ -1,6 +1,5 @@
 """Search requests and their results."""
 
-from dataclasses import fields
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -8,9 +7,10 @@ from rest_framework import serializers
 
 from memories.api.bodies import Body
 from memories.api.fields import Identifier, Integer, JSONObject, Number, Text
+from memories.api.filters import FilterField, filters_of
 from memories.api.limits import ID_LENGTH, TEXT_LENGTH
 from memories.api.openapi import NUMBERS, STORED_TEXT
-from memories.filters import MAX_CONDITIONS, Filters
+from memories.filters import MAX_CONDITIONS
 from memories.index.metadata import MAX_STRING, is_filterable
 from memories.search.search import Mode, Query
 from memories.tenants import Tenant
@@ -63,7 +63,7 @@ class SearchInput(Body[Query]):
         help_text="all of these in `raw_data.tags`",
     )
     raw_data = Values(required=False, help_text="the values that these keys of `raw_data` must have")
-
+    filter = FilterField()
     include = serializers.ListField(
         child=serializers.ChoiceField(choices=["memory"]),
         required=False,
@@ -75,12 +75,7 @@ class SearchInput(Body[Query]):
             raise serializers.ValidationError(
                 {"min_similarity": "The lexical mode has no similarity. Leave it out or use another mode."}
             )
-        if (count := len(_filters(attrs))) > MAX_CONDITIONS:
-            longest = max(("raw_data", "tags"), key=lambda name: len(attrs.get(name, ())))
-            refusal = (
-                f"A search has at most {MAX_CONDITIONS} conditions, and this one has {count}. Use fewer."
-            )
-            raise serializers.ValidationError({longest: refusal})
+        filters_of(attrs)
         return attrs
 
     def to_query(self) -> Query:
@@ -92,13 +87,8 @@ class SearchInput(Body[Query]):
             limit=given["limit"],
             min_similarity=given["min_similarity"],
             mode=Mode(given["mode"]),
-            filters=_filters(given),
+            filters=filters_of(given),
         )
-
-
-def _filters(given: dict[str, Any]) -> Filters:
-    names = [field.name for field in fields(Filters) if field.name in given]
-    return Filters(**{name: given[name] for name in names} | {"tags": tuple(given.get("tags", ()))})
 
 
 class SearchResult(serializers.Serializer[Any]):

@@ -11,7 +11,7 @@ from memories.api.authentication import access_of, require
 from memories.api.examples import SEARCH_TURNS
 from memories.api.openapi import page_of
 from memories.api.pagination import NewestFirst
-from memories.api.parameters import ConversationsParameters, conditions
+from memories.api.parameters import ConversationsParameters, owner_of
 from memories.api.serializers.conversation import ConversationOutput, TurnSearchAnswer, TurnSearchInput
 from memories.conversations import search
 from memories.conversations.transcript import waiting_counts
@@ -33,7 +33,7 @@ class Conversations(GenericAPIView[Any]):
     def get(self, request: Request) -> Response:
         parameters = ConversationsParameters.of(request)
         require(request, parameters.get("user_id"), parameters.get("project_id"))
-        rows = access_of(request).visible(Conversation.objects.all()).filter(**conditions(parameters))
+        rows = access_of(request).visible(Conversation.objects.all()).filter(**owner_of(parameters))
         paginator = NewestFirst()
         page = paginator.paginate_queryset(rows, request, view=self) or []
         serialized = ConversationOutput(page, many=True, context={"waiting": waiting_counts(page)})

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date
 from functools import partial
 from typing import Any
 
@@ -17,6 +16,7 @@ from rest_framework.response import Response
 from memories.api.authentication import access_of, require
 from memories.api.errors import Invalid
 from memories.api.examples import STORE
+from memories.api.filters import filters_of
 from memories.api.idempotency import answer_once, key_of
 from memories.api.openapi import (
     APPLIED,
@@ -30,7 +30,7 @@ from memories.api.openapi import (
     page_of,
 )
 from memories.api.pagination import NewestMemoryFirst, NewestStateFirst
-from memories.api.parameters import CreateParameters, DeletedMemories, MemoriesParameters, conditions
+from memories.api.parameters import CreateParameters, DeletedMemories, MemoriesParameters, owner_of
 from memories.api.room import refuse_if_backlogged, require_quota
 from memories.api.serializers.bulk_deletion import BulkDeletionOutput
 from memories.api.serializers.memory_log import MemoryLogInput, validate
@@ -38,6 +38,7 @@ from memories.api.serializers.memory_output import MemoryLogOutput, serialize, s
 from memories.api.strict_json import Refusal
 from memories.api.tenant_defaults import with_tenant
 from memories.api.versioning import etag
+from memories.filters import matching
 from memories.models import BulkDeletion
 from memories.records import bulk_deletion, queries
 from memories.records.services import NewMemory, create_memory
@@ -103,10 +104,8 @@ class MemoryLogs(GenericAPIView[Any]):
         asked = DeletedMemories.of(request)
         access = access_of(request)
         require(request, asked.get("user_id"), asked.get("project_id"))
-        found = {"user_id": access.user_id, "project_id": access.project_id} | asked
-        owner = {name: found[name] for name in ("user_id", "project_id") if found.get(name)}
-        filters = {name: value for name, value in asked.items() if name not in owner}
-        deletion = bulk_deletion.request(owner, _as_json(conditions(filters)), confirm=asked["confirm"])
+        owner = access.named | owner_of(asked)
+        deletion = bulk_deletion.request(owner, filters_of(asked), confirm=asked["confirm"])
         return Response(
             BulkDeletionOutput(deletion).data,
             status=status.HTTP_202_ACCEPTED,
@@ -117,7 +116,7 @@ class MemoryLogs(GenericAPIView[Any]):
         self, rows: Any, asked: dict[str, Any], pages: NewestMemoryFirst, shape: Callable[[Any], Any]
     ) -> Response:
         require(self.request, asked.get("user_id"), asked.get("project_id"))
-        rows = access_of(self.request).visible(rows).filter(**conditions(asked))
+        rows = matching(access_of(self.request).visible(rows).filter(**owner_of(asked)), filters_of(asked))
         page = pages.paginate_queryset(rows, self.request, view=self) or []
         return pages.get_paginated_response([shape(row) for row in page])
 
@@ -135,10 +134,6 @@ class BulkDeletionDetail(GenericAPIView[Any]):
     def get(self, request: Request, pk: int) -> Response:
         rows = access_of(request).visible(BulkDeletion.objects.all())
         return Response(BulkDeletionOutput(get_object_or_404(rows, pk=pk)).data)
-
-
-def _as_json(filters: dict[str, Any]) -> dict[str, Any]:
-    return {name: value.isoformat() if isinstance(value, date) else value for name, value in filters.items()}
 
 
 def _create(request: Request, new: NewMemory, *, similar: int | None, skip: bool) -> Response:
