@@ -4,6 +4,8 @@ The apps register with Django's own admin, so that `outbox` works in any project
 page by a subclass that unfold draws. Call it after every app has registered: see `semantix.urls`.
 """
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from django.contrib import admin
@@ -35,12 +37,29 @@ def apply_theme(site: admin.AdminSite) -> None:
 
 def themed(page: type[Any]) -> type[Any]:
     """A subclass of a ModelAdmin class that unfold draws, with its inlines."""
-    inlines = [themed_inline(inline) for inline in page.inlines]
-    return (
-        page
-        if issubclass(page, ModelAdmin)
-        else type(page.__name__, (page, ModelAdmin), {"inlines": inlines})
-    )
+    if issubclass(page, ModelAdmin):
+        return page
+    methods = {
+        name: method
+        for name in page.readonly_fields
+        if isinstance(name, str) and callable(method := getattr(page, name, None))
+    }
+    changed = {name: computed_once(method) for name, method in methods.items()}
+    changed["inlines"] = [themed_inline(inline) for inline in page.inlines]
+    return type(page.__name__, (page, ModelAdmin), changed)
+
+
+def computed_once(method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """The method, called once for a row. unfold asks for the value of a read-only field four times on one page."""
+
+    @wraps(method)
+    def cached(page: Any, row: Any) -> Any:
+        computed = row.__dict__.setdefault("_admin_values", {})
+        if method.__name__ not in computed:
+            computed[method.__name__] = method(page, row)
+        return computed[method.__name__]
+
+    return cached
 
 
 def themed_inline(inline: type[Any]) -> type[Any]:

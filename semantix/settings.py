@@ -113,6 +113,7 @@ HISTORY_RETENTION_DAYS = env.days("HISTORY_RETENTION_DAYS", default=30)
 
 INSTALLED_APPS = [
     "unfold",  # before the admin, because it replaces the admin's templates
+    "unfold.contrib.filters",
     "django.contrib.admin.apps.SimpleAdminConfig",  # does not load the admin's pages; semantix/urls.py does
     "django.contrib.auth",
     "django.contrib.contenttypes",

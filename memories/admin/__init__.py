@@ -1,3 +1,3 @@
-"""The admin's pages of memories, events, conversations and API keys. Importing this package registers them."""
+"""The admin's pages of memories and of what belongs to them. Importing this package registers them."""
 
-from memories.admin import api_keys, conversations, events, memories  # noqa: F401
+from memories.admin import api_keys, conversations, erasures, events, memories  # noqa: F401

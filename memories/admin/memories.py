@@ -1,19 +1,35 @@
-"""The pages of memories: read one, and index or embed it again."""
+"""The pages of memories: find one, read it and its versions, index or embed it again, erase it."""
 
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import flatten_fieldsets
-from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.utils.html import format_html_join
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import RangeDateFilter
 
+from memories.admin import held, versions
+from memories.admin.erasures import ERASE, ErasureAdmin
 from memories.admin.links import NONE, link
+from memories.admin.memory_filters import (
+    AgentFilter,
+    ProjectFilter,
+    SyncFilter,
+    UserFilter,
+    VersionFilter,
+    search,
+    text_of,
+)
 from memories.indexing import repair
 from memories.models import MemoryLog
-from memories.records.queries import events_of, memories, similar_to, versions
-from memories.records.sync_status import SyncStatus, filter_by_status
+from memories.records.queries import events_of, memories, similar_to
+from memories.records.sync_status import SyncStatus
 from memories.text import searchable_text
 from outbox.admin import rendering
 from outbox.admin.confirmed_actions import ConfirmedAction, buttons, confirmed
@@ -27,6 +43,10 @@ COLOURS: dict[str, str] = {
     SyncStatus.INDEXED: rendering.GREEN,
     SyncStatus.FAILED: rendering.RED,
 }
+
+# Characters of a task in the list, and what the page of a memory shows of the admin's log.
+TASK = 120
+SHOWN = 20
 
 
 def ids(rows: QuerySet[Any]) -> list[int]:
@@ -51,35 +71,35 @@ EMBED_AGAIN = ConfirmedAction(
 )
 
 
-class SyncFilter(admin.SimpleListFilter):
-    title = "sync status"
-    parameter_name = "sync"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(status.value, status.label) for status in SyncStatus]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[MemoryLog]) -> QuerySet[MemoryLog]:
-        return (
-            filter_by_status(queryset, self.value() or "") if self.value() in SyncStatus.values else queryset
-        )
-
-
 @admin.register(MemoryLog)
 class MemoryLogAdmin(ReadOnly, ModelAdmin[MemoryLog]):
     """Owners write their memories over the API; nobody edits them here."""
 
-    list_display = ("id", "task", "agent", "user_id", "project_id", "date", "version", "state")
-    list_filter = (SyncFilter,)
+    list_display = ("id", "what", "agent", "user_id", "project_id", "date", "version", "state")
+    list_filter = (
+        UserFilter,
+        ProjectFilter,
+        AgentFilter,
+        ("date", RangeDateFilter),
+        SyncFilter,
+        VersionFilter,
+    )
+    # unfold: one button applies the filters in which a person writes, and a line above the list says what it shows.
+    list_filter_submit = True
+    list_before_template = "admin/memories/above_the_list.html"
     list_per_page = 50
     search_fields = ("id",)
-    search_help_text = "A memory's id, a user's or project's id as it is, or words of a task"
+    search_help_text = "A memory's id, or words of the memory"
     show_full_result_count = False
     paginator = BoundedPaginator
-    actions = (confirmed(INDEX_AGAIN), confirmed(EMBED_AGAIN))
-    shown = ("task", "user_id", "project_id", "agent", "date", "state", "sync_error", "decide")
+    actions = (confirmed(INDEX_AGAIN), confirmed(EMBED_AGAIN), confirmed(ERASE))
+    shown = ("task", "user_id", "project_id", "agent", "date", "state", "sync_error")
     sections: Any = (
         ("Raw data", {"fields": ("shown_raw_data",)}),
-        ("Versions, events and similar memories", {"fields": ("versions", "deliveries", "similar")}),
+        (
+            "Versions, events and similar memories",
+            {"fields": ("history", "deliveries", "interventions", "indexed", "similar")},
+        ),
         ("Searched text", {"fields": ("searched",), "classes": ("collapse",)}),
         (
             "Embedding and index",
@@ -97,21 +117,47 @@ class MemoryLogAdmin(ReadOnly, ModelAdmin[MemoryLog]):
             },
         ),
     )
-    readonly_fields = (*shown, *flatten_fieldsets(sections))
+    readonly_fields = (*shown, "decide", "forget", *flatten_fieldsets(sections))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[MemoryLog]:
-        return memories()
+        """The list does not read `raw_data`: fifty memories may have 50 MB."""
+        match = request.resolver_match
+        is_list = match is not None and (match.url_name or "").endswith("_changelist")
+        return memories().defer("embedding", "raw_data") if is_list else memories()
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        owner = {name: value for name in ("user_id", "project_id") if (value := text_of(request, name))}
+        erase = f"{reverse('admin:memories_erasure_add')}?{urlencode(owner)}"
+        may_erase = "user_id" in owner and self.has_erase_permission(request)
+        return super().changelist_view(
+            request, (extra_context or {}) | {"owner": owner, "erase": erase if may_erase else ""}
+        )
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The history is on the memory's page: its versions, its events, and what people did."""
+        page = reverse("admin:memories_memorylog_change", args=[object_id])
+        return HttpResponseRedirect(f"{page}#versions")
+
+    def has_erase_permission(self, request: HttpRequest) -> bool:
+        return ErasureAdmin.may_erase(request)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[MemoryLog], search_term: str
     ) -> tuple[QuerySet[MemoryLog], bool]:
-        term = search_term.strip()
+        term = search_term.replace("\x00", "").strip()
         if not term:
             return queryset, False
-        wanted = Q(user_id=term) | Q(project_id=term) | Q(task__icontains=term)
-        if term.isdecimal() and len(term) < 19:
-            wanted |= Q(pk=int(term))
-        return queryset.filter(wanted), False
+        found = search(request, queryset, term)
+        request.found_how = found.how  # type: ignore[attr-defined]  # for the line above the list
+        return found.rows, False
+
+    @admin.display(description="task", ordering="task")
+    def what(self, row: MemoryLog) -> str:
+        return row.task if len(row.task) <= TASK else f"{row.task[:TASK]}…"
 
     @admin.display(description="sync status")
     def state(self, row: Any) -> SafeString:
@@ -136,12 +182,22 @@ class MemoryLogAdmin(ReadOnly, ModelAdmin[MemoryLog]):
         return format_html_join("", '<div>{} <span style="opacity:.7">{}</span></div>', near) or NONE
 
     @admin.display(description="versions")
-    def versions(self, row: MemoryLog) -> SafeString:
-        found = (
-            (rendering.moment(state.pgh_created_at), state.pgh_label, state.version)
-            for state in versions(row.id)
+    def history(self, row: MemoryLog) -> SafeString:
+        return versions.rendered(row.id)
+
+    @admin.display(description="in the index")
+    def indexed(self, row: MemoryLog) -> SafeString:
+        return held.rendered(row)
+
+    @admin.display(description="what people did")
+    def interventions(self, row: MemoryLog) -> SafeString:
+        kind = ContentType.objects.get_for_model(MemoryLog)
+        entries = LogEntry.objects.filter(content_type=kind, object_id=str(row.pk)).select_related("user")
+        lines = (
+            (rendering.moment(e.action_time), e.user.get_username(), e.get_change_message())
+            for e in entries[:SHOWN]
         )
-        return format_html_join("", "<div>{} {}, version {}</div>", found)
+        return format_html_join("", "<div>{} {}: {}</div>", lines) or NONE
 
     @admin.display(description="events")
     def deliveries(self, row: MemoryLog) -> SafeString:
@@ -149,9 +205,14 @@ class MemoryLogAdmin(ReadOnly, ModelAdmin[MemoryLog]):
         return format_html_join("", "<div>{} {}</div>", found) or NONE
 
     def get_fieldsets(self, request: HttpRequest, obj: MemoryLog | None = None) -> Any:
-        fields = self.shown if self.has_change_permission(request, obj) else self.shown[:-1]
-        return ((None, {"fields": fields}), *self.sections)
+        decisions = ("decide",) if self.has_change_permission(request, obj) else ()
+        erasing = ("forget",) if self.has_erase_permission(request) else ()
+        return ((None, {"fields": (*self.shown, *decisions, *erasing)}), *self.sections)
 
     @admin.display(description="what you can do")
     def decide(self, row: MemoryLog) -> SafeString:
         return buttons(row, (INDEX_AGAIN, EMBED_AGAIN), self.admin_site.name, lead=False)
+
+    @admin.display(description="forget it")
+    def forget(self, row: MemoryLog) -> SafeString:
+        return buttons(row, (ERASE,), self.admin_site.name, lead=False)

@@ -40,6 +40,10 @@ class ConfirmedAction:
     choices: tuple[tuple[str, str], ...] = ()
     # `act` records who did it and why (`Intervention`). Else that is done for it.
     is_recorded: bool = False
+    # What a person needs to run it: Django's permission on the model, or the X of the page's `has_X_permission`.
+    permission: str = "change"
+    # The name of the URL of the page that follows; empty: the list, or the row's own page.
+    next_page: str = ""
     # Singular and plural.
     noun: tuple[str, str] = ("event", "events")
 
@@ -60,7 +64,7 @@ class ConfirmedAction:
 def confirmed(action: ConfirmedAction) -> Callable[..., HttpResponse | None]:
     """The function that a ModelAdmin lists in `actions`."""
 
-    @admin.action(description=action.label, permissions=["change"])
+    @admin.action(description=action.label, permissions=[action.permission])
     def run(model_admin: Any, request: HttpRequest, queryset: Rows) -> HttpResponse | None:
         # By primary key: the ordering and the joins of the list would only slow the change down.
         rows = action.eligible(model_admin.model.objects.filter(pk__in=queryset.order_by().values("pk")))
@@ -78,7 +82,7 @@ def confirmed(action: ConfirmedAction) -> Callable[..., HttpResponse | None]:
             only = first_two[0] if len(first_two) == 1 else None
             record(action.name.lower(), _subject(only) if only else action.count(count), by=by, reason=reason)
         messages.success(request, f"{message}.")
-        page = page_of_the_only_row(model_admin, request)
+        page = reverse(action.next_page) if action.next_page else page_of_the_only_row(model_admin, request)
         return HttpResponseRedirect(page) if page else None
 
     run.__name__ = action.code
@@ -156,13 +160,16 @@ def _ask(
 
 
 def _log(request: HttpRequest, model: type[Model], rows: list[Model], message: str) -> None:
-    """Write one entry to the admin's log. It is in the row's own history if the action changed a single row."""
-    only = rows[0] if len(rows) == 1 else None
+    """Write one entry to the admin's log. It is in the row's own history if the action changed a single row.
+
+    The entry names the row by its key: the text of a row may have to be forgotten, and the log stays.
+    """
+    only, opts = rows[0] if len(rows) == 1 else None, model._meta  # noqa: SLF001
     LogEntry.objects.create(
         user_id=int(request.user.pk or 0),
         content_type=ContentType.objects.get_for_model(model),
         object_id=only and only.pk,
-        object_repr=str(only or model._meta.verbose_name_plural),  # noqa: SLF001
+        object_repr=f"{opts.verbose_name} {only.pk}" if only else str(opts.verbose_name_plural),
         action_flag=CHANGE,
         change_message=message,
     )

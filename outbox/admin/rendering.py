@@ -13,6 +13,9 @@ from django.utils.timezone import localtime
 
 from outbox.models import Event
 
+# Characters of a text that a page shows. A browser takes seconds to break the lines of a megabyte.
+LONGEST = 20_000
+
 # Dark enough for white text, in a light theme and in a dark one.
 AMBER, BLUE, GREEN, GREY, RED = "#b45309", "#1d4ed8", "#15803d", "#6b7280", "#b91c1c"
 # The status of an event, and the state of a circuit. A word that is in no table of colours is grey.
@@ -55,9 +58,15 @@ def duration(seconds: float) -> str:
 
 
 def text_block(text: str) -> SafeString:
-    """Text with its line breaks. A long word breaks, so that the page never becomes wider than a phone."""
+    """Text with its line breaks, cut after LONGEST characters. A long word breaks, so that the page never becomes wider
+    than a phone."""
+    block = format_html(
+        '<pre style="white-space:pre-wrap;overflow-wrap:anywhere;font-size:13px">{}</pre>', text[:LONGEST]
+    )
+    if len(text) <= LONGEST:
+        return block
     return format_html(
-        '<pre style="white-space:pre-wrap;overflow-wrap:anywhere;font-size:13px">{}</pre>', text
+        "{}<p>These are the first {} of {} characters.</p>", block, f"{LONGEST:,}", f"{len(text):,}"
     )
 
 

@@ -49,6 +49,7 @@ def rows() -> list[str]:
         f"/admin/auth/user/{user.pk}/change/",
         f"/admin/auth/group/{group.pk}/change/",
         "/admin/memories/bufferfailover/1/change/",
+        "/admin/memories/erasure/add/",
     ]
 
 
