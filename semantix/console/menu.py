@@ -27,6 +27,7 @@ def unfold_settings() -> dict[str, Any]:
                     ("Conversations", "forum", "memories_conversation"),
                     ("Live updates", "sensors", "admin-live"),
                     ("API keys", "key", "memories_apikey"),
+                    ("Erasures", "delete_forever", "memories_erasure"),
                 ),
                 _section(
                     "Delivery",
