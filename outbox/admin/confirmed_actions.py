@@ -96,8 +96,11 @@ def _chosen(request: HttpRequest, action: ConfirmedAction) -> list[tuple[str, st
 
 
 def _subject(row: Model) -> str:
-    """A row as the record of decisions names it: "schedule outbox_prune"."""
-    return f"{row._meta.verbose_name} {row}"  # noqa: SLF001
+    """A row as the record of decisions names it: "schedule outbox_prune", "memory 42".
+
+    By its name or its key, not by its text: a text may have to be forgotten, and the record stays.
+    """
+    return f"{row._meta.verbose_name} {getattr(row, 'name', None) or row.pk}"  # noqa: SLF001
 
 
 class Button(Protocol):
@@ -160,16 +163,13 @@ def _ask(
 
 
 def _log(request: HttpRequest, model: type[Model], rows: list[Model], message: str) -> None:
-    """Write one entry to the admin's log. It is in the row's own history if the action changed a single row.
-
-    The entry names the row by its key: the text of a row may have to be forgotten, and the log stays.
-    """
-    only, opts = rows[0] if len(rows) == 1 else None, model._meta  # noqa: SLF001
+    """Write one entry to the admin's log. It is in the row's own history if the action changed a single row."""
+    only = rows[0] if len(rows) == 1 else None
     LogEntry.objects.create(
         user_id=int(request.user.pk or 0),
         content_type=ContentType.objects.get_for_model(model),
         object_id=only and only.pk,
-        object_repr=f"{opts.verbose_name} {only.pk}" if only else str(opts.verbose_name_plural),
+        object_repr=_subject(only) if only else str(model._meta.verbose_name_plural),  # noqa: SLF001
         action_flag=CHANGE,
         change_message=message,
     )

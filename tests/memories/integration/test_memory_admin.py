@@ -228,15 +228,17 @@ class TestErasing:
         }
         assert {row.requested_by for row in receipts} == {"user olga"}
 
-    def test_nothing_of_the_memorys_text_stays_in_the_log_of_the_admin(self, olga: Client) -> None:
+    @pytest.mark.parametrize("table", ["django_admin_log", "outbox_intervention"])
+    def test_nothing_of_the_memorys_text_stays_in_the_record_of_decisions(
+        self, olga: Client, table: str
+    ) -> None:
         memory = store(new_tenant(), "A secret plan")
+        olga.post(LIST, {"action": "embed_again", "_selected_action": [memory], "confirmed": "yes"})
         self.erase(olga, memory, confirmed="yes")
         drain()
 
         with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT count(*) FROM django_admin_log WHERE django_admin_log::text LIKE '%secret plan%'"
-            )
+            cursor.execute(f"SELECT count(*) FROM {table} WHERE {table}::text LIKE '%secret plan%'")
             assert cursor.fetchone() == (0,)
         assert not MemoryLog.objects.filter(pk=memory).exists()
 
