@@ -44,7 +44,7 @@ def themed(page: type[Any]) -> type[Any]:
         for name in page.readonly_fields
         if isinstance(name, str) and callable(method := getattr(page, name, None))
     }
-    changed = {name: computed_once(method) for name, method in methods.items()}
+    changed: dict[str, Any] = {name: computed_once(method) for name, method in methods.items()}
     changed["inlines"] = [themed_inline(inline) for inline in page.inlines]
     return type(page.__name__, (page, ModelAdmin), changed)
 
