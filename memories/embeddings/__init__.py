@@ -2,7 +2,7 @@
 
 from memories.embeddings.backend import EmbeddingBackend, Vectors
 from memories.embeddings.cache import cache_statistics
-from memories.embeddings.embed import embed_documents, embed_query, is_truncated, load
+from memories.embeddings.embed import embed_documents, embed_queries, embed_query, is_truncated, load
 from memories.embeddings.selection import MisconfiguredError, get_backend, make_backend
 from memories.embeddings.vectors import (
     EmbeddingError,
@@ -23,6 +23,7 @@ __all__ = [
     "cache_statistics",
     "check_vectors",
     "embed_documents",
+    "embed_queries",
     "embed_query",
     "get_backend",
     "is_truncated",

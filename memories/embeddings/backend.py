@@ -41,6 +41,15 @@ class LimitedBackend(Protocol):
 
 
 @runtime_checkable
+class QueriesBackend(Protocol):
+    """An optional part of a backend: it embeds several queries in one call."""
+
+    def embed_queries(self, texts: Sequence[str]) -> Vectors | Sequence[Vectors | Sequence[float]]:
+        """Return one vector for each query, in the order of the queries."""
+        ...
+
+
+@runtime_checkable
 class LoadedBackend(Protocol):
     """An optional part of a backend: it is slow to start."""
 

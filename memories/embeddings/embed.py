@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 from typing import cast
 
-from memories.embeddings.backend import EmbeddingBackend, LimitedBackend, LoadedBackend, Vectors
+from memories.embeddings.backend import (
+    EmbeddingBackend,
+    LimitedBackend,
+    LoadedBackend,
+    QueriesBackend,
+    Vectors,
+)
 from memories.embeddings.cache import through_cache
 from memories.embeddings.selection import get_backend
 from memories.embeddings.vectors import check_vectors
@@ -25,14 +31,21 @@ def embed_documents(texts: Sequence[str], backend: EmbeddingBackend | None = Non
 
 def embed_query(text: str, backend: EmbeddingBackend | None = None) -> Vectors:
     """Return the unit vector of a query, shape (dimensions,). Backend and errors are as for embed_documents."""
+    return cast(Vectors, embed_queries([text], backend)[0])
+
+
+def embed_queries(texts: Sequence[str], backend: EmbeddingBackend | None = None) -> Vectors:
+    """Return a unit vector for each query, as embed_documents does: in one call, where the backend can do that."""
     backend = backend or get_backend()
 
     def embed(missing: list[str]) -> Vectors:
-        return check_vectors(
-            [backend.embed_query(each) for each in missing], len(missing), backend.dimensions
-        )
+        if isinstance(backend, QueriesBackend) and len(missing) > 1:
+            made = backend.embed_queries(missing)
+        else:
+            made = [backend.embed_query(each) for each in missing]
+        return check_vectors(made, len(missing), backend.dimensions)
 
-    return cast(Vectors, through_cache(backend, "query", [_fit(backend, text)], embed)[0])
+    return through_cache(backend, "query", [_fit(backend, text) for text in texts], embed)
 
 
 def is_truncated(text: str, backend: EmbeddingBackend | None = None) -> bool:

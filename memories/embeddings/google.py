@@ -24,6 +24,9 @@ class GoogleBackend(GeminiModel):
     def embed_query(self, text: str) -> Vectors:
         return self._embed([text], "RETRIEVAL_QUERY")[0]
 
+    def embed_queries(self, texts: Sequence[str]) -> list[Vectors]:
+        return self._embed(texts, "RETRIEVAL_QUERY")
+
     def _embed(self, texts: Sequence[str], task: Task) -> list[Vectors]:
         genai = _library()
         from google.api_core.exceptions import GoogleAPICallError

@@ -29,6 +29,9 @@ class GoogleGenAIBackend(GeminiModel):
     def embed_query(self, text: str) -> Vectors:
         return self._embed([text], "RETRIEVAL_QUERY")[0]
 
+    def embed_queries(self, texts: Sequence[str]) -> list[Vectors]:
+        return self._embed(texts, "RETRIEVAL_QUERY")
+
     def _embed(self, texts: Sequence[str], task: Task) -> list[Vectors]:
         import httpx
         import httpx2

@@ -37,6 +37,11 @@ class SentenceTransformersBackend:
             vector: Vectors = self._loaded.encode_query(text, show_progress_bar=False)
         return vector
 
+    def embed_queries(self, texts: Sequence[str]) -> Vectors:
+        with self._lock:
+            vectors: Vectors = self._loaded.encode_query(list(texts), show_progress_bar=False)
+        return vectors
+
     def fit(self, text: str) -> str:
         """Return the text up to the last token that the model reads."""
         with self._lock:

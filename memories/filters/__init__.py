@@ -1,7 +1,7 @@
 """Filters: one language for search, list and bulk deletion. PostgreSQL decides which memories meet them."""
 
 from memories.filters.conditions import And, Condition, Field, Node, Not, Or, Scalar
-from memories.filters.filters import ALLOWED, CONDITION, EVERYTHING, IS_TENANTS, Filters
+from memories.filters.filters import ALLOWED, CONDITION, EVERYTHING, IS_TENANTS, IS_UNEXPIRED, Filters
 from memories.filters.language import MAX_CONDITIONS, InvalidFilter, parse
 from memories.filters.matching import Matches, matching
 
@@ -10,6 +10,7 @@ __all__ = [
     "CONDITION",
     "EVERYTHING",
     "IS_TENANTS",
+    "IS_UNEXPIRED",
     "MAX_CONDITIONS",
     "And",
     "Condition",

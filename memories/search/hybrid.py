@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 
-from memories.filters import IS_TENANTS, Filters
+from memories.filters import EVERYTHING, IS_TENANTS, IS_UNEXPIRED, Filters
 from memories.search.lexical import Ranked
 from memories.search.meaning import MEANING
-from memories.search.results import DISTANCE, ROW, SearchHit, hit
+from memories.search.results import DISTANCE, ROW, Explanation, SearchHit, hit
 
 # The best memory by words gets 1, the nearest by meaning this.
 VECTOR_WEIGHT = 0.4
@@ -41,9 +41,11 @@ SELECT id, sum(score) AS score FROM (
     FROM meaning
 ) AS part GROUP BY id
 """
-# Only the index of the tenant's ids is read here. This keeps the planner on the tenant's own rows.
+# Only the index of the tenant's ids is read here. This keeps the planner on the tenant's own rows. A search may go
+# across the projects of a user, but neighbours are of one project.
 AROUND = f"""
-    SELECT m.id FROM memory_logs AS m WHERE {IS_TENANTS}
+    SELECT m.id FROM memory_logs AS m
+    WHERE m.user_id = booster.user_id AND m.project_id = booster.project_id AND {IS_UNEXPIRED}
     AND m.id {{side}} booster.id ORDER BY m.id {{order}} LIMIT {NEIGHBOUR_WINDOW}
 """
 BOOSTED = f"""
@@ -63,8 +65,11 @@ WITH meaning AS MATERIALIZED ({MEANING}), fused AS MATERIALIZED ({FUSED}), boost
     SELECT id, sum(score) AS score FROM (SELECT * FROM fused UNION ALL SELECT * FROM boosted) AS part
     GROUP BY id ORDER BY score DESC, id DESC LIMIT %(limit)s
 )
-SELECT {ROW}, {DISTANCE}, best.score, (SELECT count(*) FROM meaning WHERE distance <= %(horizon)s)
-FROM best JOIN memory_logs AS m USING (id)
+SELECT {ROW}, coalesce(own.distance, {DISTANCE}), best.score,
+    (SELECT count(*) FROM meaning WHERE (distance, -id) <= (own.distance, -own.id)),
+    (SELECT sum(boosted.score) FROM boosted WHERE boosted.id = best.id),
+    (SELECT count(*) FROM meaning WHERE distance <= %(horizon)s)
+FROM best JOIN memory_logs AS m USING (id) LEFT JOIN meaning AS own USING (id)
 WHERE {IS_TENANTS} ORDER BY score DESC, id DESC
 """
 
@@ -78,7 +83,12 @@ class Fused(NamedTuple):
 
 
 def best(
-    words: Sequence[Ranked], given: dict[str, Any], filters: Filters, *, horizon: float, limit: int | None
+    words: Sequence[Ranked],
+    given: dict[str, Any],
+    filters: Filters = EVERYTHING,
+    *,
+    horizon: float,
+    limit: int | None,
 ) -> Fused:
     """Fuse the ranking by words with the ranking by meaning with these parameters.
 
@@ -91,4 +101,13 @@ def best(
     with connection.cursor() as cursor:
         cursor.execute(filters.put_into(BEST), {**given, **found, "horizon": horizon, "limit": limit})
         rows = cursor.fetchall()
-    return Fused([hit(*row) for *row, _ in rows], certain=rows[0][-1] if rows else 0)
+    places = {item.memory_id: (place, item.score) for place, item in enumerate(words, 1)}
+
+    def explained(*row: Any) -> SearchHit:
+        *values, meaning_place, neighbours = row
+        found = hit(*values)
+        word_place, word_score = places.get(found.memory_log_id, (None, None))
+        why = Explanation(word_place, word_score, meaning_place or None, neighbours or 0.0)
+        return found._replace(explanation=why)
+
+    return Fused([explained(*row) for *row, _ in rows], certain=rows[0][-1] if rows else 0)

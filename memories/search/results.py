@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
@@ -16,7 +17,18 @@ from memories.tenants import Tenant
 from memories.text import searchable_text
 
 # In the order of the model's fields, as from_db requires.
-COLUMNS = ("id", "user_id", "project_id", "task", "agent", "date", "raw_data", "version", "content_hash")
+COLUMNS = (
+    "id",
+    "user_id",
+    "project_id",
+    "task",
+    "agent",
+    "date",
+    "raw_data",
+    "version",
+    "content_hash",
+    "created_at",
+)
 # The columns that each statement here selects from `m`, a row of memory_logs, before distance and score.
 ROW = ", ".join(f"m.{name}" for name in COLUMNS)
 # NULL for a memory without an embedding of its present text and the model. The CASE is necessary because PostgreSQL
@@ -33,6 +45,17 @@ WHERE {IS_TENANTS} ORDER BY score DESC, id DESC
 """
 
 
+class Explanation(NamedTuple):
+    """How a hit came to its place. A ranking that did not find it has no place and no value."""
+
+    word_place: int | None = None
+    # BM25; comparable only within one answer.
+    word_score: float | None = None
+    meaning_place: int | None = None
+    # What the neighbours' scores added to the hit's own score.
+    neighbours: float = 0.0
+
+
 class SearchHit(NamedTuple):
     id: str
     memory_log_id: int
@@ -43,6 +66,9 @@ class SearchHit(NamedTuple):
     similarity: float | None
     score: float
     """The order of the hits; comparable only within one answer."""
+    raw_data: Any
+    created_at: datetime
+    explanation: Explanation = Explanation()
 
 
 def read(tenant: Tenant, scores: Mapping[int, float], query_vector: QueryVector | None) -> list[SearchHit]:
@@ -86,4 +112,6 @@ def hit(*row: Any) -> SearchHit:
         distance=distance,
         similarity=None if distance is None else similarity_of(distance),
         score=score,
+        raw_data=memory.raw_data,
+        created_at=memory.created_at,
     )
