@@ -8,6 +8,7 @@ from django.views.decorators.http import require_safe
 
 from semantix.admin import apply_theme
 from semantix.console.live import live
+from semantix.console.playground import playground
 from semantix.observability.metrics.view import metrics
 from semantix.web import docs, health
 
@@ -34,5 +35,6 @@ urlpatterns = [
     path("health/ready", reading(health.ready), name="ready"),
     path("metrics", reading(metrics), name="metrics"),
     path("admin/live", admin.site.admin_view(live), name="admin-live"),
+    path("admin/search", admin.site.admin_view(playground), name="admin-search"),
     path("admin/", admin.site.urls),
 ]

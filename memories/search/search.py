@@ -73,20 +73,25 @@ def search(query: Query) -> list[SearchHit]:
 
 
 def answer(query: Query) -> Answer:
-    """Do what `search` does, name the store that compared vectors, and record a `vector.searched` event.
+    """Do what `search` does, name the store that compared vectors, and record a `vector.searched` event."""
+    answered = find(query)
+    if settings.SEARCH_EVENTS:
+        _record(query, len(answered.found))
+    return answered
+
+
+def find(query: Query) -> Answer:
+    """Do what `answer` does, and record nothing.
 
     A hit is never a memory that PostgreSQL no longer has, and never found by a former version of its text.
     """
     match query.mode:
         case Mode.VECTOR:
-            answered = _search_vectors(query)
+            return _search_vectors(query)
         case Mode.LEXICAL:
-            answered = Answer(_search_words(query), backend="")
+            return Answer(_search_words(query), backend="")
         case _:
-            answered = _search_both(query)
-    if settings.SEARCH_EVENTS:
-        _record(query, len(answered.found))
-    return answered
+            return _search_both(query)
 
 
 def _search_vectors(query: Query) -> Answer:

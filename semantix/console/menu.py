@@ -24,6 +24,7 @@ def unfold_settings() -> dict[str, Any]:
                 _section(
                     "Memories",
                     ("Memories", "memory", "memories_memorylog"),
+                    ("Try a search", "search", "admin-search"),
                     ("Conversations", "forum", "memories_conversation"),
                     ("Live updates", "sensors", "admin-live"),
                     ("API keys", "key", "memories_apikey"),

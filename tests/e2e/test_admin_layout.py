@@ -96,7 +96,14 @@ def registered() -> list[str]:
 def test_no_page_is_wider_than_its_window_or_complains(page: Page) -> None:
     found = complaints(page)
     sign_in(page)
-    pages = ["/admin/", "/admin/live", *registered(), *rows(), *(f"{list}add/" for list in ADDING)]
+    pages = [
+        "/admin/",
+        "/admin/live",
+        "/admin/search",
+        *registered(),
+        *rows(),
+        *(f"{list}add/" for list in ADDING),
+    ]
 
     wide = [(address, pixels) for address in pages if (pixels := _overflow_of(page, address))]
 

@@ -106,3 +106,28 @@ def test_a_user_is_erased_after_a_page_that_counts(page: Page, tenant: Tenant) -
     expect(page.get_by_text("nothing: every store was asked again")).to_be_visible()
     picture(page, "admin-receipt")
     assert not MemoryLog.objects.exists()
+
+
+def test_a_search_is_tried_and_explained(page: Page, tenant: Tenant) -> None:
+    remember(tenant, "Fix the login redirect", "The session cookie was lost behind the proxy")
+    remember(tenant, "Fix the logout redirect", "A person was signed out by the proxy")
+    drain()
+    page.goto("/admin/")
+
+    page.get_by_role("link", name="Try a search").click()
+    page.get_by_label("Query").fill("session cookie")
+    page.get_by_label("User id").fill(tenant.user_id)
+    page.get_by_label("Project id").fill(tenant.project_id)
+    page.get_by_role("button", name="Search", exact=True).click()
+
+    first = page.locator("#hits > li").first
+    expect(first).to_contain_text("Fix the login redirect")
+    expect(first).to_contain_text("place 1 of 1 by words, place 1 of 2 by meaning.")
+    expect(page.get_by_label("Query")).to_have_value("session cookie")
+    picture(page, "admin-search")
+
+    page.get_by_text("Filters", exact=True).click()
+    page.get_by_label("Agent").fill("planner")
+    page.get_by_role("button", name="Search", exact=True).click()
+    expect(page.get_by_text("No memory matches.")).to_be_visible()
+    expect(page.get_by_label("Agent")).to_have_value("planner")
