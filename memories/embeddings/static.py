@@ -61,11 +61,11 @@ class StaticBackend:
             raise ImproperlyConfigured(f"EMBEDDING_DIMENSIONS={dimensions}: static needs at least 2")
         # Stored with each vector. A change of what a vector holds needs a new name: the old vectors then count as
         # another model's and are made again.
-        self.model = model or "static-1"
+        self.model = model or "static-2"
         self.dimensions = dimensions
         self._hashing = hashing.HashingBackend(dimensions=dimensions)
-        # Place 0 holds the document's bias of the hashed words.
-        self._meaning_dimensions = min(MEANING_DIMENSIONS, dimensions - 1)
+        # The first places hold the document's bias of the hashed words.
+        self._meaning_dimensions = min(MEANING_DIMENSIONS, dimensions - hashing.bias_dimensions(dimensions))
         self._lock = Lock()
 
     def load(self) -> None:

@@ -16,6 +16,7 @@ from memories.models import Generation
 from outbox import Unavailable
 
 if TYPE_CHECKING:
+    from chromadb.api.collection_configuration import CreateHNSWConfiguration
     from chromadb.api.models.Collection import Collection
 
 Result = TypeVar("Result")
@@ -34,6 +35,17 @@ BLOCKED_MESSAGE = "Failed to apply logs"
 # closed to bound its memory, it reads the folder alone. With Chroma's own default of 1,000, up to 999 changes are then
 # not found, and a small collection fails every query. 1 costs almost nothing: Chroma writes only what changed.
 SYNC_THRESHOLD = 1
+
+# Links of each vector, and vectors that Chroma compares while it builds and while it searches. With Chroma's own values
+# (16, 100, 100) 3 of 100 nearest memories are missing among 240 Chinese texts, and 1 of 100 among 5,000 texts of mixed
+# languages and lengths; with these, less than 1 of 500. A write takes 1.6 times as long, a query 0.6 ms longer.
+HNSW: "CreateHNSWConfiguration" = {
+    "space": "cosine",
+    "max_neighbors": 32,
+    "ef_construction": 200,
+    "ef_search": 200,
+    "sync_threshold": SYNC_THRESHOLD,
+}
 
 PAGE = 1_000
 # Enough for every tenant that a process is likely to serve. A handle takes a few kilobytes.
@@ -222,7 +234,7 @@ def _create(generation: Generation) -> "Collection":
     handle = get_client().get_or_create_collection(
         generation.collection,
         metadata=identity(generation),
-        configuration={"hnsw": {"space": "cosine", "sync_threshold": SYNC_THRESHOLD}},
+        configuration={"hnsw": HNSW},
         embedding_function=None,  # Chroma's default one downloads a model
     )
     _check(handle, generation)

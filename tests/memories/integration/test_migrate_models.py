@@ -91,7 +91,7 @@ def test_the_former_model_answers_until_the_new_collection_is_complete(
     migrate.migrate_models(Scope(*tenant))
     fill_one_memory(tenant)
 
-    assert model_of(tenant)[0] == "static-1"
+    assert model_of(tenant)[0] == "static-2"
     assert found(tenant) == ids(rows)
 
     drain()
@@ -229,5 +229,5 @@ def test_a_former_provider_that_is_gone_leaves_writing_and_the_switch_alone(
 
     drain(through_backoff=True)
 
-    assert model_of(tenant)[0] == "static-1"
+    assert model_of(tenant)[0] == "static-2"
     assert found(tenant) == ids([*rows, new])

@@ -57,6 +57,10 @@ def test_a_text_does_not_depend_on_its_neighbours_in_the_batch():
         ("CAFÉ", "the cafe at the corner", "the car at the corner"),
         ("東京タワー", "昨日東京タワーに行きました", "昨日大阪城に行きました"),
         ("login timeout", "login timeout in the proxy", "login of the admin, the proxy is fine"),
+        ("Was ist mit der Rechnung?", "Die Rechnungen wurden exportiert", "Was ist mit der Miete von Anna?"),
+        ("В каком городе работает сервер?", "Серверы стоят в Москве", "В каком он зале? В каком ряду?"),
+        ("หมดเวลา", "ระบบชำระเงินล้มเหลวเพราะหมดเวลา", "ประชุมเรื่องสีของหน้าแรก"),
+        ("서버 장애", "어제 밤에 서버가 장애로 멈췄다", "오늘은 날씨가 좋다"),
     ],
 )
 def test_shared_words_endings_spellings_and_scripts_bring_texts_together(
@@ -87,3 +91,14 @@ def test_a_text_is_found_by_its_own_words():
 def test_relatives_of_a_word_meet():
     assert {english.stem(word) for word in ("plan", "plans", "planned", "planning")} == {"plan"}
     assert english.stem("glass") == "glass"
+
+
+def test_a_word_that_is_grammar_in_another_language_keeps_its_weight():
+    assert (
+        similarity("war", "a war museum") > similarity("war", "Was war mit der Miete und dem Keller?") + 0.2
+    )
+
+
+def test_short_texts_do_not_lie_close_to_each_other():
+    short = backend.embed_documents(["Thanks!", "Great idea", "Good night", "See you soon", "完了", "はい"])
+    assert np.abs(short @ short.T - np.eye(len(short))).max() < 0.5
