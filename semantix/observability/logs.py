@@ -38,6 +38,8 @@ def configuration(level: str) -> dict[str, Any]:
             "django.security.DisallowedHost": {"filters": ["untraced"]},
             "httpx": {"level": at_least("WARNING", level)},
             "httpx2": {"level": at_least("WARNING", level)},
+            # It logs the end of each request as the end of a session.
+            "mcp.server.streamable_http": {"level": at_least("WARNING", level)},
             # By default both have their own level and handlers, which ignore LOG_LEVEL.
             "django": {"handlers": [], "level": at_least("INFO", level)},
             "django.server": {"handlers": [], "level": level, "propagate": True},

@@ -1,17 +1,28 @@
 """The store for LangGraph, beside LangGraph's own store in memory: both answer alike."""
 
 import asyncio
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
 
+import psycopg
 import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
 from langgraph.store.base import BaseStore, GetOp, PutOp, SearchOp
 from langgraph.store.memory import InMemoryStore
+from langgraph.store.postgres import PostgresStore
 
 from memories.models import MemoryLog
 from semantix_client import Semantix
 from semantix_client.langgraph import SemantixStore
 from tests.clients.conftest import Account
+from tests.support.clusters import url_of_the_tests_database
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -151,3 +162,99 @@ def test_an_item_expires(store: SemantixStore) -> None:
     assert expires is not None
     MemoryLog.objects.update(expires_at="2000-01-01T00:00Z")
     assert store.get(("a",), "key") is None
+
+
+def test_a_read_extends_the_life_of_an_item(store: SemantixStore) -> None:
+    store.put(("a",), "key", {"n": 1}, ttl=60)
+    nearly_over = timezone.now() + timedelta(minutes=5)
+
+    def expiry_after(read: Callable[[], object]) -> timedelta:
+        MemoryLog.objects.update(expires_at=nearly_over)
+        read()
+        expires = MemoryLog.objects.get().expires_at
+        assert expires is not None
+        return expires - nearly_over
+
+    assert expiry_after(lambda: store.get(("a",), "key", refresh_ttl=False)) == timedelta()
+    assert expiry_after(lambda: store.get(("a",), "key")) > timedelta(minutes=50)
+    assert expiry_after(lambda: store.search(("a",))) > timedelta(minutes=50)
+
+
+def test_a_store_has_defaults_for_the_ttl_of_its_items(service: str, account: Account) -> None:
+    with Semantix(service, account.key, *account.tenant) as client:
+        store = SemantixStore(client, ttl={"default_ttl": 5, "refresh_on_read": False})
+        store.put(("a",), "key", {"n": 1})
+
+    expires = MemoryLog.objects.get().expires_at
+    assert expires is not None
+    assert timedelta(minutes=4) < expires - timezone.now() < timedelta(minutes=5)
+
+
+@pytest.mark.parametrize("label", ["user_1", "userX1", "a%b", "alice\n", "Grüße", "*", " ", 'q"uote', "日本"])
+def test_a_label_is_what_it_is(any_store: BaseStore, label: str) -> None:
+    any_store.put((label,), "key", {"n": 1})
+    any_store.put((f"{label}2",), "key", {"n": 2})
+    any_store.put((label, "child"), "key", {"n": 3})
+
+    item = any_store.get((label,), "key")
+    assert item is not None
+    assert item.value == {"n": 1}
+    assert keys(any_store.search((label,))) == {((label,), "key"), ((label, "child"), "key")}
+    assert (f"{label}2",) in any_store.list_namespaces()
+
+
+def test_a_namespace_may_be_a_list(store: SemantixStore) -> None:
+    fill(store)
+
+    assert keys(store.search(["docs", "ada"])) == {item[:2] for item in ITEMS[:2]}  # type: ignore[arg-type]
+    assert store.list_namespaces(prefix=["docs"]) == [("docs", "ada"), ("docs", "bob")]  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def langgraphs_database() -> Iterator[str]:
+    """A database in which LangGraph's own store has made its tables and put items."""
+    name = f"langgraph_{uuid4().hex}"
+    with psycopg.connect(url_of_the_tests_database(), autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+        parts = urlsplit(url_of_the_tests_database())
+        try:
+            yield urlunsplit(parts._replace(path=f"/{name}"))
+        finally:
+            admin.execute(f"DROP DATABASE {name}")
+
+
+def test_items_of_langgraphs_own_tables_are_imported_once(
+    langgraphs_database: str, store: SemantixStore, account: Account, tmp_path: Path
+) -> None:
+    with PostgresStore.from_conn_string(langgraphs_database) as source:
+        source.setup()
+        fill(source)
+        source.put(("docs",), "temporary", {"n": 1}, ttl=60)
+        originals = source.search(())
+        first, second = (imported(langgraphs_database, account, tmp_path) for _ in range(2))
+
+    assert (first["stored"], second["stored"], second["unchanged"]) == (5, 0, 5)
+    assert keys(store.search(())) == keys(originals)
+    for item in originals:
+        found = store.get(item.namespace, item.key, refresh_ttl=False)
+        assert found is not None
+        assert (found.value, found.created_at, found.updated_at) == (
+            item.value,
+            item.created_at,
+            item.updated_at,
+        )
+    assert MemoryLog.objects.filter(expires_at__isnull=False).count() == 1
+
+
+def imported(database: str, account: Account, folder: Path) -> dict[str, Any]:
+    out = StringIO()
+    user, project = account.tenant
+    options = {"user_id": user, "project_id": project, "bad_lines": str(folder / "bad.jsonl")}
+    call_command("import_langgraph", database, **options, json=True, stdout=out)
+    answer: dict[str, Any] = json.loads(out.getvalue())
+    return answer
+
+
+def test_a_database_without_langgraphs_table_is_told(account: Account) -> None:
+    with pytest.raises(CommandError, match="no table `store`"):
+        call_command("import_langgraph", url_of_the_tests_database(), user_id="a", project_id="b")

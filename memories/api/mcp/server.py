@@ -1,12 +1,15 @@
 """The MCP server: what it says of itself, and what surrounds each of its messages."""
 
 import asyncio
+from inspect import cleandoc
 from typing import Any
 
+from django.conf import settings
 from mcp import MCPError
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.types import Tool
 from rest_framework.exceptions import Throttled
 
 from memories.api.mcp.caller import Caller
@@ -60,6 +63,11 @@ async def hide_erasing(ctx: RequestContext, call_next: CallNext) -> HandlerResul
 class StrictServer(MCPServer):
     """Refuses unknown arguments, as the REST API refuses unknown fields: the SDK would drop them without a word."""
 
+    async def list_tools(self) -> list[Tool]:
+        """The tools. Their descriptions come from docstrings, and lose the indentation of those."""
+        tools = await super().list_tools()
+        return [tool.model_copy(update={"description": cleandoc(tool.description or "")}) for tool in tools]
+
     async def call_tool(self, name: str, arguments: dict[str, Any], context: Context | None = None) -> Any:
         """Call a tool. Raises ToolError."""
         for tool in await self.list_tools():
@@ -72,6 +80,7 @@ class StrictServer(MCPServer):
 server = StrictServer(
     "semantix",
     title="Semantix",
+    version=str(settings.SPECTACULAR_SETTINGS["VERSION"]),
     instructions=INSTRUCTIONS,
     subscriptions=False,
     middleware=[throttle, hide_erasing],

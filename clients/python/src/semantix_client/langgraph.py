@@ -6,11 +6,15 @@
 An item is a memory of the agent `langgraph`: its external id is made of namespace and key, its value stands in
 raw_data. So items are durable, searched by meaning, shown in the admin and erased like all else. Items without a query
 are listed page by page and filtered here, which costs time in stores of many thousand items.
+
+An item with a ttl lives so many minutes after it was put or, with `refresh_on_read` (LangGraph's default), read. A read
+writes the new time only when a tenth of the ttl is over, and that is a change of the memory like any other.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -26,26 +30,35 @@ from langgraph.store.base import (
     Result,
     SearchItem,
     SearchOp,
+    TTLConfig,
 )
 
 from semantix_client.client import Semantix
 from semantix_client.errors import NotFound
-from semantix_client.models import Hit, Memory
+from semantix_client.models import Memory
 
 AGENT = "langgraph"
 # What one search of the service answers at most.
 MOST_HITS = 100
+# A read extends the life of an item that has less than this part of its ttl before it.
+FRESH = 0.9
 
 Namespace = tuple[str, ...]
+# An item, and its score where a query was asked.
+Found = tuple[Memory, float | None]
 
 
 class SemantixStore(BaseStore):
-    """A store for LangGraph. `wait`: seconds for which a put waits until search finds the item (0: it does not)."""
+    """A store for LangGraph.
+
+    `wait`: seconds for which a put waits until search finds the item (0: it does not). `ttl`: LangGraph's defaults for
+    items, {"default_ttl": minutes, "refresh_on_read": bool}.
+    """
 
     supports_ttl = True
 
-    def __init__(self, client: Semantix, *, wait: float = 0.0) -> None:
-        self._client, self._wait = client, wait
+    def __init__(self, client: Semantix, *, wait: float = 0.0, ttl: TTLConfig | None = None) -> None:
+        self._client, self._wait, self.ttl_config = client, wait, ttl
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Reads come before writes, and of two writes of one key the last counts, as in LangGraph's own stores."""
@@ -59,7 +72,7 @@ class SemantixStore(BaseStore):
                 case GetOp():
                     results.append(self._get(op))
                 case SearchOp():
-                    results.append(list(self._search(op)))
+                    results.append(self._search(op))
                 case ListNamespacesOp():
                     results.append(self._list_namespaces(op))
         for op in puts.values():
@@ -81,10 +94,17 @@ class SemantixStore(BaseStore):
                 return
             return
         levels = {_level(place): label for place, label in enumerate(op.namespace)}
+        ttl = {} if op.ttl is None else {"ttl": op.ttl}
         self._client.remember(
             task=f"{'/'.join(op.namespace)}: {op.key}",
             agent=AGENT,
-            raw_data={**levels, "namespace": list(op.namespace), "key": op.key, "value": dict(op.value)},
+            raw_data={
+                **levels,
+                **ttl,
+                "namespace": list(op.namespace),
+                "key": op.key,
+                "value": dict(op.value),
+            },
             expires_at=None if op.ttl is None else datetime.now(UTC) + timedelta(minutes=op.ttl),
             external_id=external_id,
             wait=self._wait or None,
@@ -95,24 +115,39 @@ class SemantixStore(BaseStore):
             memory = self._client.get_external(_external_id(op.namespace, op.key))
         except NotFound:
             return None
+        if op.refresh_ttl:
+            self._refresh(memory)
         return Item(**_fields(memory))
 
-    def _search(self, op: SearchOp) -> Iterator[SearchItem]:
-        found = self._by_meaning(op) if op.query else self._listed(op.namespace_prefix)
-        matching = (item for item in found if _matches(item.value, op.filter or {}))
-        return islice(matching, op.offset, op.offset + op.limit)
+    def _refresh(self, memory: Memory) -> None:
+        """Extend the life of an item that was read."""
+        if memory.expires_at is None or not (minutes := memory.raw_data.get("ttl")):
+            return
+        now, life = datetime.now(UTC), timedelta(minutes=minutes)
+        if memory.expires_at - now < FRESH * life:
+            with suppress(NotFound):  # it has ended, or was deleted, meanwhile
+                self._client.update(memory.id, expires_at=now + life)
 
-    def _by_meaning(self, op: SearchOp) -> Iterator[SearchItem]:
-        levels = {_level(place): label for place, label in enumerate(op.namespace_prefix)}
+    def _search(self, op: SearchOp) -> list[SearchItem]:
+        prefix = tuple(op.namespace_prefix)
+        found = self._by_meaning(op, prefix) if op.query else self._listed(prefix)
+        matching = (each for each in found if _matches(each[0].raw_data["value"], op.filter or {}))
+        chosen = list(islice(matching, op.offset, op.offset + op.limit))
+        if op.refresh_ttl:
+            for memory, _score in chosen:
+                self._refresh(memory)
+        return [SearchItem(**_fields(memory), score=score) for memory, score in chosen]
+
+    def _by_meaning(self, op: SearchOp, prefix: Namespace) -> Iterator[Found]:
+        levels = {_level(place): label for place, label in enumerate(prefix)}
         limit = MOST_HITS if op.filter else min(MOST_HITS, op.offset + op.limit)
         hits = self._client.search(op.query or "", limit=limit, agent=AGENT, raw_data=levels or None)
-        return (_search_item(hit) for hit in hits if hit.memory)
+        return ((hit.memory, hit.score) for hit in hits if hit.memory)
 
-    def _listed(self, prefix: Namespace) -> Iterator[SearchItem]:
+    def _listed(self, prefix: Namespace) -> Iterator[Found]:
         for memory in self._client.memories(agent=AGENT):
-            fields = _fields(memory)
-            if fields["namespace"][: len(prefix)] == prefix:
-                yield SearchItem(**fields, score=None)
+            if tuple(memory.raw_data["namespace"][: len(prefix)]) == prefix:
+                yield memory, None
 
     def _list_namespaces(self, op: ListNamespacesOp) -> list[Namespace]:
         found = {tuple(memory.raw_data["namespace"]) for memory in self._client.memories(agent=AGENT)}
@@ -141,11 +176,6 @@ def _fields(memory: Memory) -> dict[str, Any]:
         "created_at": memory.created_at,
         "updated_at": memory.updated_at,
     }
-
-
-def _search_item(hit: Hit) -> SearchItem:
-    assert hit.memory is not None
-    return SearchItem(**_fields(hit.memory), score=hit.score)
 
 
 def _meets(condition: MatchCondition, namespace: Namespace) -> bool:
