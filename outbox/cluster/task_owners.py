@@ -122,9 +122,12 @@ class TaskOwners:
             self._journal.rewrite(self._assigned.values())
         return is_successor
 
-    def assigned_ids(self) -> list[int]:
-        """The events of all unfinished tasks."""
-        return [id for record in self._assigned.values() for id in record.ids]
+    def assigned(self) -> list[tuple[UUID, int]]:
+        """The events of all unfinished tasks, each with the token of its claim.
+
+        The journal still has the task of a worker that died long ago. An event of it may have been claimed again.
+        """
+        return [(record.token, id) for record in self._assigned.values() for id in record.ids]
 
     def _keep(self, record: Record) -> bool:
         """Whether a worker has begun the task. Revokes it if not."""

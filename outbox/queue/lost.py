@@ -54,8 +54,10 @@ FREE_ALL = FREE.format(size="begun", which="true")
 # Events of a living relay that no task carries: the process that claimed them died before it handed them out.
 RETURN_UNASSIGNED = """
 WITH unassigned AS (
-    SELECT id FROM outbox_event WHERE status = 'claimed' AND relay = %(relay)s AND NOT id = ANY(%(assigned)s)
-    ORDER BY lease_expires_at, id FOR UPDATE SKIP LOCKED
+    SELECT id FROM outbox_event e WHERE status = 'claimed' AND relay = %(relay)s AND NOT EXISTS (
+        SELECT FROM unnest(%(tokens)s::uuid[], %(ids)s::bigint[]) AS assigned (token, id)
+        WHERE assigned.token = e.claim_token AND assigned.id = e.id)
+    ORDER BY lease_expires_at, id FOR UPDATE OF e SKIP LOCKED
 )
 UPDATE outbox_event e SET status = 'pending', attempts = attempts - 1,
     begun = NULL, claim_token = NULL, relay = NULL, lease_expires_at = NULL
@@ -90,10 +92,18 @@ def reclaim_from_relays(relays: Collection[UUID]) -> int:
     return count
 
 
-def return_unassigned(relay: UUID, assigned: Collection[int]) -> int:
-    """Return the events that this relay claimed and that are not `assigned` to a task. Returns how many there were."""
+def return_unassigned(relay: UUID, assigned: Collection[tuple[UUID, int]]) -> int:
+    """Return the events that this relay claimed and that no task carries. Returns how many there were.
+
+    `assigned`: the events that tasks carry, each by the token of its claim and its id.
+    """
+    parameters = {
+        "relay": relay,
+        "tokens": [token for token, _ in assigned],
+        "ids": [id for _, id in assigned],
+    }
     with connection.cursor() as cursor:
-        cursor.execute(RETURN_UNASSIGNED, {"relay": relay, "assigned": list(assigned)})
+        cursor.execute(RETURN_UNASSIGNED, parameters)
         return int(cursor.rowcount)
 
 

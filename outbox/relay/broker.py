@@ -208,7 +208,7 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
             )
             self._has_unassigned = True
         if self._has_unassigned:
-            return_unassigned(self.id, owners.assigned_ids())
+            return_unassigned(self.id, owners.assigned())
             self._has_unassigned = False
             self._more |= EVENTS
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 
 from outbox.models import Event, Relay, Status
 from tests.support.clusters import Cluster, cluster
@@ -124,8 +124,7 @@ def test_another_cluster_delivers_what_a_lost_machine_had_claimed_and_the_lost_o
         wait_until(Effect.objects.exists)
         first = Effect.objects.get().worker
         frozen, living = (lost, other) if first in pids(lost) else (other, lost)
-        frozen.freeze()
-        cut_connections(frozen)
+        frozen.cut_off()
 
         wait_until(lambda: Effect.objects.count() == 2, seconds=SECONDS)
         assert Effect.objects.last().worker in pids(living)
@@ -164,18 +163,3 @@ def test_a_cluster_that_stops_keeps_its_claims_until_its_workers_have_ended(tmp_
 
 def pids(running: Cluster) -> set[int]:
     return {process.pid for process in running.processes()}
-
-
-def cut_connections(frozen: Cluster) -> None:
-    """End every session of the frozen cluster's processes."""
-    ports = {
-        address.laddr.port
-        for process in frozen.processes()
-        for address in process.net_connections("tcp")
-        if address.laddr
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE client_port = ANY(%s)",
-            [list(ports)],
-        )

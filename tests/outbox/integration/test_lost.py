@@ -9,7 +9,13 @@ from pytest_django.fixtures import Settings
 from outbox.delivery import outcomes
 from outbox.models import Event, Failure
 from outbox.queue.claim import Claim, claim
-from outbox.queue.lost import reclaim_all, reclaim_expired, reclaim_from_relays, reclaim_from_worker
+from outbox.queue.lost import (
+    reclaim_all,
+    reclaim_expired,
+    reclaim_from_relays,
+    reclaim_from_worker,
+    return_unassigned,
+)
 from tests.support.published import (
     NOTED,
     claim_all,
@@ -239,3 +245,29 @@ def test_all_claimed_events_can_be_freed_before_the_only_cluster_starts() -> Non
 
     assert attempts(*events) == [0] * 2500
     assert len(claim([NOTED], batch=2500, retries=5).suspects) == 2500
+
+
+# --- Events that no task carries ------------------------------------------------------------------------------
+
+
+def test_events_that_a_killed_relay_had_claimed_and_put_into_no_task_get_their_attempt_back() -> None:
+    in_a_task, in_no_task = publish_all(NOTED, range(2))
+    claimed = claim_as()
+
+    assert return_unassigned(RELAY, [(claimed.token, in_a_task.id)]) == 1
+
+    assert status_of(in_a_task, in_no_task) == ["claimed", "pending"]
+    assert attempts(in_a_task, in_no_task) == [1, 0]
+
+
+def test_a_task_of_an_earlier_claim_of_an_event_does_not_hold_the_event() -> None:
+    """The worker of that task died, its event was claimed again, and then the relay died before it made a task."""
+    event = publish()
+    former = claim_as()
+    reclaim_from_worker(former.token, [event.id])
+    make_due()
+    claim_as()
+
+    assert return_unassigned(RELAY, [(former.token, event.id)]) == 1
+
+    assert status_of(event) == ["pending"]

@@ -118,11 +118,11 @@ def test_a_successor_keeps_running_tasks_and_revokes_those_that_are_not_begun(ow
     with owners.running(done):
         pass
 
-    def succeed() -> tuple[bool, list[int], int]:
-        return owners.take_over(), owners.assigned_ids(), owners.assign(TOKEN, [6])
+    def succeed() -> tuple[bool, list[tuple[UUID, int]], int]:
+        return owners.take_over(), owners.assigned(), owners.assign(TOKEN, [6])
 
     with worker(owners, running, (1, 1)):
-        assert in_another_process(succeed) == (True, [1, 2], done + 1)
+        assert in_another_process(succeed) == (True, [(TOKEN, 1), (TOKEN, 2)], done + 1)
         with owners.running(waiting) as mine:
             assert not mine
         assert in_another_process(lambda: (owners.take_over(), owners.abandoned())) == (True, [])
@@ -137,12 +137,13 @@ def test_the_journal_is_rewritten_without_the_finished_tasks(
     for _ in range(100):
         with owners.running(owners.assign(TOKEN, list(range(10)))):
             pass
-    waiting = owners.assign(UUID(int=7), [1, 2])
+    waiting = owners.assign(TOKEN, [1, 2])
     owners.abandoned()
 
     assert owners._journal.length < 1000  # noqa: SLF001
     with worker(owners, waiting):
-        assert in_another_process(lambda: (owners.take_over(), owners.assigned_ids())) == (True, [1, 2])
+        found = in_another_process(lambda: (owners.take_over(), owners.assigned()))
+        assert found == (True, [(TOKEN, 1), (TOKEN, 2)])
 
 
 def test_outside_of_a_cluster_nothing_is_shared() -> None:
