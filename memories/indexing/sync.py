@@ -35,6 +35,8 @@ Item = TypeVar("Item")
 
 # A write that nobody waits for any more is over by then.
 RECHECK_SECONDS = 60.0
+# Rechecks have an aggregate type of their own, so that they hold back no other event of the memory meanwhile.
+RECHECK = "memory_vector_recheck"
 
 # Rows are locked in the order of their ids, so that an embedder and an indexer do not deadlock. An embedding of a text
 # that has changed meanwhile is not stored: the change has its own event.
@@ -177,13 +179,10 @@ def _write_all(rows: Sequence[MemoryLog], live: dict[Tenant, generations.Live]) 
 
 
 def _recheck(row: MemoryLog) -> outbox.NewEvent:
-    """Index the row again later: Chroma may carry out a write that nobody waits for, over a newer one.
-
-    Of an aggregate type of its own, so that it holds back no other event of the memory meanwhile.
-    """
+    """Index the row again later: Chroma may carry out a write that nobody waits for, over a newer one."""
     return outbox.NewEvent(
         type="vector.outdated",
-        aggregatetype="memory_vector_recheck",
+        aggregatetype=RECHECK,
         aggregateid=row.id,
         payload={"memory_id": row.id, "user_id": row.user_id, "project_id": row.project_id},
         priority=outbox.BULK,

@@ -19,6 +19,7 @@ from tests.support.waiting import wait_until
 
 # One worker, unless a test needs several: to start one takes a while.
 DEFAULTS = {"LOG_LEVEL": "DEBUG", "CLUSTER_WORKERS": "1"}
+CUT = "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE client_port = ANY(%s)"
 
 
 class Cluster:
@@ -50,6 +51,18 @@ class Cluster:
     def freeze(self) -> None:
         """Stop all processes, as if their machine were lost. `kill` still works."""
         os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def cut_off(self) -> None:
+        """Freeze it, and end every session of its processes, as if its machine were lost."""
+        self.freeze()
+        ports = {
+            address.laddr.port
+            for process in self.processes()
+            for address in process.net_connections("tcp")
+            if address.laddr
+        }
+        with psycopg.connect(self._database_url) as session:
+            session.execute(CUT, [list(ports)])
 
     def thaw(self) -> None:
         os.killpg(self.process.pid, signal.SIGCONT)

@@ -1,0 +1,145 @@
+"""Several clusters that are killed and started again, and how soon the events that they had in hand are delivered."""
+
+import os
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Self
+
+import psutil
+from django.db import connection
+
+from outbox.models import Event, Relay
+from tests.support.clusters import Cluster, url_of_the_tests_database
+from tests.support.waiting import wait_until
+
+CLAIMED = """
+SELECT clock_timestamp(), coalesce(array_agg(id), '{}') FROM outbox_event
+WHERE status = 'claimed' AND relay = ANY(%s)
+"""
+
+
+class Member(Cluster):
+    """A cluster that remembers its relays and its sentinel."""
+
+    def __init__(self, output: Path, **environment: str) -> None:
+        super().__init__(output, url_of_the_tests_database(), **environment)
+        self.relays: set[object] = set()
+        self.sentinel: int | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self.process.poll() is None
+
+    def is_ready(self) -> bool:
+        """Whether its relay works and its workers have started."""
+        if not self.is_running:
+            return False
+        with suppress(psutil.NoSuchProcess):
+            pids = [process.pid for process in self.processes()]
+            found = set(Relay.objects.filter(pid__in=pids).values_list("id", flat=True))
+            self.relays |= found
+            self.sentinel = psutil.Process(self.process.pid).children()[0].pid if found else None
+            return bool(found) and "ready for work at" in self.output
+        return False
+
+    def kinds(self) -> dict[str, list[psutil.Process]]:
+        """Its processes by what they do."""
+        main = psutil.Process(self.process.pid)
+        monitors = set(self.pids("monitoring at"))
+        relays = set(Relay.objects.filter(id__in=self.relays).values_list("pid", flat=True))
+        kinds: dict[str, list[psutil.Process]] = {"main": [main]}
+        for child in main.children(recursive=True):
+            kind = "worker"
+            if child.ppid() == main.pid:
+                kind = "sentinel"
+            elif child.pid in relays:
+                kind = "relay"
+            elif child.pid in monitors:
+                kind = "monitor"
+            kinds.setdefault(kind, []).append(child)
+        return kinds
+
+    def kill_a(self, kind: str, chance: Random) -> None:
+        """Kill one of its processes of this kind, or all processes together for "cluster"."""
+        if kind == "cluster":
+            self.kill()
+        elif found := self.kinds().get(kind):
+            os.kill(chance.choice(found).pid, signal.SIGKILL)
+
+
+class Fleet:
+    """Runs inside the `with`. `tend()` starts again what has ended, as a service manager does."""
+
+    def __init__(self, folder: Path, size: int, **environment: str) -> None:
+        self.folder, self.size, self.environment = folder, size, environment
+        self.members: list[Member] = []
+        self.started = 0
+
+    def __enter__(self) -> Self:
+        self.tend()
+        self.wait_until_ready()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for member in self.members:
+            with suppress(ProcessLookupError):
+                member.thaw()
+            member.kill()
+
+    def tend(self) -> None:
+        for member in [member for member in self.members if not member.is_running]:
+            member.kill()
+            self.members.remove(member)
+        while len(self.members) < self.size:
+            self.started += 1
+            self.members.append(Member(self.folder / f"member-{self.started}.log", **self.environment))
+
+    def ready(self) -> list[Member]:
+        return [member for member in self.members if member.is_ready()]
+
+    def wait_until_ready(self) -> None:
+        def all_ready() -> bool:
+            self.tend()
+            return len(self.ready()) == self.size
+
+        wait_until(all_ready, seconds=120)
+
+    def member_of(self, sentinel: int) -> Member | None:
+        """The member whose relay and workers have this parent."""
+        return next((member for member in self.members if member.sentinel == sentinel), None)
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A kill, as an event that was claimed then saw it."""
+
+    at: datetime
+    kind: str
+    # Seconds within which the event must be delivered.
+    limit: float
+
+
+class Hits:
+    """The last kill that each event saw while it was claimed."""
+
+    def __init__(self) -> None:
+        self.last: dict[int, Hit] = {}
+
+    def note(self, member: Member, kind: str, limit: float) -> None:
+        """Call it at the kill: what the member's relays have claimed is hit."""
+        with connection.cursor() as cursor:
+            cursor.execute(CLAIMED, [list(member.relays)])
+            at, ids = cursor.fetchone()
+        self.last |= dict.fromkeys(ids, Hit(at, kind, limit))
+
+    def waits(self) -> list[tuple[Hit, float]]:
+        """Each hit, and the seconds from the kill to the delivery; infinity for an event that is not delivered."""
+        delivered = dict(Event.objects.filter(id__in=self.last).values_list("id", "delivered_at"))
+        return [
+            (hit, (at - hit.at) / timedelta(seconds=1) if (at := delivered.get(id)) else float("inf"))
+            for id, hit in self.last.items()
+        ]
