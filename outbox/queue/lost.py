@@ -97,7 +97,7 @@ def return_unassigned(relay: UUID, assigned: Collection[tuple[UUID, int]]) -> in
 
     `assigned`: the events that tasks carry, each by the token of its claim and its id.
     """
-    parameters = {
+    parameters: dict[str, Any] = {
         "relay": relay,
         "tokens": [token for token, _ in assigned],
         "ids": [id for _, id in assigned],
