@@ -52,6 +52,12 @@ PUT = OpenApiExample(
     },
 )
 CHANGE = OpenApiExample("Only the task", request_only=True, value={"task": "Fix the login timeout for good"})
+# One item: drf-spectacular puts it into a list.
+SEARCH_BATCH = OpenApiExample(
+    "A list of one question",
+    request_only=True,
+    value={"user_id": "ada", "project_id": "demo", "query": "login timeout", "limit": 3},
+)
 SEARCH = OpenApiExample(
     "In plain words",
     request_only=True,

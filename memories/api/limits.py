@@ -8,6 +8,9 @@ TEXT_LENGTH = 10_000
 TURN_LENGTH = 100_000
 TURNS = 500
 
+# The questions of one batch of searches.
+SEARCHES = 32
+
 # The longest `Prefer: wait`, in seconds.
 WAIT_SECONDS = 30
 

@@ -90,6 +90,8 @@ HEADERS: dict[int, dict[str, Schema]] = {
     429: {"Retry-After": _SECONDS_HEADER},
     503: {"Retry-After": _SECONDS_HEADER},
 }
+# The batch of questions; other lists are memories.
+SEARCH_BATCH = "memory_logs_search_batch"
 # Fields that an API key names already.
 DEFAULTED = {"user_id", "project_id"}
 ALWAYS = {
@@ -214,7 +216,8 @@ def describe_problems(result: Schema, **_: Any) -> Schema:
 def _bound_lists(operation: Schema) -> None:
     for body in operation.get("requestBody", {}).get("content", {}).values():
         if body["schema"].get("type") == "array":
-            body["schema"] |= {"minItems": 1, "maxItems": settings.BATCH_MAX_ITEMS}
+            most = limits.SEARCHES if operation["operationId"] == SEARCH_BATCH else settings.BATCH_MAX_ITEMS
+            body["schema"] |= {"minItems": 1, "maxItems": most}
 
 
 def page_of(shape: type[serializers.BaseSerializer[Any]], name: str) -> serializers.Serializer[Any]:

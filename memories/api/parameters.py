@@ -13,6 +13,8 @@ from memories.api.fields import Identifier, Text
 from memories.api.filters import FilterParameter, filters_of
 from memories.api.limits import ID_LENGTH, TEXT_LENGTH
 from memories.api.pagination import NewestFirst
+from memories.api.serializers.search import INCLUDED, INCLUDED_HELP
+from memories.api.tenant_cursor import tenant_of
 from memories.api.tenant_defaults import tenant_of_key
 from memories.records.sync_status import SyncStatus
 
@@ -104,11 +106,9 @@ class MemoryParameters(Parameters):
         return attrs
 
 
-class FilterParameters(Parameters):
-    """Which memories. A memory must meet all of them."""
+class ConditionParameters(Parameters):
+    """Conditions on memories. A memory must meet all of them."""
 
-    user_id = Identifier(required=False)
-    project_id = Identifier(required=False)
     task = Text(required=False, max_length=TEXT_LENGTH, help_text="exactly this task")
     agent = Text(required=False, max_length=ID_LENGTH)
     date_from = serializers.DateField(required=False, help_text="this date or later")
@@ -124,6 +124,27 @@ class FilterParameters(Parameters):
         return attrs
 
 
+class FilterParameters(ConditionParameters):
+    """Which memories, of which tenants."""
+
+    user_id = Identifier(required=False)
+    project_id = Identifier(required=False)
+
+
+class CountParameters(FilterParameters):
+    """Which memories are counted."""
+
+    as_of = Moment(required=False, help_text="the memories as they were then")
+
+
+class SimilarParameters(ConditionParameters):
+    """Parameters of a search for similar memories."""
+
+    limit = serializers.IntegerField(default=10, min_value=1, max_value=100)
+    min_similarity = serializers.FloatField(default=0.0, min_value=0.0, max_value=1.0)
+    include = Words(child=serializers.ChoiceField(choices=INCLUDED), required=False, help_text=INCLUDED_HELP)
+
+
 class MemoriesParameters(FilterParameters, MemoryParameters, PageParameters):
     """Parameters of a list of memories."""
 
@@ -135,6 +156,26 @@ class MemoriesParameters(FilterParameters, MemoryParameters, PageParameters):
                 {"sync_status": "Earlier sync states are not kept. Leave out as_of."}
             )
         return super().validate(attrs)
+
+
+class TenantCursor(serializers.CharField):
+    """The last tenant of the page before."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        try:
+            return tenant_of(super().to_internal_value(data))
+        except ValueError:
+            raise serializers.ValidationError("This is not a cursor from `next` of a page.") from None
+
+
+class TotalsParameters(Parameters):
+    """Parameters of the list of tenants."""
+
+    user_id = Identifier(required=False)
+    cursor = TenantCursor(required=False, help_text="from `next` of another page")
+    page_size = serializers.IntegerField(
+        default=50, min_value=1, max_value=100, help_text="the most tenants of a page"
+    )
 
 
 class ExportCursor(serializers.CharField):

@@ -33,6 +33,7 @@ from memories.models import MemoryLog
 from memories.records.bulk_deletion import CountDiffers
 from memories.records.idempotency import InFlight, KeyReused
 from memories.records.services import ExternalIdTaken, VersionConflict
+from memories.search.across import TooManyProjects
 from outbox import BacklogTooDeep, Unavailable
 
 CONTENT_TYPE = "application/problem+json"
@@ -112,6 +113,8 @@ def translated(error: E) -> E | exceptions.APIException:
             return CountNotConfirmed(
                 f"{error} Nothing was deleted. Send confirm={error.found} to delete them."
             )
+        case TooManyProjects():
+            return Invalid([Refusal("/project_id", str(error))])
         case ExternalIdTaken():
             return ExternalIdConflict(
                 f"{error} Nothing was stored. PUT /memory-logs/external/{{external_id}} replaces it."

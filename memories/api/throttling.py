@@ -5,7 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.cache import caches
-from rest_framework.exceptions import Throttled
+from rest_framework.exceptions import Throttled, ValidationError
 from rest_framework.request import Request
 from rest_framework.throttling import SimpleRateThrottle
 
@@ -59,6 +59,47 @@ def count(who: str) -> None:
     """Count a request of the prefix of a key, or of an address. Raises Throttled above THROTTLE_RATE."""
     throttle = _NamedThrottle(who)
     if not throttle.allow_request(None, None):
+        raise Throttled(throttle.wait())
+
+
+class _Several(KeyThrottle):
+    """Counts several requests at once, or none of them."""
+
+    # Set by DRF from the rate; requests and seconds.
+    num_requests: int
+    duration: int
+
+    def __init__(self, requests: int) -> None:
+        self.requests = requests
+        super().__init__()
+
+    def throttle_success(self) -> bool:
+        if len(self.history) + self.requests > self.num_requests:
+            return False
+        self.history[:0] = [self.now] * self.requests
+        self.cache.set(self.key, self.history, self.duration)
+        return True
+
+    def wait(self) -> float | None:
+        """Seconds until the oldest requests no longer count that leave too little room now."""
+        missing = len(self.history) + self.requests - self.num_requests
+        return self.history[-missing] + self.duration - self.now if 0 < missing <= len(self.history) else None
+
+
+def count_more(request: Request, requests: int) -> None:
+    """Count so many requests more for a request that does the work of several.
+
+    Raises Throttled above THROTTLE_RATE, and ValidationError when the rate never allows so many at once.
+    """
+    throttle = _Several(requests)
+    if not requests or throttle.rate is None:
+        return
+    if requests + 1 > throttle.num_requests:
+        raise ValidationError(
+            f"Each question counts as a request, and THROTTLE_RATE is {throttle.rate}. Ask at most "
+            f"{throttle.num_requests} at once."
+        )
+    if not throttle.allow_request(request, None):
         raise Throttled(throttle.wait())
 
 

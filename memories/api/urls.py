@@ -9,7 +9,8 @@ from memories.api.views.export import Exports
 from memories.api.views.external import ExternalMemory
 from memories.api.views.memory_log import MemoryLogDetail, MemoryLogHistory
 from memories.api.views.memory_logs import BulkDeletionDetail, MemoryLogs
-from memories.api.views.search import MemoryLogSearch
+from memories.api.views.search import MemoryLogSearch, MemoryLogSearchBatch, SimilarMemories
+from memories.api.views.totals import MemoryLogCount, Tenants
 
 urlpatterns = [
     path("memory-logs", MemoryLogs.as_view(), name="memory-logs"),
@@ -17,9 +18,13 @@ urlpatterns = [
     path("memory-logs/events", events, name="memory-log-events"),
     path("memory-logs/batch", MemoryLogBatch.as_view(), name="memory-log-batch"),
     path("memory-logs/search", MemoryLogSearch.as_view(), name="memory-log-search"),
+    path("memory-logs/search/batch", MemoryLogSearchBatch.as_view(), name="memory-log-search-batch"),
+    path("memory-logs/count", MemoryLogCount.as_view(), name="memory-log-count"),
     path("memory-logs/external/<path:external_id>", ExternalMemory.as_view(), name="external-memory"),
     path("memory-logs/<int:pk>", MemoryLogDetail.as_view(), name="memory-log"),
     path("memory-logs/<int:pk>/history", MemoryLogHistory.as_view(), name="memory-log-history"),
+    path("memory-logs/<int:pk>/similar", SimilarMemories.as_view(), name="similar-memories"),
+    path("tenants", Tenants.as_view(), name="tenants"),
     path("exports", Exports.as_view(), name="exports"),
     path("erasures", Erasures.as_view(), name="erasures"),
     path("erasures/<int:pk>", ErasureDetail.as_view(), name="erasure"),

@@ -23,9 +23,9 @@ from memories.filters.sql import to_sql
 
 # Conditions on a row `m` of memory_logs. No tenant has a memory that has expired.
 IS_UNEXPIRED = "(m.expires_at IS NULL OR m.expires_at > statement_timestamp())"
-# Its parameters are those of a Tenant. With a project_id of None it means all projects of the user. Parameters are
-# literals when PostgreSQL plans the statement, so it plans one of the two conditions only.
-IS_TENANTS = f"""m.user_id = %(user_id)s AND (%(project_id)s::text IS NULL OR m.project_id = %(project_id)s)
+# Its parameters are those of a Tenant. An empty project_id means all projects of the user. Parameters are literals when
+# PostgreSQL plans the statement, so it plans one of the two conditions only.
+IS_TENANTS = f"""m.user_id = %(user_id)s AND (%(project_id)s = '' OR m.project_id = %(project_id)s)
     AND {IS_UNEXPIRED}"""
 # Filters.put_into() replaces it in a statement by the conditions of the filters.
 CONDITION = "(/* the conditions of the filters */)"

@@ -1,7 +1,7 @@
 """Search by meaning, by words, or by both. PostgreSQL decides on each memory."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -20,8 +20,8 @@ from memories.index.query import Neighbours, QueryFailed, QueryVector, make_quer
 from memories.indexing import fill
 from memories.search import exact, meaning, results
 from memories.search.hybrid import Fused, best
-from memories.search.lexical import lexical_search
-from memories.search.results import SearchHit
+from memories.search.lexical import Ranked, lexical_search
+from memories.search.results import Explanation, SearchHit
 from memories.tenants import Tenant
 from outbox import Unavailable
 
@@ -49,12 +49,15 @@ class Mode(models.TextChoices):
 @dataclass(frozen=True, kw_only=True)
 class Query:
     text: str
+    # An empty project_id means all projects of the user, for memories.search.across.
     tenant: Tenant
     limit: int = 10
     # 0 to 1, see SearchHit.similarity. Not for mode lexical, which compares no vectors.
     min_similarity: float = 0.0
     mode: Mode = Mode.HYBRID
     filters: Filters = EVERYTHING
+    # The vector of the text, if it was embedded before, or why it could not be.
+    vector: QueryVector | Unavailable | None = None
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,7 @@ def search(query: Query) -> list[SearchHit]:
 def answer(query: Query) -> Answer:
     """Do what `search` does, name the store that compared vectors, and record a `vector.searched` event."""
     answered = find(query)
-    if settings.SEARCH_EVENTS:
-        _record(query, len(answered.found))
+    record(query, answered)
     return answered
 
 
@@ -87,15 +89,16 @@ def find(query: Query) -> Answer:
     """
     match query.mode:
         case Mode.VECTOR:
-            return _search_vectors(query)
+            return search_vectors(query)
         case Mode.LEXICAL:
             return Answer(_search_words(query), backend="")
         case _:
             return _search_both(query)
 
 
-def _search_vectors(query: Query) -> Answer:
-    query_vector = make_query_vector(generations.of_tenant(query.tenant), query.text)
+def search_vectors(query: Query) -> Answer:
+    """Return the memories that are nearest to the query. Raises Unavailable."""
+    query_vector = _query_vector(query, generations.of_tenant(query.tenant))
 
     def read(neighbours: Neighbours, from_index: bool) -> Fused:
         given = _meaning(query, query_vector, neighbours, from_index=from_index, depth=query.limit)
@@ -104,12 +107,28 @@ def _search_vectors(query: Query) -> Answer:
 
     ask = _asking_chroma(query, query_vector) if availability.is_available() else None
     answered = _read_until_certain(query, query_vector, ask, read, depth=query.limit)
-    return Answer(_similar(answered.found, query), answered.backend)
+    return Answer(number(similar_enough(answered.found, query)), answered.backend)
 
 
 def _search_words(query: Query) -> list[SearchHit]:
-    scores = dict(lexical_search(query.tenant, query.text, query.limit, query.filters))
-    return results.read(query.tenant, scores, query_vector=None)
+    return read_ranked(query, lexical_search(query.tenant, query.text, query.limit, query.filters))
+
+
+def number(hits: Sequence[SearchHit]) -> list[SearchHit]:
+    """Explain each hit of a ranking by meaning by its place."""
+    return [hit._replace(explanation=Explanation(meaning_place=place)) for place, hit in enumerate(hits, 1)]
+
+
+def read_ranked(query: Query, ranked: Sequence[Ranked]) -> list[SearchHit]:
+    """Return the memories of a ranking by words."""
+    hits = results.read(query.tenant, dict(ranked), query_vector=None)
+    return [hit._replace(explanation=Explanation(place, hit.score)) for place, hit in enumerate(hits, 1)]
+
+
+def _query_vector(query: Query, live: generations.Live) -> QueryVector | None:
+    if isinstance(query.vector, Unavailable):
+        raise query.vector
+    return query.vector or make_query_vector(live, query.text)
 
 
 def _search_both(query: Query) -> Answer:
@@ -120,7 +139,7 @@ def _search_both(query: Query) -> Answer:
     depth = max(DEPTH, query.limit)
     live, chroma_is_available = generations.of_tenant(query.tenant), availability.is_available()
     with in_background() as submit:
-        embedded = submit(make_query_vector, live, query.text)
+        embedded = submit(_query_vector, query, live)
         if chroma_is_available:
             first = submit(lambda: nearest(embedded.result(), limit=depth, filters=query.filters))
         words = lexical_search(query.tenant, query.text, depth, query.filters)
@@ -140,7 +159,7 @@ def _search_both(query: Query) -> Answer:
         logger.warning("Searching by words alone: %s", error)
         query_vector = None
         answered = Answer(read(Neighbours({}), from_index=False).hits, backend="")
-    return Answer(_similar(answered.found, query)[: query.limit], answered.backend)
+    return Answer(similar_enough(answered.found, query)[: query.limit], answered.backend)
 
 
 def _meaning(
@@ -209,12 +228,16 @@ def _from_index(ask: Callable[[], Neighbours]) -> Neighbours | None:
     return None
 
 
-def _similar(found: list[SearchHit], query: Query) -> list[SearchHit]:
+def similar_enough(found: list[SearchHit], query: Query) -> list[SearchHit]:
+    """Return the hits with at least the similarity that the query asks for."""
     return [one for one in found if (one.similarity or 0.0) >= query.min_similarity]
 
 
-def _record(query: Query, results: int) -> None:
-    """Record the search in the event log, without the words of the query."""
+def record(query: Query, answered: Answer) -> None:
+    """Record the search in the event log, without the words of the query, if SEARCH_EVENTS says so."""
+    if not settings.SEARCH_EVENTS:
+        return
     user_id, project_id = query.tenant
-    payload = {"user_id": user_id, "project_id": project_id, "limit": query.limit, "results_count": results}
+    found = len(answered.found)
+    payload = {"user_id": user_id, "project_id": project_id, "limit": query.limit, "results_count": found}
     outbox.record("vector.searched", aggregate=("search", f"{user_id}/{project_id}"), payload=payload)

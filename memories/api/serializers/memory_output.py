@@ -23,7 +23,7 @@ def serialize(row: MemoryLog, *, embedding: bool = False) -> dict[str, Any]:
         **_content(row),
         "duplicate_of": row.duplicate_of,
         "similar_to": row.similar_to,
-        "expires_at": _time(row.expires_at),
+        "expires_at": format_time(row.expires_at),
         "embedding": row.embedding if embedding else None,
         "sync": serialize_sync(row),
     }
@@ -35,8 +35,8 @@ def serialize_sync(row: MemoryLog) -> dict[str, Any]:
         "status": str(getattr(row, "sync_status", SyncStatus.PENDING)),
         "version": row.version,
         "indexed_version": row.indexed_version,
-        "embedded_at": _time(row.embedded_at),
-        "indexed_at": _time(row.indexed_at),
+        "embedded_at": format_time(row.embedded_at),
+        "indexed_at": format_time(row.indexed_at),
         "error": getattr(row, "sync_error", None),
     }
 
@@ -54,7 +54,7 @@ def serialize_version(state: MemoryVersion) -> dict[str, Any]:
     """One version of a memory: what made it, when, and its content."""
     return {
         "change": state.pgh_label,
-        "changed_at": _time(state.pgh_created_at),
+        "changed_at": format_time(state.pgh_created_at),
         "id": state.pgh_obj_id,
         **_content(state),
     }
@@ -69,13 +69,14 @@ def _content(row: MemoryLog | MemoryVersion) -> dict[str, Any]:
         "project_id": row.project_id,
         "raw_data": row.raw_data,
         "external_id": row.external_id,
-        "created_at": _time(row.created_at),
-        "updated_at": _time(row.updated_at),
+        "created_at": format_time(row.created_at),
+        "updated_at": format_time(row.updated_at),
         "version": row.version,
     }
 
 
-def _time(at: datetime | None) -> str | None:
+def format_time(at: datetime | None) -> str | None:
+    """A time in ISO 8601, in UTC."""
     return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 

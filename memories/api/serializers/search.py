@@ -15,6 +15,13 @@ from memories.index.metadata import MAX_STRING, is_filterable
 from memories.search.search import Mode, Query
 from memories.tenants import Tenant
 
+# What a result has besides, if it is asked for.
+INCLUDED = ["memory", "raw_data", "created_at", "explain"]
+INCLUDED_HELP = (
+    "what each result has besides: `memory` (as GET /memory-logs/{id} answers it), `raw_data`, `created_at`, `explain` "
+    "(its places by words and by meaning, and what neighbours added)"
+)
+
 
 @extend_schema_field(
     {
@@ -43,7 +50,7 @@ class SearchInput(Body[Query]):
 
     query = Text(max_length=TEXT_LENGTH)
     user_id = Identifier()
-    project_id = Identifier()
+    project_id = Identifier(required=False, help_text="without it, all projects of the user are searched")
     limit = Integer(default=10, min_value=1, max_value=100)
     min_similarity = Number(default=0.0, min_value=0.0, max_value=1.0)
     mode = serializers.ChoiceField(
@@ -65,9 +72,7 @@ class SearchInput(Body[Query]):
     raw_data = Values(required=False, help_text="the values that these keys of `raw_data` must have")
     filter = FilterField()
     include = serializers.ListField(
-        child=serializers.ChoiceField(choices=["memory"]),
-        required=False,
-        help_text="`memory`: each result with its memory, as GET /memory-logs/{id} answers it",
+        child=serializers.ChoiceField(choices=INCLUDED), required=False, help_text=INCLUDED_HELP
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -78,17 +83,49 @@ class SearchInput(Body[Query]):
         filters_of(attrs)
         return attrs
 
+    @property
+    def included(self) -> list[str]:
+        """What each result has besides. Read it after `is_valid()`."""
+        return list(self.validated_data.get("include", ()))
+
     def to_query(self) -> Query:
         """The search as the domain takes it. Call it after `is_valid()`."""
         given = self.validated_data
         return Query(
             text=given["query"],
-            tenant=Tenant(given["user_id"], given["project_id"]),
+            tenant=Tenant(given["user_id"], given.get("project_id", "")),
             limit=given["limit"],
             min_similarity=given["min_similarity"],
             mode=Mode(given["mode"]),
             filters=filters_of(given),
         )
+
+
+@extend_schema_field({"$ref": "#/components/schemas/Problem"})
+class ProblemField(serializers.JSONField):
+    """A problem document."""
+
+
+class ByWords(serializers.Serializer[Any]):
+    """The place in the ranking by words."""
+
+    place = serializers.IntegerField(help_text="1 is the best")
+    score = serializers.FloatField(help_text="BM25; comparable only within one answer")
+
+
+class ByMeaning(serializers.Serializer[Any]):
+    """The place in the ranking by meaning."""
+
+    place = serializers.IntegerField(help_text="1 is the nearest")
+    distance = serializers.FloatField(help_text="cosine distance")
+
+
+class Explain(serializers.Serializer[Any]):
+    """How a result came to its place. A ranking that did not find it is null."""
+
+    words = ByWords(allow_null=True)
+    meaning = ByMeaning(allow_null=True)
+    neighbours = serializers.FloatField(help_text="what neighbours added to the score")
 
 
 class SearchResult(serializers.Serializer[Any]):
@@ -103,6 +140,25 @@ class SearchResult(serializers.Serializer[Any]):
     )
     similarity = serializers.FloatField(allow_null=True, help_text="1 - distance / 2")
     memory = serializers.DictField(
-        required=False, help_text="with `include`; null when it was deleted just now"
+        required=False, allow_null=True, help_text="with `include`; null when it was deleted just now"
     )
+    raw_data = serializers.DictField(required=False, help_text="with `include`")
+    created_at = serializers.DateTimeField(required=False, help_text="with `include`")
+    explain = Explain(required=False, help_text="with `include`")
     score = serializers.FloatField(help_text="results are ordered by it; comparable only within one answer")
+
+
+class OneAnswer(serializers.Serializer[Any]):
+    """The answer to one question of a batch: `results` and `backend`, or `problem`."""
+
+    results = SearchResult(many=True, required=False)
+    backend = serializers.CharField(
+        required=False, help_text="where vectors were compared: chroma or pgvector; empty for words alone"
+    )
+    problem = ProblemField(required=False, help_text="why this question has no answer")
+
+
+class BatchAnswer(serializers.Serializer[Any]):
+    """The answers, in the order of the questions."""
+
+    answers = OneAnswer(many=True)

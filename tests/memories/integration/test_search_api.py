@@ -102,3 +102,57 @@ def test_a_result_has_its_memory_only_when_it_is_asked_for(cast: Cast) -> None:
     assert "memory" not in plain
     assert full["memory"] == cast.alice.get(f"/memory-logs/{stored['id']}").json()
     assert cast.alice.send("POST", "/memory-logs/search", body | {"include": ["all"]}).status_code == 400
+
+
+def test_a_result_has_what_is_included(cast: Cast) -> None:
+    stored = cast.alice.remember(raw_data={"n": [1, {"a": None}]})
+    drain()
+
+    [plain] = asked_by(cast.alice, "login").json()
+    [full] = asked_by(cast.alice, "login", include=["raw_data", "created_at", "memory"]).json()
+
+    assert not {"raw_data", "created_at", "memory", "explain"} & plain.keys()
+    assert (full["raw_data"], full["created_at"]) == (stored["raw_data"], stored["created_at"])
+    assert full["memory"]["id"] == stored["id"]
+
+
+def test_explain_tells_the_places_and_what_neighbours_added(cast: Cast) -> None:
+    """Two lines of one task lift each other; a memory of another task stands alone."""
+    lines = [
+        cast.alice.remember(task="A talk", raw_data={"said": said})["id"] for said in ("login", "password")
+    ]
+    alone = cast.alice.remember(task="The login page")["id"]
+    drain()
+
+    hits = asked_by(cast.alice, "login password", include=["explain"]).json()
+
+    explained = {hit["memory_log_id"]: hit["explain"] for hit in hits}
+    assert sorted(one["words"]["place"] for one in explained.values()) == [1, 2, 3]
+    assert sorted(one["meaning"]["place"] for one in explained.values()) == [1, 2, 3]
+    assert all(explained[line]["neighbours"] > 0 for line in lines)
+    assert explained[alone]["neighbours"] == 0
+    for hit in hits:
+        assert hit["explain"]["meaning"]["distance"] == hit["distance"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "ranking", "other"), [("lexical", "words", "meaning"), ("vector", "meaning", "words")]
+)
+def test_a_ranking_alone_explains_its_own_places(cast: Cast, mode: str, ranking: str, other: str) -> None:
+    for number in range(3):
+        cast.alice.remember(task=f"Fix the login {'again ' * number}")
+    drain()
+
+    hits = asked_by(cast.alice, "login", mode=mode, include=["explain"]).json()
+
+    assert [hit["explain"][ranking]["place"] for hit in hits] == [1, 2, 3]
+    assert [hit["explain"][other] for hit in hits] == [None] * 3
+
+
+def test_a_memory_that_only_words_found_has_no_place_by_meaning(cast: Cast) -> None:
+    cast.alice.remember()
+
+    [hit] = asked_by(cast.alice, "login", include=["explain"]).json()
+
+    assert hit["explain"]["words"]["place"] == 1
+    assert hit["explain"]["meaning"] is None

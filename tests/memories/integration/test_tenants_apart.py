@@ -187,6 +187,37 @@ def exports_ones_own(scene: Scene, method: str, route: str) -> None:
     assert TASK in scene.ask(scene.alice, method, route).content.decode()
 
 
+def counts_ones_own(scene: Scene, method: str, route: str) -> None:
+    for outsider in scene.outsiders:
+        assert scene.ask(outsider, method, route).json() == {"count": 0}
+        same_403(*(scene.ask(outsider, method, f"{route}?{urlencode(t._asdict())}") for t in foreign(scene)))
+    assert scene.ask(scene.alice, method, route).json() == {"count": 1}
+
+
+def totals_of_ones_own(scene: Scene, method: str, route: str) -> None:
+    """Bob is of the same user, but his key opens one project only."""
+    for outsider in scene.outsiders:
+        assert scene.ask(outsider, method, route).json()["results"] == []
+    charlie = scene.outsiders[1]
+    same_403(*(scene.ask(charlie, method, f"{route}?user_id={t.user_id}") for t in foreign(scene)))
+    assert scene.ask(scene.alice, method, route).json()["results"] == [
+        {**scene.alice.tenant._asdict(), "memories": 1}
+    ]
+
+
+def answers_ones_own(scene: Scene, method: str, route: str) -> None:
+    """Each question about another tenant is refused apart, the same whether there is such a one or not."""
+    own = question(*scene.alice.tenant)
+    for outsider in scene.outsiders:
+        answers = scene.ask(outsider, method, route, [question(*tenant) for tenant in foreign(scene)]).json()[
+            "answers"
+        ]
+        assert answers[0] == answers[1]
+        assert answers[0]["problem"]["status"] == 403
+    [answer] = scene.ask(scene.alice, method, route, [own]).json()["answers"]
+    assert [hit["memory_log_id"] for hit in answer["results"]] == [scene.memory_id]
+
+
 def erasure(user_id: str, project_id: str) -> dict[str, Any]:
     return {"user_id": user_id, "project_id": project_id}
 
@@ -216,6 +247,10 @@ CHECKS: dict[tuple[str, str], Check] = {
     ("DELETE", "memory-logs/external/<path:external_id>"): external_id_of_ones_own,
     ("GET", "memory-logs/<int:pk>/history"): memory_as_if_not_there,
     ("POST", "memory-logs/search"): refuses_another_tenant(question),
+    ("POST", "memory-logs/search/batch"): answers_ones_own,
+    ("GET", "memory-logs/count"): counts_ones_own,
+    ("GET", "memory-logs/<int:pk>/similar"): memory_as_if_not_there,
+    ("GET", "tenants"): totals_of_ones_own,
     ("GET", "memory-logs/events"): follows_ones_own,
     ("DELETE", "memory-logs"): deletes_ones_own,
     ("GET", "memory-logs/deletions/<int:pk>"): deletions_of_ones_own,
