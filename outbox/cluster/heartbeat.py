@@ -24,8 +24,9 @@ from uuid import UUID
 
 import psycopg
 from django.db import connection
+from psycopg.types.json import Jsonb
 
-from outbox.cluster import process_identity
+from outbox.cluster import process_identity, workers
 from outbox.database.connection import own_connection
 
 logger = logging.getLogger(__name__)
@@ -44,13 +45,13 @@ FORGET = "DELETE FROM outbox_relay WHERE seen_at < now() - interval '1 day' AND 
 
 # `connected`: this is the first beat over a new connection.
 ALIVE = """
-UPDATE outbox_relay SET alive_at = now(), ended_at = NULL, session_pid = session.pid,
+UPDATE outbox_relay SET alive_at = now(), ended_at = NULL, in_hand = %(in_hand)s, session_pid = session.pid,
     session_started = session.backend_start, alive_since = CASE WHEN %(connected)s THEN now() ELSE alive_since END
 FROM pg_stat_activity session WHERE id = %(id)s AND session.pid = pg_backend_pid()
 """
-END = (
-    "UPDATE outbox_relay SET alive_at = 'epoch', session_pid = NULL, session_started = NULL WHERE id = %(id)s"
-)
+END = """
+UPDATE outbox_relay SET alive_at = 'epoch', session_pid = NULL, session_started = NULL, in_hand = '[]' WHERE id = %(id)s
+"""
 
 OTHERS = """
 SELECT other.id, other.process,
@@ -127,7 +128,8 @@ class Heartbeat(threading.Thread):
         connected = self._connection is None
         if self._connection is None:
             self._connection = self._connect()
-        self._connection.execute(ALIVE, {"id": self._relay, "connected": connected})
+        parameters = {"id": self._relay, "connected": connected, "in_hand": Jsonb(_in_hand())}
+        self._connection.execute(ALIVE, parameters)
         self._is_quiet = False
 
     def _lose(self, error: psycopg.Error) -> None:
@@ -143,6 +145,11 @@ class Heartbeat(threading.Thread):
     def _connect(self) -> psycopg.Connection[Any]:
         parameters = {"connect_timeout": 3, **own_connection(), "application_name": "outbox heartbeat"}
         return psycopg.connect(**parameters, autocommit=True)
+
+
+def _in_hand() -> list[dict[str, Any]]:
+    known = workers.shared()
+    return [worker._asdict() for worker in known.in_hand()] if known else []
 
 
 def install() -> None:

@@ -29,11 +29,15 @@ REWRITE_BYTES = 1_000_000
 
 
 class Abandoned(NamedTuple):
-    """A task whose worker died: the events that the worker handled together when it died, and the other events."""
+    """A task whose worker died: the events that the worker handled together when it died, and the other events.
+
+    `worker`: the process id of the worker; None if it lives, and could not record the outcome.
+    """
 
     token: UUID
     in_hand: list[int]
     others: list[int]
+    worker: int | None = None
 
 
 class TaskOwners:
@@ -99,7 +103,7 @@ class TaskOwners:
                 del self._assigned[number]
             elif state == FAILED or (state != NOT_BEGUN and not psutil.pid_exists(state)):
                 del self._assigned[number]
-                found.append(self._abandoned(record))
+                found.append(self._abandoned(record, None if state == FAILED else state))
         if self._journal.length > REWRITE_BYTES:
             self._journal.rewrite(self._assigned.values())
         return found
@@ -136,10 +140,10 @@ class TaskOwners:
             self._states[slot] = REVOKED
         return self._states[slot] not in (DONE, REVOKED)
 
-    def _abandoned(self, record: Record) -> Abandoned:
+    def _abandoned(self, record: Record, worker: int | None) -> Abandoned:
         slot = record.number % SLOTS
         start, end = self._starts[slot], self._starts[slot] + self._sizes[slot]
-        return Abandoned(record.token, record.ids[start:end], record.ids[:start] + record.ids[end:])
+        return Abandoned(record.token, record.ids[start:end], record.ids[:start] + record.ids[end:], worker)
 
     @contextmanager
     def _lock(self) -> Iterator[None]:

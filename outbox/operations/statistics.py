@@ -72,6 +72,9 @@ WHERE attempts > 0
 """
 
 
+RELAYS_SHOWN_SECONDS = 300
+
+
 @dataclass(kw_only=True)
 class TypeStatistics:
     """One event type. `retrying` are those of `pending` that failed before; `oldest_pending_seconds` is how long
@@ -220,6 +223,7 @@ def relays() -> list[RelayStatistics]:
             seen_seconds_ago=round(found.seen_seconds_ago, 1),
         )
         for found in clusters.recent()
+        if found.seen_seconds_ago < RELAYS_SHOWN_SECONDS
     ]
 
 

@@ -12,14 +12,14 @@ What is known of a lost event decides:
 """
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection
 
 from outbox.conf import conf
 from outbox.database import backoff
-from outbox.models import Status
+from outbox.models import Relay, Status
 from outbox.queue.ordering import unblock_next
 
 # `size`: how many events the worker had begun together; null if it is not known whether it had begun them.
@@ -41,7 +41,7 @@ WITH lost AS (
     RETURNING e.id, e.attempts, e.status, lost.size
 ), recorded AS (
     INSERT INTO outbox_failure (event_id, attempt, error, traceback, worker)
-    SELECT id, attempts, %(reason)s, '', 'lost' FROM freed WHERE size = 1
+    SELECT id, attempts, %(reason)s, '', %(worker)s FROM freed WHERE size = 1
 )
 SELECT id, status FROM freed
 """
@@ -64,14 +64,32 @@ UPDATE outbox_event e SET status = 'pending', attempts = attempts - 1,
 FROM unassigned WHERE e.id = unassigned.id
 """
 
-LEASE_EXPIRED = (
-    "The lease expired: the worker was killed (out of memory?), hung, or lost its machine before it could record an "
-    "outcome."
-)
-WORKER_DIED = (
-    "The worker was killed while it handled this event (out of memory?), before it could record an outcome."
-)
-GROUP_DIED = "The worker was killed while it handled %s events together. They are tried again in halves."
+LEASE_EXPIRED = "The lease expired: the worker hung, or lost its machine, before it could record an outcome."
+WHILE_HANDLING = "while it handled this event, before it could record an outcome."
+TOGETHER = "while it handled %s events together. They are tried again in halves."
+
+
+class Loss(NamedTuple):
+    """Who was lost, and how, as the beginning of a sentence: "Worker web-1:123 was killed (signal 9)"."""
+
+    what: str
+    # What is kept as the worker of the failure: host:pid.
+    worker: str = "lost"
+    # A sentence that follows: what to look for.
+    advice: str = ""
+
+    @property
+    def alone(self) -> str:
+        return f"{self.what} {WHILE_HANDLING}{self.advice and ' '}{self.advice}"
+
+    @property
+    def together(self) -> str:
+        """The text for a group, with a place for its size as SQL's format() takes it."""
+        return f"{self.what.replace('%', '%%')} {TOGETHER}"
+
+
+UNKNOWN_WORKER = Loss("The worker ended")
+UNKNOWN_CLUSTER = Loss("The cluster ended")
 
 
 def reclaim_expired() -> int:
@@ -79,16 +97,20 @@ def reclaim_expired() -> int:
     return len(_free(FREE_EXPIRED, reason=LEASE_EXPIRED))
 
 
-def reclaim_from_worker(token: UUID, ids: Collection[int]) -> int:
+def reclaim_from_worker(token: UUID, ids: Collection[int], loss: Loss = UNKNOWN_WORKER) -> int:
     """Free events of a claim that their worker handled together when it died. Returns how many there were."""
-    return len(_free(FREE_OF_WORKER, token=token, ids=list(ids), size=len(ids)))
+    return len(_free(FREE_OF_WORKER, loss, token=token, ids=list(ids), size=len(ids)))
 
 
 def reclaim_from_relays(relays: Collection[UUID]) -> int:
     """Free all events that these dead relays had claimed. Returns how many there were."""
+    names = {relay.id: str(relay) for relay in Relay.objects.filter(id__in=relays)}
     count = 0
-    while freed := _free(FREE_OF_RELAYS, relays=list(relays)):
-        count += len(freed)
+    for relay in relays:
+        name = names.get(relay)
+        loss = Loss(f"Cluster {name} was killed, or lost its machine,", name) if name else UNKNOWN_CLUSTER
+        while freed := _free(FREE_OF_RELAYS, loss, relays=[relay]):
+            count += len(freed)
     return count
 
 
@@ -113,17 +135,18 @@ def reclaim_all() -> int:
     Returns how many there were.
     """
     count = 0
-    while freed := _free(FREE_ALL):
+    while freed := _free(FREE_ALL, UNKNOWN_CLUSTER):
         count += len(freed)
     return count
 
 
-def _free(statement: str, *, reason: str = WORKER_DIED, **which: Any) -> list[int]:
+def _free(statement: str, loss: Loss = UNKNOWN_WORKER, *, reason: str = "", **which: Any) -> list[int]:
     parameters: dict[str, Any] = {
         "max_attempts": conf.MAX_ATTEMPTS,
         "batch_size": conf.BATCH_SIZE,
-        "reason": reason,
-        "group_reason": GROUP_DIED,
+        "reason": reason or loss.alone,
+        "group_reason": loss.together,
+        "worker": loss.worker,
         **backoff.parameters(),
         **which,
     }

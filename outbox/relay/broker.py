@@ -14,13 +14,15 @@ from django.utils import timezone
 from django_q.brokers.orm import ORM
 from django_q.conf import Conf as ClusterConf
 
-from outbox.cluster import heartbeat, ipc, parent_death, shutdown, task_owners
+from outbox.cluster import heartbeat, ipc, parent_death, shutdown, task_owners, workers
 from outbox.conf import conf
 from outbox.database.channels import notifies, wake
 from outbox.delivery import outcomes
 from outbox.queue import probes
 from outbox.queue.claim import claim
 from outbox.queue.lost import (
+    UNKNOWN_WORKER,
+    Loss,
     reclaim_expired,
     reclaim_from_relays,
     reclaim_from_worker,
@@ -72,6 +74,7 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
             ipc.install()
             heartbeat.install()
             task_owners.share()
+            workers.share()
             parent_death.end_all_with_sentinel()
             # The loaded modules stay in memory in every process that is forked from here. The garbage collector then
             # does not scan them (0.4 s a full collection) and does not write to the shared memory (50 MB a process).
@@ -223,8 +226,8 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
     def _reclaim_from_dead_workers(self) -> None:
         """Free the events of workers that died: those in hand are suspects, the others were not begun."""
         owners = task_owners.shared()
-        for token, in_hand, others in owners.abandoned() if owners else ():
-            reclaim_from_worker(token, in_hand)
+        for token, in_hand, others, worker in owners.abandoned() if owners else ():
+            reclaim_from_worker(token, in_hand, _loss_of(worker))
             outcomes.returned(token, others)
             self._more |= EVENTS
 
@@ -243,3 +246,14 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
 
     def info(self) -> str:
         return "Outbox (PostgreSQL)"
+
+
+def _loss_of(worker: int | None) -> Loss:
+    """How the worker with this process id ended. None: it lives, and could not record its outcome."""
+    known = workers.shared()
+    if worker is None or known is None:
+        return UNKNOWN_WORKER
+    name = f"{socket.gethostname()}:{worker}"
+    killed = known.was_killed_by_nine(worker)
+    advice = "If nobody killed it, memory ran out: the kernel's log (dmesg) says so." if killed else ""
+    return Loss(f"Worker {name} {known.how_it_ended(worker)}", name, advice)

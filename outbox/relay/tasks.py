@@ -12,7 +12,7 @@ from django.utils import timezone
 from django_q.conf import Conf as ClusterConf
 from django_q.signals import post_execute_in_worker
 
-from outbox.cluster import allowed_tasks, task_owners
+from outbox.cluster import allowed_tasks, task_owners, workers
 from outbox.conf import conf
 from outbox.delivery import outcomes
 from outbox.delivery.deliver import deliver
@@ -73,12 +73,11 @@ def _divide(rows: list[ClaimedRow], smallest: int) -> Iterator[list[ClaimedRow]]
 
 def _task(claim: Claim, rows: list[ClaimedRow], **options: Any) -> tuple[None, Package]:
     rows = ordered(rows)
-    more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
     owners = task_owners.shared()
     begin_before = time.monotonic() + conf.LEASE_SECONDS - (ClusterConf.TIMEOUT or 0)
     package = {
         "id": uuid4().hex,
-        "name": f"{rows[0].type} #{rows[0].id}{more}",
+        "name": _label(rows),
         "func": run,
         "args": (claim.token, rows),
         "kwargs": {
@@ -94,6 +93,11 @@ def _task(claim: Claim, rows: list[ClaimedRow], **options: Any) -> tuple[None, P
     return None, package
 
 
+def _label(rows: list[ClaimedRow]) -> str:
+    more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+    return f"{rows[0].type} #{rows[0].id}{more}"
+
+
 def run(token: UUID, rows: list[ClaimedRow], *, number: int | None, **options: Any) -> None:
     """The function of the task. A worker runs it.
 
@@ -105,7 +109,16 @@ def run(token: UUID, rows: list[ClaimedRow], *, number: int | None, **options: A
         return
     with owners.running(number) as mine:
         if mine:
-            _deliver(token, rows, on_unit=partial(owners.begin_unit, number), **options)
+            _deliver(token, rows, on_unit=partial(_note_unit, owners, number, rows), **options)
+
+
+def _note_unit(
+    owners: task_owners.TaskOwners, number: int, rows: list[ClaimedRow], start: int, size: int
+) -> None:
+    """Note in the cluster's shared memory which events of the task the worker handles now."""
+    owners.begin_unit(number, start, size)
+    if size and (known := workers.shared()):
+        known.begin(_label(rows[start : start + size]))
 
 
 def _deliver(

@@ -13,6 +13,7 @@ from django_q.tasks import async_task
 from pytest_django.fixtures import Settings
 
 from outbox.models import Event, Failure
+from outbox.operations import clusters
 from tests.support.clusters import cluster
 from tests.support.outbox_app.models import Effect
 from tests.support.published import publish, publish_all, status_of
@@ -33,7 +34,9 @@ def test_an_event_that_kills_its_worker_is_dead_after_max_attempts_and_others_ar
             wait_until(lambda attempt=attempt: running.output.count("after death") >= attempt, seconds=60)
         wait_until(lambda: status_of(poison) == ["dead"], seconds=60)
 
-        assert Failure.objects.filter(event=poison, worker="lost").count() == 3
+        for failure in Failure.objects.filter(event=poison):
+            assert failure.error.startswith(f"Worker {failure.worker} was killed (signal 9) while it handled")
+        assert Failure.objects.filter(event=poison).values("worker").distinct().count() == 3
         assert Event.objects.get(id=poison.id).attempts == 3
         after = publish()
         wait_until(lambda: status_of(after) == ["delivered"])
@@ -67,6 +70,27 @@ def test_a_handler_that_takes_too_long_is_ended_and_the_reason_recorded(tmp_path
         assert failure.error == "TimeoutException: Task exceeded maximum timeout value (5 seconds)"
         assert "in wait" in failure.traceback
         wait_until(lambda: "after timeout" in running.output, seconds=60)
+
+
+def test_the_heartbeat_says_what_each_worker_has_in_hand(tmp_path: Path) -> None:
+    file = tmp_path / "done"
+    with cluster(tmp_path) as running:
+        event = publish("test.waited_for", file=str(file))
+        label = f"test.waited_for #{event.pk}"
+
+        def in_hand() -> list[str]:
+            return [worker.task for found in clusters.alive() for worker in found.workers]
+
+        wait_until(lambda: label in in_hand(), seconds=60)
+        [found] = clusters.alive()
+        assert found.claimed == 1
+        assert all(psutil.pid_exists(worker.pid) for worker in found.workers)
+        assert in_hand().count("") == len(found.workers) - 1
+        file.touch()
+        wait_until(lambda: set(in_hand()) == {""}, seconds=60)
+        running.ask_to_stop()
+        assert running.wait_for_end() == 0
+    assert clusters.recent() == []
 
 
 def test_a_killed_relay_is_replaced_and_loses_nothing(tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from outbox.delivery import outcomes
-from outbox.models import Event, Failure
+from outbox.models import Event, Failure, Relay
 from outbox.queue.claim import Claim, claim
 from outbox.queue.lost import (
+    WHILE_HANDLING,
+    Loss,
     reclaim_all,
     reclaim_expired,
     reclaim_from_relays,
@@ -93,9 +95,42 @@ def test_an_event_that_was_handled_alone_counts_its_attempt_and_waits_for_its_ba
 
     assert status_of(lost, alive) == ["pending", "claimed"]
     assert attempts(lost) == [1]
-    assert Failure.objects.get().error.startswith("The worker was killed while it handled this event")
+    assert Failure.objects.get().error.startswith("The worker ended while it handled this event")
     waits = Event.objects.get(id=lost.id).available_at - Event.objects.get(id=lost.id).created_at
     assert timedelta(0) < waits < timedelta(seconds=1100)
+
+
+def test_the_failure_names_the_worker_and_how_it_ended() -> None:
+    alone, *together = publish(), publish(), publish()
+    claimed = claim_all()
+    loss = Loss("Worker 100%:7 was killed (signal 9)", "100%:7", "Memory ran out.")
+
+    reclaim_from_worker(claimed.token, [alone.id], loss)
+    reclaim_from_worker(claimed.token, [event.id for event in together], loss)
+
+    failure = Failure.objects.get()
+    assert (failure.worker, failure.error) == (
+        "100%:7",
+        f"Worker 100%:7 was killed (signal 9) {WHILE_HANDLING} Memory ran out.",
+    )
+    assert set(Event.objects.exclude(id=alone.id).values_list("last_error", flat=True)) == {
+        "Worker 100%:7 was killed (signal 9) while it handled 2 events together. They are tried again in halves."
+    }
+
+
+def test_the_failure_names_the_cluster_that_died() -> None:
+    Relay.objects.create(id=RELAY, host="web-1", pid=7, wakeup="listen")
+    event = publish()
+    claimed = claim_as()
+    outcomes.begun(claimed.token, [event.id])
+
+    assert reclaim_from_relays([RELAY]) == 1
+
+    failure = Failure.objects.get()
+    assert (failure.worker, failure.error) == (
+        "web-1:7",
+        f"Cluster web-1:7 was killed, or lost its machine, {WHILE_HANDLING}",
+    )
 
 
 def test_events_that_were_handled_together_count_no_attempt_and_are_claimed_in_halves() -> None:
@@ -107,9 +142,7 @@ def test_events_that_were_handled_together_count_no_attempt_and_are_claimed_in_h
     assert attempts(*events) == [0] * 5
     assert limits(*events) == [3] * 5
     assert not Failure.objects.exists()
-    assert Event.objects.first().last_error.startswith(
-        "The worker was killed while it handled 5 events together"
-    )
+    assert Event.objects.first().last_error.startswith("The worker ended while it handled 5 events together")
     again = claim_all()
     assert [row.id for row in again.suspects] == [event.id for event in events]
     assert (again.fresh, again.retries) == ([], [])

@@ -9,6 +9,7 @@ import inspect
 import multiprocessing
 import re
 import textwrap
+import time
 from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Any
@@ -24,7 +25,7 @@ from django_q.brokers.orm import ORM
 from django_q.conf import Conf
 from django_q.models import OrmQ
 
-from outbox.cluster import allowed_tasks, django_q_version, heartbeat, ipc, shutdown
+from outbox.cluster import allowed_tasks, django_q_version, heartbeat, ipc, shutdown, workers
 from outbox.relay.broker import OutboxBroker
 
 # A broker asks for its connection when it is created.
@@ -111,6 +112,31 @@ def test_our_timer_has_everything_that_django_q2_uses_of_one() -> None:
 
     assert used == {"value", "get_lock"}
     assert used <= set(dir(ipc.SharedTimer))
+
+
+def test_the_sentinel_notes_how_a_worker_ended_before_it_replaces_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "if not p.is_alive()" in inspect.getsource(cluster.Sentinel.guard)
+    replaced: list[Any] = []
+    monkeypatch.setattr(cluster.Sentinel, "reincarnate", lambda self, process: replaced.append(process))
+    monkeypatch.setattr(workers, "_shared", None)
+    workers.share()
+    dead = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+    dead.start()
+    dead.kill()
+    dead.join()
+
+    cluster.Sentinel(None, None, None, broker=ORM("test"), start=False).reincarnate(dead)
+
+    assert replaced == [dead]
+    known = workers.shared()
+    assert known
+    assert known.how_it_ended(dead.pid or 0) == "was killed (signal 9)"
+
+
+def test_a_worker_says_that_it_is_spawned_and_names_each_task() -> None:
+    source = inspect.getsource(worker.worker)
+    assert source.index("post_spawn.send(") < source.index("task_queue.get")
+    assert 'task["name"]' in source
 
 
 @pytest.mark.usefixtures("installed")

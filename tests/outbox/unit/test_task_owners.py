@@ -67,7 +67,7 @@ def test_the_task_of_a_killed_worker_is_returned_once(owners: TaskOwners) -> Non
         running.kill()
         running.join()
 
-        assert owners.abandoned() == [Abandoned(TOKEN, in_hand=[1, 2], others=[])]
+        assert owners.abandoned() == [Abandoned(TOKEN, in_hand=[1, 2], others=[], worker=running.pid)]
         assert owners.abandoned() == []
 
 
@@ -88,7 +88,7 @@ def test_only_the_events_of_the_last_unit_are_in_hand(
     killed(owners, owners.assign(TOKEN, events), *units)
 
     others = [event for event in events if event not in in_hand]
-    assert owners.abandoned() == [Abandoned(TOKEN, in_hand, others)]
+    assert [found[:3] for found in owners.abandoned()] == [(TOKEN, in_hand, others)]
 
 
 def test_a_task_that_is_not_begun_or_done_is_not_abandoned(owners: TaskOwners) -> None:
@@ -121,13 +121,13 @@ def test_a_successor_keeps_running_tasks_and_revokes_those_that_are_not_begun(ow
     def succeed() -> tuple[bool, list[tuple[UUID, int]], int]:
         return owners.take_over(), owners.assigned(), owners.assign(TOKEN, [6])
 
-    with worker(owners, running, (1, 1)):
+    with worker(owners, running, (1, 1)) as process:
         assert in_another_process(succeed) == (True, [(TOKEN, 1), (TOKEN, 2)], done + 1)
         with owners.running(waiting) as mine:
             assert not mine
         assert in_another_process(lambda: (owners.take_over(), owners.abandoned())) == (True, [])
     after = in_another_process(lambda: (owners.take_over(), owners.abandoned()))
-    assert after == (True, [Abandoned(TOKEN, in_hand=[2], others=[1])])
+    assert after == (True, [Abandoned(TOKEN, in_hand=[2], others=[1], worker=process.pid)])
 
 
 def test_the_journal_is_rewritten_without_the_finished_tasks(
