@@ -17,3 +17,8 @@ cache_hits = Counter("semantix_embedding_cache_hits", "Texts whose embedding was
 cache_misses = Counter("semantix_embedding_cache_misses", "Texts that had to be embedded.")
 cache_errors = Counter("semantix_embedding_cache_errors", "Times the cache failed and was left alone.")
 upserted_vectors = Counter("semantix_index_upserted_vectors", "Vectors written to Chroma.")
+searches = Counter(
+    "semantix_searches",
+    "Searches answered, by mode and by the store that compared vectors.",
+    ["mode", "backend"],
+)

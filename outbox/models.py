@@ -310,6 +310,38 @@ class Relay(models.Model):
         return f"{self.host}:{self.pid}"
 
 
+class Activity(models.Model):
+    """How many events of a type a cluster delivered in a minute. See outbox.operations.samples."""
+
+    pk = models.CompositePrimaryKey("minute", "cluster", "type")
+    minute = models.DateTimeField()
+    cluster = models.TextField(help_text="host:pid")
+    type = models.TextField()
+    delivered = models.BigIntegerField()
+
+    class Meta:
+        db_table = "outbox_activity"
+
+    def __str__(self) -> str:
+        return f"{self.delivered} {self.type} by {self.cluster}"
+
+
+class Waiting(models.Model):
+    """How many events of a type were open at the beginning of a minute. The type "" stands for all types."""
+
+    pk = models.CompositePrimaryKey("minute", "type")
+    minute = models.DateTimeField()
+    type = models.TextField()
+    count = models.BigIntegerField()
+    oldest_seconds = models.FloatField(null=True, help_text="since the oldest of them was due")
+
+    class Meta:
+        db_table = "outbox_waiting"
+
+    def __str__(self) -> str:
+        return f"{self.count} {self.type or 'events'} waited"
+
+
 class Epoch(models.Model):
     """A time between two restores. The newest row is the current epoch; a fresh database has none."""
 

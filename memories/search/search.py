@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import models
 
 import outbox
+from memories import metrics
 from memories.background import in_background
 from memories.filters import EVERYTHING, Filters
 from memories.index import availability, generations
@@ -234,7 +235,8 @@ def similar_enough(found: list[SearchHit], query: Query) -> list[SearchHit]:
 
 
 def record(query: Query, answered: Answer) -> None:
-    """Record the search in the event log, without the words of the query, if SEARCH_EVENTS says so."""
+    """Count the search. Record it in the event log, without the words of the query, if SEARCH_EVENTS says so."""
+    metrics.searches.labels(query.mode, answered.backend or "none").inc()
     if not settings.SEARCH_EVENTS:
         return
     user_id, project_id = query.tenant

@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 
 from outbox.admin import rendering
 from outbox.admin.confirmed_actions import ConfirmedAction, buttons, confirmed
-from outbox.admin.filters import AgeFilter, ErrorFilter, TypeFilter
+from outbox.admin.filters import AgeFilter, ErrorFilter, ErrorGroupFilter, TypeFilter
 from outbox.admin.generic import ModelAdmin
 from outbox.admin.paging import BoundedPaginator
 from outbox.admin.reading import ReadOnly
@@ -48,7 +48,7 @@ class EventAdmin(ReadOnly, ModelAdmin[Event]):
     """Events are history, so no page edits them. A person decides by an action."""
 
     list_display = ("id", "type", "subject", "state", "attempts", "error", "created_at", "delivered_at")
-    list_filter = ("status", TypeFilter, AgeFilter, ErrorFilter)
+    list_filter = ("status", TypeFilter, AgeFilter, ErrorFilter, ErrorGroupFilter)
     list_per_page = 50
     search_fields = ("id",)
     search_help_text = "An event's id, an aggregate's id, or words of the error of an event that failed"

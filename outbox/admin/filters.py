@@ -10,7 +10,8 @@ from django.db.models.functions import Now
 from django.http import HttpRequest
 
 from outbox.admin.generic import ModelAdmin
-from outbox.models import Event
+from outbox.models import Event, Status
+from outbox.operations import errors
 from outbox.registry import known_types
 
 AGES = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1)}
@@ -55,3 +56,20 @@ class ErrorFilter(admin.SimpleListFilter):
             case "no":
                 return queryset.filter(last_error="")
         return queryset
+
+
+class ErrorGroupFilter(admin.SimpleListFilter):
+    """The events of one group of errors. The overview leads here: nobody types a key."""
+
+    title = "same error"
+    parameter_name = "same_error"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, str]]:
+        return [(self.value() or "", "as chosen on the overview")] if self.value() else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
+        if not self.value():
+            return queryset
+        # Most of the table is delivered: exclude it, so that the filter does not read it.
+        failing = queryset.filter(status__in=(Status.DEAD, Status.PENDING)).exclude(last_error="")
+        return errors.with_error(failing, self.value() or "")

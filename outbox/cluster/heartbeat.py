@@ -31,6 +31,8 @@ from outbox.database.connection import own_connection
 
 logger = logging.getLogger(__name__)
 
+OnBeat = Callable[[psycopg.Connection[Any], UUID], object]
+
 BEAT_SECONDS = 1.5
 GONE_SECONDS = 4.0
 SILENT_SECONDS = 12.0
@@ -94,11 +96,15 @@ def end_relays(ids: list[UUID]) -> None:
 
 
 class Heartbeat(threading.Thread):
-    """Renews a relay's row over its own connection until the process ends or `stop` is called."""
+    """Renews a relay's row over its own connection until the process ends or `stop` is called.
 
-    def __init__(self, relay: UUID) -> None:
+    `on_beat` is called after each beat with the connection and the relay.
+    """
+
+    def __init__(self, relay: UUID, on_beat: OnBeat = lambda session, relay: None) -> None:
         super().__init__(name="outbox heartbeat", daemon=True)
         self._relay = relay
+        self._on_beat = on_beat
         self._stopped = threading.Event()
         self._connection: psycopg.Connection[Any] | None = None
         self._is_quiet = False
@@ -130,6 +136,7 @@ class Heartbeat(threading.Thread):
             self._connection = self._connect()
         parameters = {"id": self._relay, "connected": connected, "in_hand": Jsonb(_in_hand())}
         self._connection.execute(ALIVE, parameters)
+        self._on_beat(self._connection, self._relay)
         self._is_quiet = False
 
     def _lose(self, error: psycopg.Error) -> None:
@@ -152,18 +159,18 @@ def _in_hand() -> list[dict[str, Any]]:
     return [worker._asdict() for worker in known.in_hand()] if known else []
 
 
-def install() -> None:
+def install(on_beat: OnBeat = lambda session, relay: None) -> None:
     """Have the monitor of this process's cluster beat for its relay. Call it in the sentinel, before it forks."""
     from django_q import cluster
 
     if not hasattr(cluster.monitor, "__wrapped__"):
-        cluster.monitor = _beating(cluster.monitor)
+        cluster.monitor = _beating(cluster.monitor, on_beat)
 
 
-def _beating(monitor: Callable[..., None]) -> Callable[..., None]:
+def _beating(monitor: Callable[..., None], on_beat: OnBeat) -> Callable[..., None]:
     @wraps(monitor)
     def beating(result_queue: Any, broker: Any = None) -> None:
-        heartbeat = Heartbeat(broker.id)
+        heartbeat = Heartbeat(broker.id, on_beat)
         heartbeat.start()
         monitor(result_queue, broker)
         # The monitor is the last process that the sentinel ends.

@@ -73,6 +73,32 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='Activity',
+            fields=[
+                ('pk', models.CompositePrimaryKey('minute', 'cluster', 'type', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('minute', models.DateTimeField()),
+                ('cluster', models.TextField(help_text='host:pid')),
+                ('type', models.TextField()),
+                ('delivered', models.BigIntegerField()),
+            ],
+            options={
+                'db_table': 'outbox_activity',
+            },
+        ),
+        migrations.CreateModel(
+            name='Waiting',
+            fields=[
+                ('pk', models.CompositePrimaryKey('minute', 'type', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('minute', models.DateTimeField()),
+                ('type', models.TextField()),
+                ('count', models.BigIntegerField()),
+                ('oldest_seconds', models.FloatField(help_text='since the oldest of them was due', null=True)),
+            ],
+            options={
+                'db_table': 'outbox_waiting',
+            },
+        ),
+        migrations.CreateModel(
             name='Epoch',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),

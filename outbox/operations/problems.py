@@ -38,9 +38,9 @@ class Problem:
         return " ".join(part for part in (f"{self.what}{since}.", self.holds_up, self.by_itself) if part)
 
 
-def find() -> list[Problem]:
-    """Every problem there is now. Reads the same as `statistics.backlog()`, and a few rows."""
-    waiting = backlog()
+def find(waiting: dict[str, TypeStatistics] | None = None) -> list[Problem]:
+    """Every problem there is now. `waiting`: the answer of `statistics.backlog()`, if it was read already."""
+    waiting = backlog() if waiting is None else waiting
     found = [
         *_clusters(waiting),
         *_circuits(waiting),

@@ -5,7 +5,7 @@ count. Measured with 1,000,000 delivered and 100,000 waiting events: 20 ms for t
 delivered events in their index.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -42,6 +42,18 @@ SELECT type, status, sum(count)::bigint, sum(retrying)::bigint,
        extract(epoch FROM clock_timestamp() - min(since))::float8
 FROM backlog GROUP BY type, status
 """
+# The newest sample of a cluster, if it is not old, and the events that a person or a worker has.
+SAMPLE = """
+SELECT type, count, oldest_seconds FROM outbox_waiting
+WHERE minute = (SELECT max(minute) FROM outbox_waiting WHERE minute > now() - interval '3 minutes')
+"""
+NOT_PENDING = """
+SELECT type, status, count(*), 0, NULL FROM outbox_event WHERE status = 'claimed' GROUP BY type, status
+UNION ALL
+SELECT type, status, count(*), 0, NULL FROM outbox_event WHERE status IN ('dead', 'discarded') GROUP BY type, status
+"""
+# Above it a page shows the sample: to count a million waiting events takes half a second.
+COUNTED = 200_000
 
 # Most rows of the table are delivered. Up to a limit they are counted in their index. Above it the planner's estimate
 # is used: it is as old as the last vacuum or analyze, and about 1 % off.
@@ -166,10 +178,30 @@ def collect(*, exact_up_to: int = 1_000_000) -> Statistics:
     )
 
 
+def backlog_or_sample() -> tuple[dict[str, TypeStatistics], bool]:
+    """Do what `backlog` does, in a bounded time. Returns the types, and whether the waiting events are a sample.
+
+    If many events wait, their numbers are those of the last minute.
+    """
+    sample = {type: (count, oldest) for type, count, oldest in _rows(SAMPLE)}
+    if sum(count for count, _ in sample.values()) < 2 * COUNTED:  # '' counts all of them again
+        return backlog(), False
+    types = _by_type(_rows(NOT_PENDING))
+    _all, longest = sample.pop("")
+    for type, (count, _) in sample.items():
+        of_type = types.setdefault(type, TypeStatistics())
+        of_type.pending, of_type.oldest_pending_seconds = max(0, count - of_type.claimed), longest
+    return types, True
+
+
 def backlog() -> dict[str, TypeStatistics]:
     """The events that are not delivered, by type. Delivered events do not make it slower."""
+    return _by_type(_rows(BACKLOG))
+
+
+def _by_type(rows: Iterable[tuple[Any, ...]]) -> dict[str, TypeStatistics]:
     types: dict[str, TypeStatistics] = {}
-    for type, status, count, retrying, oldest in _rows(BACKLOG):
+    for type, status, count, retrying, oldest in rows:
         of_type = types.setdefault(type, TypeStatistics())
         setattr(of_type, status, count)
         if status == Status.PENDING:

@@ -14,10 +14,11 @@ from django.utils import timezone
 from django_q.brokers.orm import ORM
 from django_q.conf import Conf as ClusterConf
 
-from outbox.cluster import heartbeat, ipc, parent_death, shutdown, task_owners, workers
+from outbox.cluster import activity, heartbeat, ipc, parent_death, shutdown, task_owners, workers
 from outbox.conf import conf
 from outbox.database.channels import notifies, wake
 from outbox.delivery import outcomes
+from outbox.operations.samples import Samples
 from outbox.queue import probes
 from outbox.queue.claim import claim
 from outbox.queue.lost import (
@@ -72,9 +73,10 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
         if shutdown.watch():
             self._main_process = heartbeat.main_process()
             ipc.install()
-            heartbeat.install()
+            heartbeat.install(Samples().write)
             task_owners.share()
             workers.share()
+            activity.share()
             parent_death.end_all_with_sentinel()
             # The loaded modules stay in memory in every process that is forked from here. The garbage collector then
             # does not scan them (0.4 s a full collection) and does not write to the shared memory (50 MB a process).

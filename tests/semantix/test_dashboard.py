@@ -1,27 +1,34 @@
 """The admin's first page: its figures and charts of the last half hour, compared with the rows of a test."""
 
 import json
-from datetime import datetime, timedelta
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
+from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from memories import metrics
 from outbox import Unavailable
-from outbox.models import Failure, Outage, Relay, Status
-from outbox.operations.history import Minute, last_minutes
+from outbox.models import Activity, Event, Failure, Outage, Relay, Status, Waiting
+from outbox.operations import history as history_module
+from outbox.operations import problems, statistics
+from outbox.operations.history import Minute, last_minutes, totals
 from outbox.queue import circuits
-from semantix.console.dashboard import cards
+from semantix.console.cards import Figures, cards
+from semantix.console.charts import MOST_LINES, chart_by
+from semantix.console.numbers import numbers
 from semantix.observability.metrics.view import embedding_cache_use
 from tests.support.published import publish
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 MINUTE = timedelta(minutes=1)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -55,48 +62,56 @@ def seconds(number: float) -> timedelta:
     return timedelta(seconds=number)
 
 
-def test_a_delivery_is_counted_and_timed_in_its_minute(start: datetime) -> None:
+def counted(start: datetime, delivered: int, *, cluster: str = "here:1", type: str = "test.noted") -> None:
+    """As the heartbeat of a cluster counts what it delivered in a minute."""
+    Activity.objects.create(minute=start, cluster=cluster, type=type, delivered=delivered)
+
+
+def test_deliveries_are_counted_by_type_and_by_cluster(start: datetime) -> None:
+    counted(start, 2)
+    counted(start, 3, type="test.baked")
+    counted(start, 4, cluster="there:2")
+    counted(start + MINUTE, 1)
+
+    first, second = minutes(start, 2)
+
+    assert (first.delivered, second.delivered) == (9, 1)
+    assert first.by_type == {"test.noted": 6, "test.baked": 3}
+    assert first.by_cluster == {"here:1": 5, "there:2": 4}
+    assert dict(totals([first, second], "by_cluster")) == {"here:1": 6, "there:2": 4}
+
+
+def test_the_latency_of_a_minute_is_that_of_its_newest_deliveries(
+    start: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     delivered(start + seconds(10), start + seconds(11))
     delivered(start + seconds(20), start + seconds(23))
 
     first, second = minutes(start, 2)
-
-    assert (first.delivered, second.delivered) == (2, 0)
     assert first.latency == (2000, 2900, 2980)
     assert second.latency is None
 
-
-def test_the_age_of_the_oldest_event_is_that_of_each_minutes_end(start: datetime) -> None:
-    delivered(start + seconds(30), start + 3 * MINUTE + seconds(15))
-    delivered(start + MINUTE + seconds(50), start + 4 * MINUTE + seconds(5))
-
-    assert [minute.oldest_seconds for minute in minutes(start, 5)] == [30, 90, 150, 130, 0]
-    assert [minute.waiting for minute in minutes(start, 5)] == [1, 2, 2, 1, 0]
+    monkeypatch.setattr(history_module, "SAMPLE", 1)
+    assert minutes(start, 1)[0].latency == (3000, 3000, 3000)
 
 
-def test_an_event_that_still_waits_is_the_oldest_of_every_later_minute(start: datetime) -> None:
-    event(start + seconds(45))
-    delivered(start + seconds(50), start + 2 * MINUTE)
+def test_what_waits_is_a_sample_of_each_minute(start: datetime) -> None:
+    for type, count, oldest in (("", 5, 70.25), ("test.noted", 3, 1.0), ("test.baked", 2, 70.25)):
+        Waiting.objects.create(minute=start, type=type, count=count, oldest_seconds=oldest)
 
-    assert [minute.oldest_seconds for minute in minutes(start, 3)] == [15, 75, 135]
+    first, second = minutes(start, 2)
 
-
-def test_an_event_that_is_not_due_yet_does_not_wait(start: datetime) -> None:
-    event(start, available_at=start + timedelta(days=1))
-
-    assert {minute.oldest_seconds for minute in last_minutes()} == {0}
+    assert first.waiting == {"test.noted": 3, "test.baked": 2}
+    assert first.oldest_seconds == 70.2
+    assert (second.waiting, second.oldest_seconds) == (None, None)
 
 
-def test_a_dead_letter_waited_until_it_died(start: datetime) -> None:
+def test_a_failure_and_the_end_of_a_dead_letter_are_counted_in_their_minute(start: datetime) -> None:
     dead = event(start + seconds(40), status=Status.DEAD, attempts=8)
     failure = Failure.objects.create(event=dead, attempt=8, error="refused", worker="here:1")
     Failure.objects.filter(pk=failure.pk).update(at=start + MINUTE + seconds(30))
 
-    found = minutes(start, 3)
-
-    assert [minute.oldest_seconds for minute in found] == [20, 0, 0]
-    assert [minute.waiting for minute in found] == [1, 0, 0]
-    assert [(minute.failed, minute.died) for minute in found] == [(0, 0), (1, 1), (0, 0)]
+    assert [(minute.failed, minute.died) for minute in minutes(start, 3)] == [(0, 0), (1, 1), (0, 0)]
 
 
 def test_the_cache_card_shows_the_hits_and_misses_of_all_processes(settings: Settings) -> None:
@@ -121,9 +136,9 @@ def test_the_cache_card_says_off_for_an_embedder_that_uses_none(settings: Settin
 
 
 def shown(history: list[Minute]) -> list[Any]:
-    from outbox.operations import statistics
-
-    return cards(statistics.collect(), history)
+    waiting, sampled = statistics.backlog_or_sample()
+    away = [circuit.dependency for circuit in statistics.open_circuits()]
+    return cards(Figures(by_type=waiting, sampled=sampled, latency=statistics.latency(), away=away), history)
 
 
 def test_the_page_and_the_metrics_open_with_an_embedder_that_cannot_be_made(
@@ -202,3 +217,109 @@ def test_staff_without_permissions_see_neither_figures_nor_reasons(client: Clien
     assert "it is cold" not in page
     assert "Oldest waits" not in page
     assert "may not view events" in page
+
+
+def test_what_alarms_comes_first(start: datetime) -> None:
+    assert [card.title for card in shown([])][:2] == ["Dead letters", "Dependencies"]
+    event(start - timedelta(hours=1))
+
+    assert shown([])[0].title == "Oldest waits"
+
+
+def test_a_chart_has_few_lines_and_one_for_the_others(start: datetime) -> None:
+    for number in range(MOST_LINES + 2):
+        counted(start, 100 - number, type=f"test.type_{number}")
+    found = minutes(start, 1)
+
+    drawn = json.loads(chart_by(found, "by_type", totals(found, "by_type")))
+
+    assert [line["label"] for line in drawn["datasets"]] == [
+        *(f"test.type_{number}" for number in range(MOST_LINES)),
+        "2 others",
+    ]
+    assert drawn["datasets"][-1]["data"] == [93 + 92]
+
+
+def test_the_axis_of_latencies_is_logarithmic(start: datetime) -> None:
+    delivered(start, start + seconds(1))
+
+    drawn = {card.title: json.loads(card.chart) for card in shown(minutes(start, 2)) if card.chart}
+
+    assert drawn["Publishing to delivery"]["logarithmic"]
+    assert not drawn["Dead letters"]["logarithmic"]
+
+
+def test_many_waiting_events_are_shown_from_the_last_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT date_trunc('minute', now())")
+        [now] = cursor.fetchone()
+    for type, count in (("", 5_000), ("test.noted", 5_000)):
+        Waiting.objects.create(minute=now, type=type, count=count, oldest_seconds=70)
+    publish()
+    assert {card.title: card.value for card in shown([])}["Waiting"] == "1"
+
+    monkeypatch.setattr(statistics, "COUNTED", 1_000)
+
+    assert {card.title: card.value for card in shown([])}["Waiting"] == "about 5,000"
+    waiting, sampled = statistics.backlog_or_sample()
+    assert sampled
+    assert "5,000 events wait" in str(problems.find(waiting)[0])
+
+
+def test_equal_errors_are_one_group_that_can_be_retried(client: Client) -> None:
+    for number in (1, 2):
+        dead = publish("test.noted")
+        Event.objects.filter(pk=dead.pk).update(
+            status=Status.DEAD, attempts=8, last_error=f"refused: port {number}"
+        )
+        Failure.objects.create(event=dead, attempt=8, error="refused", worker="here:1")
+    other = publish("test.noted")
+    Event.objects.filter(pk=other.pk).update(status=Status.DEAD, attempts=8, last_error="no such file")
+    client.force_login(User.objects.create_superuser("olga"))
+
+    page = client.get("/admin/").content.decode()
+
+    assert "<strong>2 events of test.noted</strong> are dead letters: first failed 2" in page
+    [address] = re.findall(r'<form method="post" action="([^"]+)"', page)[:1]
+    asked = {"action": "retry", "select_across": "1", "_selected_action": "0"}
+    address = address.replace("&amp;", "&")
+    assert "<strong>2 events</strong> will wait" in client.post(address, asked).content.decode()
+    client.post(address, {**asked, "confirmed": "yes"})
+    assert set(Event.objects.filter(status=Status.PENDING).values_list("last_error", flat=True)) == {
+        "refused: port 1",
+        "refused: port 2",
+    }
+
+
+def test_memories_tenants_and_searches_in_numbers() -> None:
+    before = {number.name: number.value for number in numbers()}
+    metrics.searches.labels("hybrid", "chroma").inc()
+
+    after = {number.name: number.value for number in numbers()}
+
+    assert list(after) == ["Memories", "Not in the index yet", "Tenants", "Searches"]
+    assert int(after["Searches"].replace(",", "")) == int(before["Searches"].replace(",", "")) + 1
+    assert after["Memories"] == "0"
+
+
+def test_a_cluster_that_is_gone_is_named_and_one_that_stopped_cleanly_is_not(client: Client) -> None:
+    for number, seen in ((1, timedelta(minutes=9)), (2, timedelta(0))):
+        Relay.objects.create(
+            id=f"00000000-0000-0000-0000-00000000000{number}",
+            host=f"web-{number}",
+            pid=number,
+            wakeup="listen",
+            alive_at=timezone.now() - seen,
+            in_hand=[{"pid": 77, "task": "test.noted #5", "seconds": 3.2}],
+        )
+    Relay.objects.create(
+        id="00000000-0000-0000-0000-000000000003", host="web-3", pid=3, wakeup="listen", alive_at=EPOCH
+    )
+    client.force_login(User.objects.create_superuser("olga"))
+
+    page = client.get("/admin/").content.decode()
+
+    assert '<strong>web-1:1</strong> is <strong class="overview-alarm">gone</strong>' in page
+    assert "<strong>web-2:2</strong> runs since 2" in page
+    assert "worker 77: test.noted #5, for 3.2 s" in page
+    assert "web-3" not in page
