@@ -214,7 +214,7 @@ def test_the_monitor_beats_for_the_relay_of_its_broker_until_it_ends(monkeypatch
     said: list[Any] = []
 
     class Heartbeat:
-        def __init__(self, relay: Any) -> None:
+        def __init__(self, relay: Any, on_beat: Any) -> None:
             said.append(relay)
 
         def start(self) -> None:
