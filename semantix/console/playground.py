@@ -108,12 +108,12 @@ def _text(refusals: Any) -> str:
 
 def _why(one: Explained, mode: Mode) -> str:
     """One or two sentences: its places, and in a hybrid search what each gave to the score."""
-    places = f"{_place(one.words, 'by words')}, {_place(one.meaning, 'by meaning')}"
     match mode:
         case Mode.LEXICAL:
-            return f"{_place(one.words, 'by words')}."
+            return f"{_place(one.words, 'by words').capitalize()}."
         case Mode.VECTOR:
-            return f"{_place(one.meaning, 'by meaning')}."
+            return f"{_place(one.meaning, 'by meaning').capitalize()}."
+    places = f"{_place(one.words, 'by words').capitalize()}, {_place(one.meaning, 'by meaning')}"
     words, meaning = (place.part if place else 0.0 for place in (one.words, one.meaning))
     parts = f"{words:.2f} for words + {meaning:.2f} for meaning"
     if one.from_neighbours:

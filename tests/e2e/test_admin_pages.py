@@ -55,21 +55,6 @@ def test_payload_and_headers_are_folded_until_they_are_asked_for(page: Page) -> 
     expect(payload).to_be_visible()
 
 
-def test_live_updates_appear_without_a_reload(page: Page) -> None:
-    tenant = new_tenant()
-    page.goto("/admin/live")
-    expect(page.get_by_text("Connected.")).to_be_visible()
-    expect(page.get_by_text("Nothing yet")).to_be_visible()
-
-    memory_id = remember(tenant, "Rotate the certificate", "The mail relay's had ended")
-    drain()
-
-    expect(page.locator("#live-updates tbody tr").first).to_contain_text(str(memory_id))
-    expect(page.locator("#live-updates tbody tr").first).to_contain_text("vector.stored")
-    expect(page.get_by_text("Nothing yet")).to_be_hidden()
-    picture(page, "admin-live")
-
-
 def test_a_memory_shows_its_events_and_similar_memories(page: Page) -> None:
     tenant = new_tenant()
     memory_id = remember(tenant, "Fix the login redirect", "The session cookie was lost behind the proxy")

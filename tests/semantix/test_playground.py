@@ -50,7 +50,7 @@ def test_each_hit_says_why_it_stands_where_it_does(victor: Client, tenant: Tenan
 
     shown = searched(victor, tenant)
 
-    assert "place 1 of 1 by words, place 1 of 1 by meaning." in shown
+    assert "Place 1 of 1 by words, place 1 of 1 by meaning." in shown
     assert "Its score 1.40 is 1.00 for words + 0.40 for meaning." in shown
     assert "It has the words: session, cooki." in shown
     assert f"/admin/memories/memorylog/{memory}/change/" in shown
@@ -115,3 +115,10 @@ def test_whoever_may_not_view_memories_may_not_search_them(tenant: Tenant) -> No
 
     assert curt.get(PAGE).status_code == 403
     assert curt.post(PAGE, {"query": "x", **tenant._asdict()}).status_code == 403
+
+
+def test_the_live_page_tells_staff_that_only_a_superuser_may_follow(victor: Client) -> None:
+    shown = victor.get("/admin/live").content.decode()
+
+    assert "only a superuser may follow them" in shown
+    assert "live.js" not in shown
