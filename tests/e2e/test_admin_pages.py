@@ -80,18 +80,3 @@ def test_the_page_of_an_event_that_will_go_by_itself_has_no_button_that_stands_o
     discard = page.get_by_role("button", name="Discard …")
     expect(discard).to_be_visible()
     expect(discard).to_have_css("background-color", "rgba(0, 0, 0, 0)")
-
-
-def test_the_browsable_api_searches(page: Page) -> None:
-    tenant = new_tenant()
-    remember(tenant, "Fix the login redirect", "The session cookie was lost behind the proxy")
-    drain()
-
-    page.goto("/memory-logs/search")
-    page.locator("[name=query]:visible").fill("session cookie")
-    page.locator("[name=user_id]:visible").fill(tenant.user_id)
-    page.locator("[name=project_id]:visible").fill(tenant.project_id)
-    page.locator("button:visible", has_text="POST").click()
-
-    expect(page.locator(".response-info")).to_contain_text("The session cookie was lost")
-    picture(page, "browsable-search")

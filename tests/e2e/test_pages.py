@@ -4,8 +4,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from memories.models import MemoryLog
+from outbox.testing import drain
 from tests.support.admin_rows import remember
-from tests.support.browser import complaints, window
+from tests.support.browser import PHONE, Scheme, complaints, overflow, picture, window
 from tests.support.tenants import new_tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -39,6 +40,63 @@ def test_the_browsable_api_stores_and_deletes_a_memory(page: Page) -> None:
     expect(page.locator(".response-info")).to_contain_text("204 No Content")
 
     assert not MemoryLog.objects.exists()
+
+
+def test_the_browsable_api_searches_and_keeps_what_was_asked(page: Page) -> None:
+    tenant = new_tenant()
+    remember(tenant, "Fix the login redirect", "The session cookie was lost behind the proxy")
+    drain()
+
+    page.goto("/memory-logs/search")
+    page.locator("[name=query]:visible").fill("session cookie")
+    page.locator("[name=user_id]:visible").fill(tenant.user_id)
+    page.locator("[name=project_id]:visible").fill(tenant.project_id)
+    page.locator("[name=mode]:visible").select_option("lexical")
+    page.locator("button:visible", has_text="POST").click()
+
+    expect(page.locator(".response-info")).to_contain_text("The session cookie was lost")
+    expect(page.locator("[name=query]:visible")).to_have_value("session cookie")
+    expect(page.locator("[name=mode]:visible")).to_have_value("lexical")
+    picture(page, "browsable-search")
+
+
+def test_a_memory_is_replaced_by_its_prefilled_forms(page: Page) -> None:
+    number = remember(new_tenant(), "Fix the login redirect", "The session cookie was lost")
+    page.goto(f"/memory-logs/{number}")
+
+    expect(page.locator("#put-object-form [name=task]")).to_have_value("Fix the login redirect")
+    page.locator("#put-object-form [name=task]").fill("Fix the logout redirect")
+    page.locator("#put-object-form button", has_text="PUT").click()
+    expect(page.locator(".response-info")).to_contain_text('"version": 2')
+
+    page.get_by_role("link", name="Raw data").click()
+    page.locator("#put-generic-content-form button", has_text="PUT").click()
+    expect(page.locator(".response-info")).to_contain_text("200 OK")
+    row = MemoryLog.objects.get()
+    assert (row.task, row.raw_data) == ("Fix the logout redirect", {"summary": "The session cookie was lost"})
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_pages_of_the_api_and_of_its_documentation_fit_a_phone(
+    browser: Browser, server: str, scheme: Scheme, transactional_db: None
+) -> None:
+    number = remember(new_tenant(), f"Fix it {'x' * 400}", "It was broken " + "y" * 400)
+    drain()
+    with window(browser, server, size=PHONE, scheme=scheme) as context:
+        page = context.new_page()
+        found = complaints(page)
+        for path in (
+            "/memory-logs",
+            f"/memory-logs/{number}",
+            f"/memory-logs/{number}/history",
+            "/memory-logs/search",
+            "/memory-logs/events",
+            "/docs",
+        ):
+            page.goto(path, wait_until="networkidle")
+            assert (path, overflow(page)) == (path, 0)
+            picture(page, f"phone-{scheme}{path.replace('/', '-')}".replace(str(number), "one"))
+        assert found == []
 
 
 def test_a_script_in_an_address_is_shown_and_not_run(browser: Browser, server: str) -> None:

@@ -7,6 +7,7 @@ import psycopg
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
+from django.template.loader import render_to_string
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework.exceptions import APIException, MethodNotAllowed, ParseError
 
@@ -38,6 +39,12 @@ async def events(request: HttpRequest) -> HttpResponseBase:
     """Open a stream. It begins after Last-Event-ID (header, or `last_event_id` in the query), or now."""
     if request.method != "GET":
         return _refusal(MethodNotAllowed(request.method or ""), headers={"Allow": "GET"})
+    if _is_opened_by_a_person(request):
+        return HttpResponse(
+            render_to_string(
+                "memories/stream.html", {"address": request.build_absolute_uri(), "name": "Live updates"}
+            )
+        )
     try:
         admission = await admit(_sender(request), request.GET.dict())
         resumed = resume_from(request.headers.get("Last-Event-ID") or request.GET.get("last_event_id"))
@@ -54,6 +61,12 @@ async def events(request: HttpRequest) -> HttpResponseBase:
         content_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
+
+
+def _is_opened_by_a_person(request: HttpRequest) -> bool:
+    """Whether a browser opens the address as a page. An EventSource of a page accepts text/event-stream."""
+    accepted = request.headers.get("Accept", "")
+    return "text/html" in accepted and "text/event-stream" not in accepted
 
 
 async def _stream(admission: Admission, start: Start) -> AsyncIterator[str]:

@@ -1,5 +1,8 @@
 """The API in a browser: pages with forms that work, for callers who may use them."""
 
+import json
+import re
+from html import unescape
 from typing import Any
 
 import pytest
@@ -117,3 +120,107 @@ def test_where_keys_are_required_a_superusers_session_browses(
 
 def test_the_root_leads_to_the_documentation(browser: Client) -> None:
     assert browser.get("/")["Location"] == "/docs"
+
+
+class TestFilledForms:
+    """A form keeps what was asked, and begins with what stands."""
+
+    @pytest.fixture
+    def number(self, browser: Client) -> int:
+        browser.post("/memory-logs", FORM | {"task": 'Say "hello"'} | form_token(browser))
+        return MemoryLog.objects.get().pk
+
+    def shown(self, browser: Client, path: str, method: str = "get", **options: Any) -> str:
+        return unescape(getattr(browser, method)(path, **options).content.decode())
+
+    def test_the_form_of_put_begins_with_the_memory(self, browser: Client, number: int) -> None:
+        page = self.shown(browser, f"/memory-logs/{number}")
+
+        put = page[page.index('id="put-object-form"') :]
+        assert 'value="Say "hello""' in put
+        assert '"tags": [\n        "a"\n    ]' in put
+
+    def test_the_raw_tab_of_put_is_a_body_that_may_be_sent_back(self, browser: Client, number: int) -> None:
+        page = self.shown(browser, f"/memory-logs/{number}")
+
+        [content] = re.findall(
+            r'<textarea[^>]*data-override="content"[^>]*>(.*?)</textarea>', page, re.DOTALL
+        )
+        body = json.loads(content)
+        assert body["task"] == 'Say "hello"'
+        assert body["raw_data"] == {"tags": ["a"]}
+        sent = browser.put(
+            f"/memory-logs/{number}",
+            content,
+            content_type="application/json",
+            headers={"Accept": "application/json"},
+        )
+        assert sent.status_code == 200, sent.content
+
+    def test_a_form_that_was_refused_keeps_what_was_written(self, browser: Client) -> None:
+        page = self.shown(
+            browser, "/memory-logs", "post", data=FORM | {"agent": "", "task": "Kept"} | form_token(browser)
+        )
+
+        assert "400 Bad Request" in page
+        assert 'value="Kept"' in page
+        assert '{"tags": ["a"]}' in page
+
+    def test_a_form_is_empty_after_it_stored_a_memory(self, browser: Client) -> None:
+        page = self.shown(browser, "/memory-logs", "post", data=FORM | form_token(browser))
+
+        assert "201 Created" in page
+        assert f'value="{FORM["task"]}"' not in page
+
+    def test_a_search_keeps_its_query_and_mode(self, browser: Client) -> None:
+        asked = {"query": "lost cookie", "user_id": "alice", "project_id": "web", "mode": "lexical"}
+        page = self.shown(
+            browser, "/memory-logs/search", "post", data=asked | form_token(browser, "/memory-logs/search")
+        )
+
+        assert "200 OK" in page
+        assert 'value="lost cookie"' in page
+        assert re.search(r'<option value="lexical" selected', page)
+
+    def test_a_search_that_was_sent_as_json_stays_in_both_tabs(self, browser: Client) -> None:
+        body = {"query": "lost cookie", "user_id": "alice", "project_id": "web", "tags": ["a"]}
+        page = self.shown(
+            browser, "/memory-logs/search", "post", data=json.dumps(body), content_type="application/json"
+        )
+
+        assert 'value="lost cookie"' in page
+        [content] = re.findall(
+            r'<textarea[^>]*data-override="content"[^>]*>(.*?)</textarea>', page, re.DOTALL
+        )
+        assert json.loads(content) == body
+
+    def test_the_parameters_of_an_address_begin_its_form(self, browser: Client) -> None:
+        page = self.shown(browser, "/memory-logs/search?query=cookie&user_id=alice")
+
+        assert 'value="cookie"' in page
+        assert 'value="alice"' in page
+
+    @pytest.mark.parametrize("path", ["/memory-logs", "/memory-logs/search", "/memory-logs/batch"])
+    @pytest.mark.parametrize("body", ["{", "[]", '"x"', "[1]", "{}", '{"raw_data": 5}'])
+    def test_no_body_breaks_the_page(self, browser: Client, path: str, body: str) -> None:
+        answer = browser.post(path, body, content_type="application/json")
+
+        assert answer.status_code == 400
+        assert answer["Content-Type"].startswith("text/html")
+
+    def test_what_was_written_is_escaped(self, browser: Client) -> None:
+        evil = "</textarea><script>alert(1)</script>"
+        page = browser.post("/memory-logs", FORM | {"agent": "", "task": evil} | form_token(browser))
+
+        assert "<script>alert" not in page.content.decode()
+
+
+def test_the_stream_tells_a_person_what_it_is(browser: Client) -> None:
+    page = browser.get("/memory-logs/events", headers={"Accept": "text/html,*/*;q=0.8"})
+
+    assert page["Content-Type"].startswith("text/html")
+    assert "curl -N" in page.content.decode()
+
+
+def test_the_pages_are_made_for_a_phone(browser: Client) -> None:
+    assert 'name="viewport"' in browser.get("/memory-logs").content.decode()
