@@ -12,13 +12,9 @@ from rest_framework.request import Request
 from rest_framework.serializers import JSONField
 from rest_framework.status import HTTP_200_OK, HTTP_201_CREATED, HTTP_405_METHOD_NOT_ALLOWED
 
+from memories.api.json_text import TextOfJSON
+
 WRITES = ("PUT", "PATCH")
-
-
-class TextOfJSON(str):
-    """What a person wrote into the form for a JSON value. DRF shows it as it is, not as a JSON string."""
-
-    is_json_string = True
 
 
 class Pages(BrowsableAPIRenderer):
@@ -97,13 +93,19 @@ def _filled(view: Any, given: Any) -> Iterator[None]:
 
 
 def _content(view: Any, given: Any) -> str | None:
-    """The JSON of the raw tab; None where the empty form of DRF is as good.
+    """The JSON of the raw tab; None where DRF fills it as well.
 
-    A form of HTML has only strings, which are no JSON of numbers and objects: the raw tab then stays as DRF fills it.
+    A form of HTML has only strings, which are no JSON of numbers and objects: the raw tab then begins with an example.
     """
+    serializer = view.get_serializer()
+    fields = getattr(serializer, "fields", {})
     if isinstance(given, MultiValueDict) or not given:
+        blank = [name for name, field in fields.items() if isinstance(field.initial, TextOfJSON)]
+        given = (
+            {name: value for name, value in serializer.data.items() if name not in blank} if blank else None
+        )
+    elif isinstance(given, Mapping):
+        given = {name: given[name] for name in fields if name in given}
+    if given is None:
         return None
-    if isinstance(given, Mapping):
-        names = getattr(view.get_serializer(), "fields", {})
-        given = {name: given[name] for name in names if name in given}
     return JSONRenderer().render(given, "application/json; indent=4").decode()

@@ -13,6 +13,7 @@ from rest_framework.exceptions import ParseError
 from memories.api import strict_json
 from memories.api.fields import JSONObject
 from memories.api.filter_schema import EXAMPLE, ITSELF
+from memories.api.json_text import TextOfJSON
 from memories.api.parsers import read
 from memories.filters import MAX_CONDITIONS, Filters, InvalidFilter, Node, parse
 
@@ -24,7 +25,7 @@ class FilterField(JSONObject):
     """A filter in a body."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(required=False, initial="", help_text=HELP, **options)
+        super().__init__(required=False, initial=TextOfJSON(""), help_text=HELP, **options)
 
     def to_internal_value(self, data: Any) -> Any:
         if data == "" and isinstance(self.root.initial_data, QueryDict):

@@ -17,8 +17,7 @@ from unfold.widgets import (
 
 from memories.api.limits import ID_LENGTH, TEXT_LENGTH
 from memories.api.serializers.search import SearchInput
-from memories.search.explain import Explained, Place, explain
-from memories.search.search import Mode
+from memories.search.explain import Explained, explain
 from outbox import Unavailable
 
 
@@ -89,16 +88,15 @@ def _answer(form: SearchForm) -> dict[str, Any]:
         return {"problems": [f"filter: {error}"]}
     if not search.is_valid():
         return {"problems": [f"{name}: {_text(refusals)}" for name, refusals in search.errors.items()]}
-    query = search.to_query()
     try:
-        found = explain(query)
+        found = explain(search.to_query())
     except Unavailable as error:
         return {"problems": [f"{error}. Search by words, which needs no embedder."]}
     backend = {"chroma": "Chroma", "pgvector": "PostgreSQL, because Chroma could not answer"}
     return {
         "asked": True,
         "compared_by": backend.get(found.backend, "nobody: words alone were searched"),
-        "hits": [(one, _why(one, query.mode)) for one in found.hits],
+        "hits": [(one, _why(one)) for one in found.hits],
     }
 
 
@@ -106,20 +104,13 @@ def _text(refusals: Any) -> str:
     return json.dumps(refusals) if isinstance(refusals, dict) else " ".join(map(str, refusals))
 
 
-def _why(one: Explained, mode: Mode) -> str:
-    """One or two sentences: its places, and in a hybrid search what each gave to the score."""
-    match mode:
-        case Mode.LEXICAL:
-            return f"{_place(one.words, 'by words').capitalize()}."
-        case Mode.VECTOR:
-            return f"{_place(one.meaning, 'by meaning').capitalize()}."
-    places = f"{_place(one.words, 'by words').capitalize()}, {_place(one.meaning, 'by meaning')}"
-    words, meaning = (place.part if place else 0.0 for place in (one.words, one.meaning))
-    parts = f"{words:.2f} for words + {meaning:.2f} for meaning"
-    if one.from_neighbours:
-        parts += f" + {one.from_neighbours:.2f} for memories written next to it"
-    return f"{places}. Its score {one.hit.score:.2f} is {parts}."
-
-
-def _place(place: Place | None, how: str) -> str:
-    return f"not found {how}" if place is None else f"place {place.number} of {place.of} {how}"
+def _why(one: Explained) -> str:
+    """Its places in the rankings, and what memories that were written next to it added."""
+    places = [
+        f"place {place} {how}" if place else f"not found {how}"
+        for place, how in ((one.why.word_place, "by words"), (one.why.meaning_place, "by meaning"))
+    ]
+    sentence = f"{', '.join(places).capitalize()}. Its score is {one.hit.score:.2f}"
+    if one.why.neighbours:
+        sentence += f", {one.why.neighbours:.2f} of it from memories that were written next to it"
+    return f"{sentence}."

@@ -50,8 +50,7 @@ def test_each_hit_says_why_it_stands_where_it_does(victor: Client, tenant: Tenan
 
     shown = searched(victor, tenant)
 
-    assert "Place 1 of 1 by words, place 1 of 1 by meaning." in shown
-    assert "Its score 1.40 is 1.00 for words + 0.40 for meaning." in shown
+    assert "Place 1 by words, place 1 by meaning. Its score is 1.40." in shown
     assert "It has the words: session, cooki." in shown
     assert f"/admin/memories/memorylog/{memory}/change/" in shown
     assert "Vectors were compared by Chroma." in shown

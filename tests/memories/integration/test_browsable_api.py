@@ -194,6 +194,24 @@ class TestFilledForms:
         )
         assert json.loads(content) == body
 
+    def test_the_raw_tab_of_a_search_begins_with_a_body_that_only_lacks_its_words(
+        self, browser: Client
+    ) -> None:
+        page = self.shown(browser, "/memory-logs/search")
+
+        [content] = re.findall(
+            r'<textarea[^>]*data-override="content"[^>]*>(.*?)</textarea>', page, re.DOTALL
+        )
+        body = json.loads(content) | {"query": "cookie", "user_id": "alice", "project_id": "web"}
+        body = {name: value for name, value in body.items() if value not in ("", None)}
+        sent = browser.post(
+            "/memory-logs/search",
+            json.dumps(body),
+            content_type="application/json",
+            headers={"Accept": "application/json"},
+        )
+        assert sent.status_code == 200, sent.content
+
     def test_the_parameters_of_an_address_begin_its_form(self, browser: Client) -> None:
         page = self.shown(browser, "/memory-logs/search?query=cookie&user_id=alice")
 

@@ -36,26 +36,26 @@ def test_the_hits_are_those_of_the_search_in_its_order(tenant: Tenant, mode: Mod
     assert [one.number for one in found] == list(range(1, len(found) + 1))
 
 
-def test_the_parts_of_a_hybrid_score_add_up(tenant: Tenant) -> None:
-    first, second, *_ = explain(Query(text="session cookie proxy", tenant=tenant)).hits
+def test_a_hit_has_its_places_its_words_and_what_its_neighbour_added(tenant: Tenant) -> None:
+    first, second, third = explain(Query(text="session cookie proxy", tenant=tenant)).hits
 
-    assert first.words is not None
-    assert first.meaning is not None
-    parts = first.words.part + first.meaning.part + first.from_neighbours
-    assert parts == pytest.approx(first.hit.score)
+    assert (first.why.word_place, first.why.meaning_place) == (1, 1)
     assert first.found_words == ["session", "cooki", "proxi"]
     assert second.found_words == ["proxi"]
     # The second was written right after the first, with the same task on the same day.
-    assert second.from_neighbours > 0
+    assert second.why.neighbours > 0
+    assert (third.why.word_place, third.why.neighbours) == (None, 0.0)
 
 
-def test_a_search_by_words_compares_no_vectors(tenant: Tenant) -> None:
-    [one] = explain(Query(text="cookie", tenant=tenant, mode=Mode.LEXICAL)).hits
+@pytest.mark.parametrize(
+    ("mode", "places"), [(Mode.LEXICAL, (1, None)), (Mode.VECTOR, (None, 1))], ids=["lexical", "vector"]
+)
+def test_one_ranking_alone_is_the_answer(
+    tenant: Tenant, mode: Mode, places: tuple[int | None, int | None]
+) -> None:
+    one, *_ = explain(Query(text="cookie", tenant=tenant, mode=mode)).hits
 
-    assert one.words is not None
-    assert (one.words.number, one.words.of) == (1, 1)
-    assert one.meaning is None
-    assert one.hit.similarity is None
+    assert (one.why.word_place, one.why.meaning_place) == places
 
 
 def test_an_explanation_records_no_search(tenant: Tenant) -> None:
