@@ -51,7 +51,7 @@ class Pages(BrowsableAPIRenderer):
 
     def _given(self, data: Any, method: str, request: Request) -> Any:
         """What the form of `method` begins with: a mapping of field names, the list of a batch, or nothing."""
-        status = self.renderer_context["response"].status_code
+        status = self.renderer_context["response"].status_code  # type: ignore[attr-defined]  # set by render()
         if request.method == method and status != HTTP_201_CREATED and (asked := _asked(request)):
             return asked
         if method in WRITES and isinstance(data, Mapping) and status < 300:
@@ -108,4 +108,5 @@ def _content(view: Any, given: Any) -> str | None:
         given = {name: given[name] for name in fields if name in given}
     if given is None:
         return None
-    return JSONRenderer().render(given, "application/json; indent=4").decode()
+    content: bytes = JSONRenderer().render(given, "application/json; indent=4")
+    return content.decode()
