@@ -123,7 +123,7 @@ def test_refusing_ends_at_heal_on_the_same_port(proxy: Proxy) -> None:
 
 
 def test_what_a_client_sent_before_it_gave_up_trickles_to_the_server(proxy: Proxy, echo: Echo) -> None:
-    proxy.trickle(bytes_per_second=200_000)
+    proxy.trickle(bytes_per_second=20_000)
     with connect(proxy) as client:
         client.sendall(b"x" * 100_000)
     wait_until(lambda: proxy.in_hand == 1)

@@ -7,6 +7,7 @@ import asyncio
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Self
@@ -17,6 +18,8 @@ PIECE = 16 * 1024
 # A socket with this option (on, 0 seconds) sends a reset when it is closed.
 RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 WAIT_SECONDS = 30.0
+# How soon a heal hastens what is slow.
+TICK_SECONDS = 0.05
 
 
 class Proxy:
@@ -32,6 +35,7 @@ class Proxy:
         self.port = 0
         self._latency, self._bytes_per_second = 0.0, float("inf")
         self._answers = True
+        self._hastened_at = 0.0
         self._links: set[_Link] = set()
         self._listening: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
@@ -76,8 +80,10 @@ class Proxy:
         self._run(self._stop_listening())
         self._call(self._reset)
 
-    def heal(self) -> None:
-        """Undo every fault. Connections that are open go on. What was slow on its way stays slow."""
+    def heal(self, *, hasten: bool = True) -> None:
+        """Undo every fault. Connections that are open go on. `hasten`: also what is slow on its way arrives now."""
+        if hasten:
+            self._hastened_at = time.monotonic()
         self._latency, self._bytes_per_second, self._answers = 0.0, float("inf"), True
         self._run(self._listen())
         self._call(self._passing.set)
@@ -95,12 +101,16 @@ class Proxy:
         self._thread.join(WAIT_SECONDS)
         self._loop.close()
 
-    def due(self, length: int) -> float:
-        """Seconds that so many bytes are on their way from now on."""
-        return self._latency + length / self._bytes_per_second
+    def due(self, length: int, before: float, before_sent_at: float) -> float:
+        """When so many bytes arrive that are sent now. What was sent before them is due `before`."""
+        now = time.monotonic()
+        start = now if before_sent_at < self._hastened_at else max(now, before)
+        return start + self._latency + length / self._bytes_per_second
 
-    async def passed(self) -> None:
-        """Wait until something may pass."""
+    async def passed(self, sent_at: float, due: float) -> None:
+        """Wait until what was sent at that time may pass. It is due at the other (time.monotonic())."""
+        while self._hastened_at < sent_at and (left := due - time.monotonic()) > 0:
+            await asyncio.sleep(min(left, TICK_SECONDS))
         await self._passing.wait()
 
     @property
@@ -157,7 +167,7 @@ class _Link:
 
     async def run(self, server_url: str) -> None:
         try:
-            await self._proxy.passed()
+            await self._proxy.passed(0.0, 0.0)
             self._server = await _connect(server_url)
         except OSError:
             self.reset()
@@ -205,31 +215,30 @@ class _Link:
         sent: Callable[[int], object],
     ) -> None:
         """Read at once, so that a client that gives up has sent everything, and write what is due."""
-        waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        waiting: asyncio.Queue[tuple[float, float, bytes]] = asyncio.Queue()
         writing = asyncio.create_task(self._write(waiting, writer, sent))
         try:
-            due = 0.0
+            sent_at = due = 0.0
             with suppress(OSError):
                 while data := await reader.read(PIECE):
                     if not read(len(data)):
                         break
-                    due = max(due, asyncio.get_running_loop().time()) + self._proxy.due(len(data))
-                    waiting.put_nowait((due, data))
+                    due = self._proxy.due(len(data), due, sent_at)
+                    sent_at = time.monotonic()
+                    waiting.put_nowait((sent_at, due, data))
                 await waiting.join()
         finally:
             writing.cancel()
 
     async def _write(
         self,
-        waiting: "asyncio.Queue[tuple[float, bytes]]",
+        waiting: "asyncio.Queue[tuple[float, float, bytes]]",
         writer: asyncio.StreamWriter,
         sent: Callable[[int], object],
     ) -> None:
         while True:
-            due, data = await waiting.get()
-            if (left := due - asyncio.get_running_loop().time()) > 0:
-                await asyncio.sleep(left)
-            await self._proxy.passed()
+            sent_at, due, data = await waiting.get()
+            await self._proxy.passed(sent_at, due)
             with suppress(OSError):
                 writer.write(data)
                 await writer.drain()
