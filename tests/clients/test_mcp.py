@@ -57,6 +57,19 @@ def test_the_tools_say_what_they_do_and_never_ask_for_a_tenant(
     assert offered["forget_memory"].annotations.destructive_hint is True
 
 
+def test_an_agent_searches_by_a_filter_and_learns_what_is_wrong_with_it(
+    service: str, account: Account
+) -> None:
+    done = call(service, account.key, "remember", task="Fix the login", raw_data={"status": "done"})
+    call(service, account.key, "remember", task="Fix the login", raw_data={"status": "open"})
+
+    found = call(service, account.key, "search_memories", query="login", filter={"raw_data.status": "done"})
+    wrong = refused(service, account.key, "search_memories", query="login", filter={"status": "done"})
+
+    assert [hit["memory"]["id"] for hit in found["hits"]] == [done["id"]]
+    assert "/filter/status: Unknown field" in wrong
+
+
 def test_a_memory_is_read_changed_and_forgotten(service: str, account: Account) -> None:
     stored = call(service, account.key, "remember", task="first", agent="ada", date="2026-01-31")
 

@@ -21,11 +21,13 @@ from semantix_client import (
     NotAuthenticated,
     NotFound,
     Semantix,
+    TenantTotal,
     Unavailable,
     Unreachable,
 )
 from tests.clients.conftest import Account
 from tests.support.free_port import free_port
+from tests.support.keys import new_key
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -250,3 +252,59 @@ def test_the_asynchronous_client_does_the_same(service: str, account: Account) -
 def test_the_synchronous_client_is_made_from_the_asynchronous_one() -> None:
     tool = Path(ROOT, "clients/python/tools/make_sync.py")
     assert subprocess.run([sys.executable, str(tool), "--check"], check=False).returncode == 0
+
+
+def test_filters_narrow_a_search_a_list_and_a_count(semantix: Semantix) -> None:
+    done = semantix.remember(task="Fix the login", raw_data={"solution": {"status": "done"}})
+    semantix.remember(task="Fix the login", raw_data={"solution": {"status": "open"}})
+    wanted = {"raw_data.solution.status": {"in": ["done", "merged"]}}
+
+    assert [hit.memory_id for hit in semantix.search("login", filter=wanted)] == [done.id]
+    assert [memory.id for memory in semantix.recent(filter=wanted)] == [done.id]
+    assert [memory.id for memory in semantix.memories(filter=wanted)] == [done.id]
+    assert (semantix.count(filter=wanted), semantix.count()) == (1, 2)
+    with pytest.raises(Invalid) as refused:
+        semantix.search("login", filter={"agnt": "ada"})
+    assert refused.value.errors[0]["pointer"] == "/filter/agnt"
+
+
+def test_many_questions_are_answered_each_apart(semantix: Semantix) -> None:
+    memory = semantix.remember(task="Fix the login")
+    questions: list[dict[str, Any]] = [{"query": "login"}] * 40
+    questions[1] = {"query": "login", "limit": 0}
+
+    answers = semantix.search_many(questions)
+
+    assert len(answers) == 40
+    assert isinstance(answers[1], Invalid)
+    assert answers[1].errors[0]["pointer"] == "/limit"
+    found = [answer for answer in answers if isinstance(answer, list)]
+    assert [[hit.memory_id for hit in hits] for hits in found] == [[memory.id]] * 39
+
+
+def test_similar_memories_are_found_and_hits_explained(semantix: Semantix) -> None:
+    one = semantix.remember(task="Fix the login redirect", wait=20)
+    near = semantix.remember(task="Fix the login redirect loop", wait=20)
+
+    [hit] = semantix.similar(one.id)
+    explained = semantix.search("redirect loop", explain=True)[0].explain
+
+    assert hit.memory == semantix.get(near.id)
+    assert explained
+    assert explained["words"]["place"] == 1
+
+
+def test_a_key_of_a_user_searches_all_projects_and_lists_them(service: str, account: Account) -> None:
+    user_id = account.tenant.user_id
+    with Semantix(service, new_key(user_id), user_id, "first") as semantix:
+        first = semantix.remember(task="Fix the login")
+        second = semantix.remember(task="Fix the login", project_id="second")
+
+        hits = semantix.search("login", all_projects=True)
+
+        assert {hit.memory_id for hit in hits} == {first.id, second.id}
+        assert [hit.memory_id for hit in semantix.search("login")] == [first.id]
+        assert list(semantix.tenants()) == [
+            TenantTotal(user_id, "first", 1),
+            TenantTotal(user_id, "second", 1),
+        ]

@@ -78,10 +78,18 @@ async def search_memories(
     date_from: Annotated[Date | None, Field(description="Only from this day on, YYYY-MM-DD.")] = None,
     date_to: Annotated[Date | None, Field(description="Only up to this day, YYYY-MM-DD.")] = None,
     tags: Annotated[list[str] | None, Field(description="Only with all of these in raw_data.tags.")] = None,
+    filter: Annotated[
+        dict[str, Any] | None,
+        Field(
+            description="Only what meets these conditions: fields (raw_data.<path>, created_at, …) with eq, ne, in, nin, "
+            'gt, gte, lt, lte, contains, exists, joined by and, or, not. E.g. {"raw_data.status": {"in": ["done"]}}.'
+        ),
+    ] = None,
 ) -> Hits:
     """Find memories by meaning and words, best first. Use it before you start a task."""
     caller = caller_of(context)
-    given = {"agent": agent, "date_from": _iso(date_from), "date_to": _iso(date_to), "tags": tags}
+    days = {"date_from": _iso(date_from), "date_to": _iso(date_to)}
+    given = {"agent": agent, **days, "tags": tags, "filter": filter}
     filters = {name: value for name, value in given.items() if value is not None}
     body = {**caller.tenant._asdict(), "query": query, "limit": limit, "include": ["memory"], **filters}
     found = await caller.request("POST", "/memory-logs/search", body=body)

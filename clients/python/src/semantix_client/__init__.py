@@ -27,7 +27,7 @@ from semantix_client.errors import (
     Unavailable,
     Unreachable,
 )
-from semantix_client.models import Erasure, Event, Hit, Memory, Turns
+from semantix_client.models import Erasure, Event, Hit, Memory, TenantTotal, Turns
 
 __all__ = [
     "AsyncConversation",
@@ -47,6 +47,7 @@ __all__ = [
     "Semantix",
     "SemantixError",
     "ServerError",
+    "TenantTotal",
     "Throttled",
     "TooLarge",
     "Turns",

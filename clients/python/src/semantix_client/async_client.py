@@ -14,15 +14,17 @@ import httpx
 
 from semantix_client import calls
 from semantix_client.calls import Call
-from semantix_client.errors import PreconditionFailed
+from semantix_client.errors import PreconditionFailed, SemantixError
 from semantix_client.events import EventParser
-from semantix_client.models import Erasure, Event, Hit, Memory, Turns
+from semantix_client.models import Erasure, Event, Hit, Memory, TenantTotal, Turns
 from semantix_client.retries import Attempts
 
 # Seconds: for an answer, and for all attempts of a request together.
 TIMEOUT, PATIENCE = 30.0, 60.0
 # Memories of one batch, and tries of an update that others overtake.
 BATCH, UPDATES = 500, 10
+# Questions of one batch.
+SEARCHES = 32
 
 T = TypeVar("T")
 
@@ -117,10 +119,17 @@ class AsyncSemantix:
         date_to: Date | None = None,
         tags: Sequence[str] | None = None,
         raw_data: Mapping[str, Any] | None = None,
+        filter: Mapping[str, Any] | None = None,
+        explain: bool = False,
+        all_projects: bool = False,
         user_id: str | None = None,
         project_id: str | None = None,
     ) -> list[Hit]:
-        """The memories that answer the question, best first. `mode`: hybrid (default), vector or lexical."""
+        """The memories that answer the question, best first. `mode`: hybrid (default), vector or lexical.
+
+        `filter`: conditions with and, or, not and operators. `explain`: each hit tells its places in both rankings.
+        `all_projects`: search all projects of the user.
+        """
         body = calls.given(
             query=query,
             limit=limit,
@@ -132,8 +141,60 @@ class AsyncSemantix:
             date_to=date_to,
             tags=tags and list(tags),
             raw_data=raw_data,
+            filter=filter,
         )
-        return await self._send(calls.search(self._of(user_id, project_id), body))
+        tenant = self._of(user_id, project_id)
+        if all_projects:
+            tenant.pop("project_id", None)
+        return await self._send(calls.search(tenant, body, explain=explain))
+
+    async def search_many(
+        self,
+        searches: Iterable[Mapping[str, Any]],
+        *,
+        user_id: str | None = None,
+        project_id: str | None = None,
+    ) -> list[list[Hit] | SemantixError]:
+        """The answers to many questions, 32 in a request, in their order: hits, or why a question has none.
+
+        A search has the fields of `search` as the API takes them: query, limit, mode, filter, project_id, …
+        """
+        answers: list[list[Hit] | SemantixError] = []
+        remaining = iter(calls.with_tenant(searches, self._of(user_id, project_id)))
+        while batch := list(islice(remaining, SEARCHES)):
+            found = await self._send(calls.search_many(batch))
+            answers += found
+        return answers
+
+    async def similar(
+        self,
+        memory_id: int,
+        *,
+        limit: int = 10,
+        min_similarity: float | None = None,
+        filter: Mapping[str, Any] | None = None,
+    ) -> list[Hit]:
+        """The memories of the same project whose meaning is nearest to this one. Raises NotFound."""
+        params = calls.given(limit=limit, min_similarity=min_similarity, filter=filter)
+        return await self._send(calls.similar(memory_id, calls.query(params)))
+
+    async def count(
+        self, *, user_id: str | None = None, project_id: str | None = None, **filters: Any
+    ) -> int:
+        """How many memories match. `filters`: task, agent, date_from, date_to, tags, filter."""
+        params = {**self._of(user_id, project_id), **calls.given(**filters)}
+        return await self._send(calls.count(calls.query(params)))
+
+    async def tenants(self) -> AsyncIterator[TenantTotal]:
+        """The projects that the key opens and that have memories, with their numbers of memories."""
+        params: dict[str, Any] = {"page_size": 100}
+        while True:
+            page = await self._send(calls.tenants(params))
+            for body in page["results"]:
+                yield TenantTotal(**body)
+            if not page["next"]:
+                return
+            params = dict(httpx.URL(page["next"]).params)
 
     async def get(self, memory_id: int, *, embedding: bool = False) -> Memory:
         """A memory by its id. Raises NotFound."""
@@ -186,16 +247,16 @@ class AsyncSemantix:
     async def recent(
         self, limit: int = 10, *, user_id: str | None = None, project_id: str | None = None, **filters: Any
     ) -> list[Memory]:
-        """The newest memories. `filters`: task, agent, date_from, date_to, tags, sync_status."""
+        """The newest memories. `filters`: task, agent, date_from, date_to, tags, filter, sync_status."""
         params = {**self._of(user_id, project_id), **calls.given(**filters), "page_size": limit}
-        page = await self._send(calls.page(params))
+        page = await self._send(calls.page(calls.query(params)))
         return [Memory.of(body) for body in page["results"]]
 
     async def memories(
         self, *, user_id: str | None = None, project_id: str | None = None, **filters: Any
     ) -> AsyncIterator[Memory]:
         """All memories, newest first, page by page. `filters`: those of `recent`."""
-        params = {**self._of(user_id, project_id), **calls.given(**filters), "page_size": 500}
+        params = calls.query({**self._of(user_id, project_id), **calls.given(**filters), "page_size": 500})
         while True:
             page = await self._send(calls.page(params))
             for body in page["results"]:

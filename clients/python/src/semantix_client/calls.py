@@ -1,5 +1,6 @@
 """The requests of the API as data, shared by the synchronous and the asynchronous client."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date as Date
@@ -10,6 +11,7 @@ from uuid import uuid4
 
 import httpx
 
+from semantix_client.errors import SemantixError, error_of_problem
 from semantix_client.models import Erasure, Hit, Memory, Turns
 
 T = TypeVar("T")
@@ -123,8 +125,40 @@ def page(params: Mapping[str, Any]) -> Call[dict[str, Any]]:
     return Call("GET", "/memory-logs", _json, params=params)
 
 
-def search(tenant: Mapping[str, str], body: Mapping[str, Any]) -> Call[list[Hit]]:
-    return Call("POST", "/memory-logs/search", _hits, {**tenant, **body, "include": ["memory"]})
+def search(tenant: Mapping[str, str], body: Mapping[str, Any], *, explain: bool) -> Call[list[Hit]]:
+    include = ["memory", "explain"] if explain else ["memory"]
+    return Call("POST", "/memory-logs/search", _hits, {**tenant, **body, "include": include})
+
+
+def search_many(searches: list[dict[str, Any]]) -> Call[list["list[Hit] | SemantixError"]]:
+    bodies = [{"include": ["memory"], **search} for search in searches]
+    return Call("POST", "/memory-logs/search/batch", _answers, bodies)
+
+
+def _answers(response: httpx.Response) -> list["list[Hit] | SemantixError"]:
+    return [
+        error_of_problem(answer["problem"])
+        if "problem" in answer
+        else [Hit.of(body) for body in answer["results"]]
+        for answer in response.json()["answers"]
+    ]
+
+
+def similar(memory_id: int, params: Mapping[str, Any]) -> Call[list[Hit]]:
+    return Call("GET", f"/memory-logs/{memory_id}/similar", _hits, params={**params, "include": "memory"})
+
+
+def count(params: Mapping[str, Any]) -> Call[int]:
+    return Call("GET", "/memory-logs/count", lambda r: int(r.json()["count"]), params=params)
+
+
+def tenants(params: Mapping[str, Any]) -> Call[dict[str, Any]]:
+    return Call("GET", "/tenants", _json, params=params)
+
+
+def query(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as a URL carries them: a filter is JSON."""
+    return {name: json.dumps(value) if name == "filter" else value for name, value in params.items()}
 
 
 def say(

@@ -96,14 +96,21 @@ BY_STATUS: dict[int, type[SemantixError]] = {
 
 def error_of(response: httpx.Response) -> SemantixError:
     """The exception for a problem document, or for an answer that is none (from a proxy, say)."""
-    problem = _problem(response)
-    fallback = ServerError if response.status_code >= 500 else Invalid
-    return BY_STATUS.get(response.status_code, fallback)(
-        str(problem.get("detail") or f"HTTP {response.status_code} from {response.request.url.host}"),
+    status = response.status_code
+    told = {"detail": f"HTTP {status} from {response.request.url.host}", **_problem(response)}
+    return error_of_problem({**told, "status": status}, retry_after=retry_after_of(response))
+
+
+def error_of_problem(problem: dict[str, Any], *, retry_after: float | None = None) -> SemantixError:
+    """The exception for a problem document."""
+    status = int(problem["status"])
+    fallback = ServerError if status >= 500 else Invalid
+    return BY_STATUS.get(status, fallback)(
+        str(problem["detail"]),
         code=str(problem.get("type", "")).rpartition(":")[2],
-        status=response.status_code,
+        status=status,
         errors=problem.get("errors"),
-        retry_after=retry_after_of(response),
+        retry_after=retry_after,
     )
 
 

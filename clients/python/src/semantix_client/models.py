@@ -61,6 +61,8 @@ class Hit:
     similarity: float | None
     metadata: dict[str, Any]
     memory: Memory | None = None
+    # Its places by words and by meaning, and what neighbours added; None unless it was asked for.
+    explain: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, body: dict[str, Any]) -> "Hit":
@@ -73,7 +75,17 @@ class Hit:
             similarity=body["similarity"],
             metadata=body["metadata"],
             memory=Memory.of(memory) if memory else None,
+            explain=body.get("explain"),
         )
+
+
+@dataclass(frozen=True)
+class TenantTotal:
+    """A project of a user, and how many memories it has."""
+
+    user_id: str
+    project_id: str
+    memories: int
 
 
 @dataclass(frozen=True)
