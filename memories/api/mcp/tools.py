@@ -81,8 +81,8 @@ async def search_memories(
     filter: Annotated[
         dict[str, Any] | None,
         Field(
-            description="Only what meets these conditions: fields (raw_data.<path>, created_at, …) with eq, ne, in, nin, "
-            'gt, gte, lt, lte, contains, exists, joined by and, or, not. E.g. {"raw_data.status": {"in": ["done"]}}.'
+            description="Only what meets these conditions: fields (raw_data.<path>, created_at, …) with eq, ne, in, "
+            'nin, gt, gte, lt, lte, contains, exists; and, or, not. E.g. {"raw_data.status": {"in": ["done"]}}.'
         ),
     ] = None,
 ) -> Hits:
