@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 
 
@@ -21,6 +22,9 @@ class ReadOnly:
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
+        """Show the row. Raises PermissionDenied for a form that is sent: saving it would write back old columns."""
+        if request.method == "POST":
+            raise PermissionDenied
         nothing_to_save = {"show_save": False, "show_save_and_continue": False}
         context = (extra_context or {}) | nothing_to_save
         return super().changeform_view(request, object_id, form_url, context)  # type: ignore[misc]

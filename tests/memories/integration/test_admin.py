@@ -4,6 +4,7 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.contrib.staticfiles import finders
 from django.test import Client
@@ -11,6 +12,7 @@ from django.utils import timezone
 
 from memories.models import APIKey
 from memories.records.services import NewMemory, create_memory
+from outbox.models import Circuit, Event
 from outbox.testing import drain
 from tests.support.conversations import Chat
 from tests.support.tenants import new_tenant
@@ -77,3 +79,24 @@ def test_the_scheduled_tasks_fit_on_a_screen(olga: Client) -> None:
 def test_the_icon_that_browsers_ask_for_is_there(client: Client) -> None:
     assert client.get("/favicon.ico")["Location"] == "/static/semantix/favicon.svg"
     assert finders.find("semantix/favicon.svg")
+
+
+def test_a_page_that_only_shows_a_row_refuses_a_form(olga: Client) -> None:
+    """Saving the row would write back every column as the page read it: the state of an event, for example."""
+    memory = create_memory(NewMemory(**new_tenant()._asdict(), task="Fix the login", agent="coder"))
+    event = Event.objects.get(aggregateid=str(memory.pk))
+    Circuit.objects.create(dependency="oven", types=[], failures=0, reason="")
+    conversation = Chat(name="about-parcels")
+    conversation.say("Where is my parcel?")
+    pages = {
+        f"memories/memorylog/{memory.pk}": {"task": "Changed"},
+        f"outbox/event/{event.pk}": {"status": "delivered"},
+        "outbox/circuit/oven": {"failures": "7"},
+        f"memories/conversation/{conversation.row.pk}": {"save_error": "x"},
+    }
+
+    for path, form in pages.items():
+        assert olga.post(f"/admin/{path}/change/", form | {"_save": "Save"}).status_code == 403, path
+        assert olga.get(f"/admin/{path}/change/").status_code == 200, path
+
+    assert not LogEntry.objects.exists()
