@@ -8,14 +8,14 @@ again (django-q2's issues 23 and 339). Here the kernel does the locking, and it 
 import fcntl
 import logging
 import math
+import os
 import pickle
 import select
 import socket
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from multiprocessing import Semaphore
+from contextlib import contextmanager, suppress
 from multiprocessing.sharedctypes import RawValue
 from typing import Any
 
@@ -34,10 +34,57 @@ PUT_SECONDS = 5.0
 
 
 def is_readable(file: socket.socket | int, seconds: float) -> bool:
-    """Whether a file has data within `seconds`. `select()` fails in a process with more than 1,024 open files."""
+    """Whether a file has data within `seconds`; math.inf waits for ever.
+
+    `select()` fails in a process with more than 1,024 open files.
+    """
     poll = select.poll()
     poll.register(file, select.POLLIN)
-    return bool(poll.poll(math.ceil(seconds * 1000)))
+    return bool(poll.poll(None if math.isinf(seconds) else math.ceil(seconds * 1000)))
+
+
+class Places:
+    """The free places of a queue: one byte of a pipe for each.
+
+    A process that is killed at the wrong moment leaves the queue one place too many, never one too few: with a place
+    less for each killed relay, the relay would at last wait for ever. So the producer takes a place after it has sent
+    the object, and a consumer frees it before it receives the object. There is one producer at a time.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._out, self._in = os.pipe()
+        os.set_blocking(self._out, False)
+        os.set_blocking(self._in, False)
+        os.write(self._in, bytes(count))
+        # The producer's own: the objects that it sent without taking a place, because a consumer took it back.
+        self._owed = 0
+
+    def wait(self) -> None:
+        """Wait until there is a free place. The producer calls it before it sends an object."""
+        is_readable(self._out, math.inf)
+        while self._owed:
+            self._owed -= self.take()
+            is_readable(self._out, math.inf)
+
+    def fill(self) -> None:
+        """Take a place for an object that was sent."""
+        self._owed += not self.take()
+
+    def take(self) -> bool:
+        """Take a place. Returns whether one was free."""
+        try:
+            return bool(os.read(self._out, 1))
+        except BlockingIOError:
+            return False
+
+    def free(self) -> None:
+        """Free a place. A full pipe already holds more places than tasks can wait."""
+        with suppress(BlockingIOError):
+            os.write(self._in, b"\0")
+
+    def __del__(self) -> None:
+        os.close(self._out)
+        os.close(self._in)
 
 
 class Queue:
@@ -51,9 +98,7 @@ class Queue:
         self._out.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
         self._in.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
         self._in.settimeout(None if maxsize else PUT_SECONDS)
-        # A consumer releases it before it waits. If it dies while it waits, the queue has one place too many. If it
-        # released it afterwards, a queue could stay full for ever.
-        self._room = Semaphore(maxsize) if maxsize else None
+        self._places = Places(maxsize) if maxsize else None
 
     def put(self, obj: Any) -> None:
         """Send an object as soon as there is room.
@@ -66,10 +111,12 @@ class Queue:
         except Exception:
             logger.exception("The result of a task is lost: it cannot be pickled. A queued task runs again.")
             return
-        if self._room:
-            self._room.acquire()
         try:
+            if self._places:
+                self._places.wait()
             self._send(data)
+            if self._places:
+                self._places.fill()
         except TimeoutError:
             # The result of an outbox task holds nothing to record.
             logger.error(
@@ -78,9 +125,23 @@ class Queue:
 
     def get(self) -> Any:
         """Wait for an object and return it."""
-        if self._room:
-            self._room.release()
-        data, descriptors, _, _ = socket.recv_fds(self._out, INLINE, 1)
+        if self._places is None:
+            return self._receive()
+        has_freed = False
+        while True:
+            # Several consumers may see the same object. Only those that see one free a place, so that a consumer that
+            # is killed while it waits leaves the places as they are.
+            is_readable(self._out, math.inf)
+            if not has_freed:
+                self._places.free()
+            try:
+                return self._receive(socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                # Another consumer was faster. The producer may have filled the place already.
+                has_freed = not self._places.take()
+
+    def _receive(self, flags: int = 0) -> Any:
+        data, descriptors, _, _ = socket.recv_fds(self._out, INLINE, 1, flags)
         if not descriptors:
             return pickle.loads(data)
         with open(descriptors[0], "rb") as file:

@@ -3,7 +3,7 @@
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import psutil
@@ -68,7 +68,7 @@ def test_a_full_queue_has_room_again_after_a_get() -> None:
 
 
 def test_a_process_killed_while_it_waits_takes_no_object() -> None:
-    queue, taken = Queue(1), Queue()
+    queue, taken = Queue(2), Queue()
 
     def take() -> None:
         taken.put("ready")
@@ -84,6 +84,83 @@ def test_a_process_killed_while_it_waits_takes_no_object() -> None:
 
         assert taken.get() == 0
         assert [queue.get(), queue.get()] == [1, 2]
+
+
+def test_a_producer_that_is_killed_before_it_sends_takes_no_place() -> None:
+    queue, said = Queue(1), Queue()
+
+    def die_before_sending() -> None:
+        def pause(_data: bytes) -> None:
+            said.put("sends now")
+            signal.pause()
+
+        queue._send = pause  # type: ignore[method-assign]  # noqa: SLF001
+        queue.put("lost")
+
+    for _ in range(2):
+        with process(die_before_sending) as producer:
+            assert said.get() == "sends now"
+            producer.kill()
+
+    with process(lambda: said.put(queue.put("sent"))):
+        wait_until(lambda: not said.empty())
+        assert queue.get() == "sent"
+
+
+def test_a_producer_waits_while_no_place_is_free() -> None:
+    queue, said = Queue(2), Queue()
+
+    def fill() -> None:
+        for number in range(3):
+            queue.put(number)
+            said.put(number)
+
+    with process(fill) as producer:
+        assert [said.get(), said.get()] == [0, 1]
+        wait_until(lambda: is_asleep(producer))
+        assert said.empty()
+
+        assert queue.get() == 0
+        assert said.get() == 2
+
+
+def test_consumers_that_are_killed_while_they_wait_leave_the_limit_as_it_is() -> None:
+    queue, said = Queue(1), Queue()
+    for _ in range(3):
+        with process(queue.get) as consumer:
+            wait_until(lambda: is_asleep(consumer))
+            consumer.kill()
+
+    with process(lambda: [said.put(queue.put(number)) for number in range(2)]) as producer:
+        assert said.get() is None
+        wait_until(lambda: is_asleep(producer))
+        assert said.empty()
+        assert queue.get() == 0
+
+
+def test_consumers_that_wait_together_take_each_object_once_and_keep_the_limit() -> None:
+    queue, taken = Queue(2), Queue()
+
+    def take() -> None:
+        for number in iter(queue.get, "STOP"):
+            taken.put(number)
+
+    def fill() -> None:
+        for number in range(1_000):
+            queue.put(number)
+        for _ in range(4):
+            queue.put("STOP")
+
+    with ExitStack() as stack:
+        running = [stack.enter_context(process(target)) for target in (take, take, take, take, fill)]
+        assert sorted(taken.get() for _ in range(1_000)) == list(range(1_000))
+        for each in running:
+            each.join()
+
+    with process(lambda: [taken.put(queue.put(number)) for number in range(3)]) as producer:
+        assert [taken.get(), taken.get()] == [None, None]
+        wait_until(lambda: is_asleep(producer))
+        assert taken.empty()
 
 
 def test_a_result_that_no_process_takes_is_dropped_and_blocks_no_worker(
