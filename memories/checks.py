@@ -4,6 +4,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
+from django.core.exceptions import ImproperlyConfigured
 
 from memories.embeddings import MisconfiguredError, get_backend
 
@@ -36,4 +37,16 @@ def throttle_rate(**_: Any) -> list[CheckMessage]:
                 problem, hint="Write requests per second, minute, hour or day: 600/min.", id="memories.E002"
             )
         ]
+    return []
+
+
+@register()
+def chroma_quotas(**_: Any) -> list[CheckMessage]:
+    """memories.E006: CHROMA_QUOTAS cannot be read."""
+    from memories.index import quotas
+
+    try:
+        quotas.current()
+    except ImproperlyConfigured as error:
+        return [Error(str(error), hint="docs/how-to/scale.md explains the quotas.", id="memories.E006")]
     return []

@@ -56,6 +56,13 @@ class Environment(environ.Env):  # type: ignore[misc]  # the library has no type
             raise wrong(var, f"{value!r} is not an address like {example}")
         return value
 
+    def strings(self, var: str) -> dict[str, str]:
+        """A JSON object with texts as values; empty without the variable."""
+        value = self.json(var, default={})
+        if not isinstance(value, dict) or not all(isinstance(one, str) for one in value.values()):
+            raise wrong(var, 'it is not a JSON object with texts as values, like {"name": "value"}')
+        return value
+
     def one_of(self, var: str, choices: Sequence[str], *, default: str) -> str:
         value: str = self.get_value(var, default=default)
         if value not in choices:

@@ -266,6 +266,18 @@ PGHISTORY_CREATED_AT_FUNCTION = "statement_timestamp()"
 # --- Chroma, the search index -----------------------------------------------------------------------------
 
 CHROMA_URL = env.address("CHROMA_URL", "http://host:8000", default="http://127.0.0.1:8001")
+# Sent to that server as X-Chroma-Token.
+CHROMA_API_KEY = env.str("CHROMA_API_KEY", default="")
+# More headers of every request to it, as a JSON object.
+CHROMA_HEADERS = env.strings("CHROMA_HEADERS")
+# Where in that server the collections are. Both must exist.
+CHROMA_TENANT = env.str("CHROMA_TENANT", default="default_tenant")
+CHROMA_DATABASE = env.str("CHROMA_DATABASE", default="default_database")
+# A file with the certificates (PEM) of the authority that signed the server's; without it, those of the system count.
+CHROMA_CA_FILE = env.str("CHROMA_CA_FILE", default="")
+# What that server accepts in one call and in one document: nothing for a server of your own, `cloud` for Chroma Cloud
+# with its published limits, or a JSON object with other limits.
+CHROMA_QUOTAS = env.str("CHROMA_QUOTAS", default="")
 # The folder of the embedded Chroma server. Unused where CHROMA_URL names a server.
 CHROMADB_PATH = BASE_DIR / Path(env.str("CHROMADB_PATH", default=str(DATA_DIR / "chromadb"))).expanduser()
 # Collections that Chroma keeps open at once. 0: what a quarter of this machine's memory and its open files allow, at

@@ -41,6 +41,8 @@ def open_collections() -> int:
 def is_exceeded() -> bool:
     """Whether there are more collections than fit. Counted once a minute; says so in the log once an hour."""
     global _counted, _warned_at
+    if settings.CHROMA_QUOTAS:
+        return False  # a hosted Chroma closes no collection that way
     now = monotonic()
     if now - _counted[0] >= COUNT_SECONDS:
         _counted = now, Generation.objects.exclude(chroma_id=None).count()

@@ -1,7 +1,10 @@
 """The process's connection to the Chroma server, with a time limit on every call."""
 
 import os
+import random
 import re
+import ssl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -28,8 +31,11 @@ SQLITE_ERROR = re.compile(r"error returned from database: \(code: (\d+)\)")
 # a wrong type, a wrong parameter. The other codes are about the database: a full disk, a deleted file, a lock.
 CAUSED_BY_STATEMENT = {1, 18, 19, 20, 25}
 
-# By URL. A forked child empties it: two processes must not share one connection.
-_clients: dict[str, "ClientAPI"] = {}
+# The server refuses a call that is one too many at this moment. It is tried again after a pause that grows.
+TRIES, FIRST_PAUSE = 4, 0.05
+
+# By address. A forked child empties it: two processes must not share one connection.
+_clients: dict[tuple[str, str, str], "ClientAPI"] = {}
 os.register_at_fork(after_in_child=_clients.clear)
 
 
@@ -38,14 +44,32 @@ def get_client() -> "ClientAPI":
 
     Raises Unavailable when no Chroma server answers at CHROMA_URL.
     """
-    url = settings.CHROMA_URL
-    if url not in _clients:
+    key = address()
+    if key not in _clients:
         try:
-            _clients[url] = connect(url, timeout=settings.CHROMA_TIMEOUT_SECONDS)
+            _clients[key] = connect(settings.CHROMA_URL, timeout=settings.CHROMA_TIMEOUT_SECONDS)
         except Exception as error:
             # Unavailable also when another kind of server answers there: no event caused that.
-            raise Unavailable(DEPENDENCY, f"{url}: {str(error) or repr(error)}") from error
-    return _clients[url]
+            raise Unavailable(DEPENDENCY, f"{settings.CHROMA_URL}: {_reason(error)}") from error
+    return _clients[key]
+
+
+def address() -> tuple[str, str, str]:
+    """The server, and the tenant and database of it that hold the collections."""
+    return settings.CHROMA_URL, settings.CHROMA_TENANT, settings.CHROMA_DATABASE
+
+
+def headers() -> dict[str, str]:
+    """The headers that each request to the server carries: CHROMA_HEADERS and CHROMA_API_KEY."""
+    key = {"X-Chroma-Token": settings.CHROMA_API_KEY} if settings.CHROMA_API_KEY else {}
+    return {**settings.CHROMA_HEADERS, **key}
+
+
+def certificates() -> ssl.SSLContext | bool:
+    """What the server's certificate is checked against. Loading it is slow, and http needs none."""
+    if urlsplit(settings.CHROMA_URL).scheme != "https":
+        return False
+    return ssl.create_default_context(cafile=settings.CHROMA_CA_FILE or None)
 
 
 def load() -> None:
@@ -56,10 +80,12 @@ def load() -> None:
     import chromadb.api.client  # noqa: F401
 
     try:
-        direct = _is_loopback(urlsplit(settings.CHROMA_URL).hostname or "")
-        heartbeat = f"{settings.CHROMA_URL.rstrip('/')}/api/v2/heartbeat"
         httpx.get(
-            heartbeat, timeout=HEARTBEAT_SECONDS, trust_env=not direct, verify=heartbeat.startswith("https")
+            f"{settings.CHROMA_URL.rstrip('/')}/api/v2/heartbeat",
+            headers=headers(),
+            timeout=HEARTBEAT_SECONDS,
+            trust_env=not _is_loopback(urlsplit(settings.CHROMA_URL).hostname or ""),
+            verify=certificates(),
         )
     except httpx.TransportError as error:
         raise Unavailable(DEPENDENCY, f"{settings.CHROMA_URL}: {error}") from error
@@ -76,15 +102,17 @@ def connect(url: str, *, timeout: float) -> "ClientAPI":
     from chromadb.auth import UserIdentity
     from chromadb.config import Settings
 
-    address = urlsplit(url)
-    # Loading the certificates is slow, and http needs none.
-    secure = address.scheme == "https"
+    where = urlsplit(url)
+    secure = where.scheme == "https"
+    verify = certificates() if secure else False
+    sessions: list[Session] = []
 
     def add_timeout(server: Any) -> None:
         # chromadb's HTTP client has no timeout. A server on this machine is not reached through a proxy.
-        direct = _is_loopback(address.hostname or "")
-        headers = server._session.headers  # noqa: SLF001
-        session = Session(timeout=timeout, headers=headers, trust_env=not direct, verify=secure)
+        direct = _is_loopback(where.hostname or "")
+        own = {**server._session.headers, **headers()}  # noqa: SLF001
+        session = Session(timeout=timeout, headers=own, trust_env=not direct, verify=verify)
+        sessions.append(session)
         server._session.close()  # noqa: SLF001
         server._session = session  # noqa: SLF001
 
@@ -98,16 +126,23 @@ def connect(url: str, *, timeout: float) -> "ClientAPI":
             add_timeout(self._admin_client._server)  # type: ignore[attr-defined]  # noqa: SLF001
             super()._validate_tenant_database(tenant, database)
 
-    return BoundedClient(
-        settings=Settings(
-            chroma_api_impl="chromadb.api.fastapi.FastAPI",
-            chroma_server_host=address.hostname,
-            chroma_server_http_port=address.port or (443 if secure else 80),
-            chroma_server_ssl_enabled=secure,
-            chroma_server_ssl_verify=None if secure else False,
-            anonymized_telemetry=False,
+    try:
+        return BoundedClient(
+            tenant=settings.CHROMA_TENANT,
+            database=settings.CHROMA_DATABASE,
+            settings=Settings(
+                chroma_api_impl="chromadb.api.fastapi.FastAPI",
+                chroma_server_host=where.hostname,
+                chroma_server_http_port=where.port or (443 if secure else 80),
+                chroma_server_ssl_enabled=secure,
+                chroma_server_ssl_verify=None if secure else False,
+                anonymized_telemetry=False,
+            ),
         )
-    )
+    except BaseException:
+        for session in sessions:
+            session.close()
+        raise
 
 
 # Seconds that bound the calls of this thread or task in place of CHROMA_TIMEOUT_SECONDS.
@@ -130,12 +165,21 @@ class Session(httpx.Client):
     def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
         if seconds := _seconds.get():
             request.extensions["timeout"] = httpx.Timeout(seconds).as_dict()
-        response = super().send(request, **options)
+        response = self._send(request, **options)
         if response.is_closed:
             # A response and its stream refer to each other and to the request, which holds megabytes of vectors.
             # Only the garbage collector frees such a cycle, and it counts objects, not bytes.
             response.stream = httpx.ByteStream(b"")
         return response
+
+    def _send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        for tried in range(TRIES - 1):
+            response = super().send(request, **options)
+            if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
+                return response
+            response.close()
+            time.sleep(FIRST_PAUSE * 2**tried * random.uniform(0.5, 1.5))
+        return super().send(request, **options)
 
 
 @contextmanager
@@ -149,6 +193,13 @@ def translated_errors() -> Iterator[None]:
         if _is_unavailable(error):
             raise Unavailable(DEPENDENCY, f"{settings.CHROMA_URL}: {_message(error)}") from error
         raise
+
+
+def _reason(error: Exception) -> str:
+    """Why no client could be made. A refused key says so, which chromadb's own message does not."""
+    text = str(error) or repr(error)
+    refused = re.search(r"\b(401|403)\b|Unauthorized|Forbidden|permission", text, re.IGNORECASE)
+    return f"{text} (the server refuses CHROMA_API_KEY or CHROMA_HEADERS)" if refused else text
 
 
 def _message(error: Exception) -> str:

@@ -4,13 +4,13 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
-from django.conf import settings
 
 from memories.index import generations
-from memories.index.client import DEPENDENCY, get_client, translated_errors
+from memories.index.bounded import BoundedCollection
+from memories.index.client import DEPENDENCY, address, get_client, translated_errors
 from memories.index.ids import PREFIX
 from memories.models import Generation
 from outbox import Unavailable
@@ -51,8 +51,8 @@ PAGE = 1_000
 # Enough for every tenant that a process is likely to serve. A handle takes a few kilobytes.
 MAX_HANDLES = 10_000
 
-# By server and generation.
-_handles: dict[tuple[str, int], "Collection"] = {}
+# By address and generation.
+_handles: dict[tuple[str, str, str, int], "Collection"] = {}
 os.register_at_fork(after_in_child=_handles.clear)
 
 
@@ -116,11 +116,11 @@ def with_collection(
 
     with translated_errors(), _damage_detected(generation):
         try:
-            return _use(_open(generation, create=create), use)
+            return _use(_bounded(generation, create=create), use)
         except NotFoundError:
             _reload(generation)
         try:
-            return _use(_open(generation, create=create), use)
+            return _use(_bounded(generation, create=create), use)
         except NotFoundError:
             raise CollectionLost(generation) from None
 
@@ -198,13 +198,14 @@ def drop(name: str) -> None:
 
     with translated_errors():
         try:
-            _empty(get_client().get_collection(name, embedding_function=None))
+            collection = get_client().get_collection(name, embedding_function=None)
+            _empty(BoundedCollection(collection))
             get_client().delete_collection(name)
         except NotFoundError:
             return
 
 
-def _empty(collection: "Collection") -> None:
+def _empty(collection: BoundedCollection) -> None:
     from chromadb.errors import InternalError
 
     with suppress(InternalError):  # a damaged collection gives no ids, and goes as it is
@@ -212,8 +213,12 @@ def _empty(collection: "Collection") -> None:
             collection.delete(ids=ids)
 
 
+def _bounded(generation: Generation, *, create: bool) -> "Collection":
+    return cast("Collection", BoundedCollection(_open(generation, create=create)))
+
+
 def _open(generation: Generation, *, create: bool) -> "Collection":
-    key = (settings.CHROMA_URL, generation.pk)
+    key = (*address(), generation.pk)
     handle = _handles.get(key)
     if handle is None or handle.id != generation.chroma_id:
         handle = _create(generation) if create and generation.chroma_id is None else _get_existing(generation)

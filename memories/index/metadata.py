@@ -5,10 +5,12 @@ through that does not meet the filter, but must never exclude one that does. Tha
 values than the index stores is marked, and passes every condition on tags and values.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from memories.filters import MAX_CONDITIONS, And, Condition, Field, Filters, Node, Or, Scalar
+from memories.index import quotas
 from memories.models import MemoryLog
 
 # The values of one memory that the index stores. Chroma's SQLite takes 32,766 variables in a statement: about 6,000
@@ -19,17 +21,23 @@ MAX_TAGS = 64
 MAX_STRING = 200
 MAX_INTEGER = 2**53
 
+# Every document has the keys that metadata_of names, and may have tags and the mark.
+OTHER_KEYS = 11
+
 # The mark of a memory of which the index does not store all tags and values.
 IS_CUT = "is_cut"
 
 
 def metadata_of(row: MemoryLog) -> dict[str, Any]:
-    """Return the memory's metadata. Chroma compares only numbers, so the date is also there as an ordinal."""
+    """Return the memory's metadata, as far as it fits the quotas of the server.
+
+    Chroma compares only numbers, so the date is also there as an ordinal.
+    """
     return {
         "memory_log_id": row.id,
         "user_id": row.user_id,
         "project_id": row.project_id,
-        "task": row.task,
+        "task": quotas.cut_to_bytes(row.task, quotas.current().value_bytes),
         "agent": row.agent,
         "date": row.date.isoformat(),
         "date_ordinal": row.date.toordinal(),
@@ -42,9 +50,10 @@ def metadata_of(row: MemoryLog) -> dict[str, Any]:
 def where(filters: Filters) -> dict[str, Any] | None:
     """Return a Chroma condition that every memory meets which meets the filters; None if there is none.
 
-    The number of its conditions is bounded: Chroma fails at about 1,000.
+    The number of its conditions is within the quotas of the server.
     """
-    return _narrowed(filters.condition)
+    narrowed = _narrowed(filters.condition)
+    return _reduced(narrowed, quotas.current().predicates) if narrowed else None
 
 
 def is_filterable(value: object) -> bool:
@@ -93,7 +102,29 @@ def _narrowed(node: Node) -> dict[str, Any] | None:
     return None
 
 
+def _reduced(condition: dict[str, Any], most: int) -> dict[str, Any] | None:
+    """Return the condition with at most so many comparisons: parts of an $and may be left out, parts of an $or not."""
+    if _size(condition) <= most:
+        return condition
+    kept: list[dict[str, Any]] = []
+    for part in condition.get("$and", ()):
+        if reduced := _reduced(part, most - sum(map(_size, kept))):
+            kept.append(reduced)
+    return _joined("$and", kept)
+
+
+def _size(condition: dict[str, Any]) -> int:
+    """The comparisons of the condition. Each value of $in counts as one, as in the SQL that Chroma makes of it."""
+    [(name, value)] = condition.items()
+    if name in ("$and", "$or"):
+        return sum(map(_size, value))
+    return len(value["$in"]) if isinstance(value, dict) and "$in" in value else 1
+
+
 def _compared(name: str, operator: str, value: Any) -> dict[str, Any] | None:
+    most = quotas.current().value_bytes
+    if any(isinstance(one, str) and len(one.encode()) > most for one in _values(value)):
+        return None  # the index has only the beginning of such a value
     match operator:
         case "eq":
             return {name: value}
@@ -140,14 +171,30 @@ def _stored(raw_data: Mapping[str, Any]) -> _Stored:
         dict.fromkeys(tag for tag in listed if isinstance(tag, str)) if isinstance(listed, list) else {}
     )
     tags = [tag for tag in all_tags if len(tag) <= MAX_STRING][:MAX_TAGS]
+    tags = _that_fit(tags, quotas.current().value_bytes)
     filterable = sorted(name for name, value in raw_data.items() if is_filterable(value))
-    names = [name for name in filterable if len(name) <= MAX_STRING][:MAX_VALUES]
+    most = min(MAX_VALUES, quotas.current().keys - OTHER_KEYS)
+    names = [name for name in filterable if _is_key(name)][:most]
     is_cut = len(tags) < len(all_tags) or len(names) < len(filterable)
     return _Stored(tags, {name: raw_data[name] for name in names}, is_cut)
 
 
 def _is_stored(name: str, value: object) -> bool:
-    return len(name) <= MAX_STRING and is_filterable(value)
+    return _is_key(name) and is_filterable(value)
+
+
+def _is_key(name: str) -> bool:
+    return len(name) <= MAX_STRING and len(_key(name).encode()) <= quotas.current().key_bytes
+
+
+def _that_fit(tags: list[str], most: int) -> list[str]:
+    """The first tags that together take at most so many bytes."""
+    sizes = accumulate(len(tag.encode()) for tag in tags)
+    return [tag for tag, size in zip(tags, sizes, strict=True) if size <= most]
+
+
+def _values(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else (value,)
 
 
 def _key(name: str) -> str:

@@ -12,7 +12,7 @@ from memories import metrics
 from memories.embeddings import embed_query
 from memories.embeddings.backend import Vectors
 from memories.filters import EVERYTHING, Filters
-from memories.index import generations
+from memories.index import generations, quotas
 from memories.index.client import bounded
 from memories.index.collections import CollectionEmpty, NotFilled, check_collection, with_collection
 from memories.index.ids import memory_id
@@ -72,6 +72,7 @@ def nearest(query_vector: QueryVector | None, *, limit: int, filters: Filters = 
     Documents and metadata are not read: PostgreSQL has them, and reading takes Chroma as long as searching.
     Raises Unavailable; CollectionLost, NotFilled or QueryFailed where Chroma as a whole may be available.
     """
+    limit = min(limit, quotas.current().results)
     found = _query(query_vector, limit, filters) if query_vector else None
     if found is None:
         return Neighbours({})

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +14,7 @@ from opentelemetry.trace import SpanKind
 
 from memories import metrics
 from memories.embeddings.backend import Vectors
-from memories.index import capacity
+from memories.index import capacity, quotas
 from memories.index.client import DEPENDENCY
 from memories.index.collections import with_collection
 from memories.index.ids import document_id
@@ -102,7 +103,8 @@ def _entry(row: MemoryLog, *, is_changed: bool) -> Entry:
     # An empty document, not none: an upsert without documents keeps the ones that Chroma has.
     document = ""
     if settings.CHROMA_STORE_DOCUMENTS:
-        document = searchable_text(task=row.task, agent=row.agent, raw_data=row.raw_data)
+        text = searchable_text(task=row.task, agent=row.agent, raw_data=row.raw_data)
+        document = quotas.cut_to_bytes(text, quotas.current().document_bytes)
     return Entry(row.id, document_id(row.id, row.tenant), document, metadata_of(row), is_changed)
 
 
@@ -162,15 +164,27 @@ def _is_refusal(error: Exception) -> bool:
 def _write(collection: "Collection", *, entries: Sequence[Entry], vectors: Vectors) -> None:
     # Only a changed row can have left extra keys in the index, unless the release changed what a key holds.
     held = _read_metadata(collection, [entry.id for entry in entries if entry.is_changed])
+    removed = {
+        entry.id: held[entry.id].keys() - entry.metadata.keys() for entry in entries if entry.id in held
+    }
+    if any(len(removed.get(entry.id, ())) + len(entry.metadata) > quotas.current().keys for entry in entries):
+        _remove_keys(collection, removed)
+        removed = {}
     collection.upsert(
         ids=[entry.id for entry in entries],
         embeddings=vectors,
         documents=[entry.document for entry in entries],
         # upsert merges metadata: a key that the row no longer has is removed only by setting it to None.
-        metadatas=[dict.fromkeys(held.get(entry.id, ())) | entry.metadata for entry in entries],
+        metadatas=[dict.fromkeys(removed.get(entry.id, ())) | entry.metadata for entry in entries],
     )
     if capacity.is_exceeded():
         _read_back(collection, entries, vectors)
+
+
+def _remove_keys(collection: "Collection", removed: Mapping[str, AbstractSet[str]]) -> None:
+    """Remove keys in a call of its own, where they and the new ones would be more than a call may name."""
+    with_keys = {id: keys for id, keys in removed.items() if keys}
+    collection.update(ids=list(with_keys), metadatas=[dict.fromkeys(keys) for keys in with_keys.values()])
 
 
 def _read_back(collection: "Collection", entries: Sequence[Entry], vectors: Vectors) -> None:
