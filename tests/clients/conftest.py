@@ -13,7 +13,7 @@ from tests.support.tenants import new_tenant
 from tests.support.web_server import WebServer
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def service(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the service, which asks for keys."""
     folder: Path = tmp_path_factory.mktemp("service")

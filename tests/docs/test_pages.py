@@ -57,7 +57,9 @@ def shell(up: Up, tmp_path: Path) -> Iterator[Shell]:
     (programs / "manage.py").write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT}/manage.py "$@"\n')
     (programs / "manage.py").chmod(0o755)
     path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])
-    shell = Shell(folder, tmp_path, outside_the_tests() | {"DATA_DIR": str(up.data), "PATH": path})
+    # The client is not installed here: tests/clients/test_package.py does that, in an environment of its own.
+    client = {"PYTHONPATH": str(ROOT / "clients/python/src")}
+    shell = Shell(folder, tmp_path, outside_the_tests() | client | {"DATA_DIR": str(up.data), "PATH": path})
     yield shell
     shell.close()
 

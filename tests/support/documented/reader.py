@@ -33,6 +33,12 @@ class Reader:
 
     def read(self, blocks: tuple[Block, ...]) -> None:
         names: dict[str, Any] = {"__name__": "documentation"}
+        try:
+            self._read(blocks, names)
+        finally:
+            _close(names)
+
+    def _read(self, blocks: tuple[Block, ...], names: dict[str, Any]) -> None:
         for block in blocks:
             if block.not_run:
                 continue
@@ -104,6 +110,13 @@ class Reader:
             exec(code, names)
         except Exception as error:
             fail(block, f"{type(error).__name__}: {error}")
+
+
+def _close(names: dict[str, Any]) -> None:
+    """Close what a reader's program closes at its end, such as a client."""
+    for value in names.values():
+        if not isinstance(value, type) and hasattr(value, "__exit__"):
+            value.__exit__(None, None, None)
 
 
 def _doctest(block: Block, text: str, names: dict[str, Any]) -> None:
