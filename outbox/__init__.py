@@ -19,6 +19,7 @@ from outbox.operations.progress import Progress, progress
 from outbox.registry import declare, handler
 
 if TYPE_CHECKING:
+    from outbox.publishing.background import record_soon
     from outbox.publishing.publish import publish, publish_many, publish_with
     from outbox.publishing.record import record
 
@@ -41,6 +42,7 @@ __all__ = [
     "publish_many",
     "publish_with",
     "record",
+    "record_soon",
 ]
 
 
@@ -54,4 +56,8 @@ def __getattr__(name: str) -> Any:
         from outbox.publishing.record import record
 
         return record
+    if name == "record_soon":
+        from outbox.publishing.background import record_soon
+
+        return record_soon
     raise AttributeError(f"module 'outbox' has no attribute {name!r}")

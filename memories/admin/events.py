@@ -55,6 +55,8 @@ def of_tenant(name: str) -> Q:
 class MemoryEventAdmin(EventAdmin):
     """The outbox knows nothing of memories: this page adds the memory and the tenant of each event."""
 
+    # A row for each search: they would drown the others.
+    hidden_types = ("vector.searched",)
     list_filter = (*EventAdmin.list_filter, TenantFilter)  # type: ignore[assignment]  # one longer
     search_help_text = f"{EventAdmin.search_help_text}; a tenant as user/project"
     shown = ("memory", "tenant", *EventAdmin.shown)

@@ -235,11 +235,11 @@ def similar_enough(found: list[SearchHit], query: Query) -> list[SearchHit]:
 
 
 def record(query: Query, answered: Answer) -> None:
-    """Count the search. Record it in the event log, without the words of the query, if SEARCH_EVENTS says so."""
+    """Count the search. Record it soon in the event log, without the words, if SEARCH_EVENTS says so."""
     metrics.searches.labels(query.mode, answered.backend or "none").inc()
     if not settings.SEARCH_EVENTS:
         return
     user_id, project_id = query.tenant
     found = len(answered.found)
     payload = {"user_id": user_id, "project_id": project_id, "limit": query.limit, "results_count": found}
-    outbox.record("vector.searched", aggregate=("search", f"{user_id}/{project_id}"), payload=payload)
+    outbox.record_soon("vector.searched", aggregate=("search", f"{user_id}/{project_id}"), payload=payload)

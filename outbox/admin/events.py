@@ -49,6 +49,8 @@ class EventAdmin(ReadOnly, ModelAdmin[Event]):
 
     list_display = ("id", "type", "subject", "state", "attempts", "error", "created_at", "delivered_at")
     list_filter = ("status", TypeFilter, AgeFilter, ErrorFilter, ErrorGroupFilter)
+    # Types that the list leaves out until a person asks for them.
+    hidden_types: tuple[str, ...] = ()
     list_per_page = 50
     search_fields = ("id",)
     search_help_text = "An event's id, an aggregate's id, or words of the error of an event that failed"

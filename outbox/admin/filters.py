@@ -1,6 +1,6 @@
 """Filters for the list of events. None of them reads the distinct values of a column from the table."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from django.http import HttpRequest
 
 from outbox.admin.generic import ModelAdmin
+from outbox.admin.paging import without
 from outbox.models import Event, Status
 from outbox.operations import errors
 from outbox.registry import known_types
@@ -18,14 +19,33 @@ AGES = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(
 
 
 class TypeFilter(admin.SimpleListFilter):
+    """Leaves out the page's `hidden_types`, of which there are very many, until a person asks for them."""
+
     title = "type"
     parameter_name = "type"
+    EVERY = "every"
+
+    def __init__(self, request: HttpRequest, params: Any, model: Any, model_admin: ModelAdmin[Any]) -> None:
+        super().__init__(request, params, model, model_admin)
+        self.hidden = tuple(getattr(model_admin, "hidden_types", ()))
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Iterable[tuple[str, str]]:
-        return [(type, type) for type in known_types()]
+        every = [(self.EVERY, "every type")] if getattr(model_admin, "hidden_types", ()) else []
+        return [*every, *((type, type) for type in known_types())]
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        first, *others = super().choices(changelist)
+        if self.hidden:
+            first = {**first, "display": f"all but {', '.join(self.hidden)}"}
+        yield from (first, *others)
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
-        return queryset.filter(type=self.value()) if self.value() else queryset
+        if self.value() == self.EVERY:
+            return queryset
+        if self.value():
+            return queryset.filter(type=self.value())
+        # Who searches for an event by its id finds it, whatever its type.
+        return queryset if request.GET.get("q") or not self.hidden else without(queryset, self.hidden)
 
 
 class AgeFilter(admin.SimpleListFilter):

@@ -9,6 +9,7 @@ from django.test import Client
 from memories.records.services import NewMemory, create_memory
 from memories.tenants import Tenant
 from outbox.models import Event
+from outbox.publishing import background
 from outbox.testing import drain
 from tests.support.tenants import new_tenant
 
@@ -54,6 +55,7 @@ def test_each_hit_says_why_it_stands_where_it_does(victor: Client, tenant: Tenan
     assert "It has the words: session, cooki." in shown
     assert f"/admin/memories/memorylog/{memory}/change/" in shown
     assert "Vectors were compared by Chroma." in shown
+    assert background.flush(60)
     assert not Event.objects.filter(type="vector.searched").exists()
 
 

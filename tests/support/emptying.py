@@ -9,6 +9,7 @@ from django.db import connection
 
 from outbox.database.triggers import sync_triggers
 from outbox.operations.schedules import ensure_schedules
+from outbox.publishing import background
 
 # The receivers of post_migrate.
 AFTER_EVERY_MIGRATE = (sync_triggers, ensure_schedules)
@@ -38,6 +39,7 @@ END $$
 
 def empty_the_tables(_test: object) -> None:
     """Replaces TransactionTestCase._fixture_teardown."""
+    assert background.flush(60)
     with connection.cursor() as cursor:
         cursor.execute(EMPTY)
     for ensure in AFTER_EVERY_MIGRATE:

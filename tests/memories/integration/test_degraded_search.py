@@ -19,6 +19,7 @@ from memories.search.search import Answer, Mode, Query, answer
 from memories.tenants import Tenant
 from outbox import Unavailable
 from outbox.models import Event
+from outbox.publishing import background
 from outbox.queue import circuits
 from outbox.testing import drain
 from tests.support.chroma_server import ChromaServer, own_chroma
@@ -160,6 +161,7 @@ def test_the_answer_says_where_it_was_looked(client: Client, tenant: Tenant, set
 def test_each_search_is_on_record_without_its_words(tenant: Tenant) -> None:
     by_meaning(tenant, limit=3)
 
+    assert background.flush(60)
     event = Event.objects.filter(type="vector.searched").latest("id")
     assert event.payload == {
         "user_id": tenant.user_id,

@@ -169,3 +169,28 @@ def test_a_viewer_has_no_buttons() -> None:
     press(victor, "retry", event, confirmed="yes")
     event.refresh_from_db()
     assert event.status == Status.DEAD
+
+
+def searched(count: int) -> list[int]:
+    for _ in range(count):
+        outbox.record("vector.searched", aggregate=("search", "alice/web"), payload={})
+    return list(Event.objects.filter(type="vector.searched").order_by("id").values_list("id", flat=True))
+
+
+def test_searches_are_left_out_of_the_list_until_somebody_asks_for_them(olga: Client) -> None:
+    searches, event = searched(3), event_of(remember(ALICE)).pk
+
+    assert listed(olga) == [event]
+    assert listed(olga, type="every") == [*searches, event]
+    assert listed(olga, type="vector.searched") == searches
+    assert listed(olga, q=str(searches[0])) == [searches[0]]
+    assert "all but vector.searched" in olga.get(LIST).content.decode()
+
+
+def test_the_list_without_searches_is_not_counted_row_by_row(olga: Client) -> None:
+    searched(2)
+    remember(ALICE)
+    page = olga.get(LIST).context["cl"]
+    assert page.paginator.count == 3  # of the whole table
+
+    assert olga.get(LIST, {"status__exact": "pending"}).context["cl"].paginator.count == 1

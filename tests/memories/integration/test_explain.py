@@ -7,6 +7,7 @@ from memories.search.explain import explain
 from memories.search.search import Mode, Query, search
 from memories.tenants import Tenant
 from outbox.models import Event
+from outbox.publishing import background
 from outbox.testing import drain
 from tests.support.tenants import new_tenant
 
@@ -61,4 +62,5 @@ def test_one_ranking_alone_is_the_answer(
 def test_an_explanation_records_no_search(tenant: Tenant) -> None:
     explain(Query(text="cookie", tenant=tenant))
 
+    assert background.flush(60)
     assert not Event.objects.filter(type="vector.searched").exists()

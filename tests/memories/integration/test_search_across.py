@@ -7,6 +7,7 @@ import pytest
 from memories.search import across
 from memories.search.search import Mode
 from outbox.models import Event
+from outbox.publishing import background
 from outbox.testing import drain
 from tests.support.keys import client_with, new_key
 from tests.support.two_tenants import Cast
@@ -89,6 +90,7 @@ def test_a_search_is_recorded_once_and_without_a_project(cast: Cast) -> None:
     cast.bob.remember()
     asked(of_user(cast))
 
+    assert background.flush(60)
     [event] = Event.objects.filter(type="vector.searched")
     assert event.payload == {
         "user_id": cast.alice.tenant.user_id,
