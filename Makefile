@@ -8,7 +8,7 @@ PYTEST = $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 # For test-fast: the apps whose tests it runs.
 APP ?= outbox memories
 
-.PHONY: run help test test-fast fuzz faults bench screenshots lint format lock clean
+.PHONY: run help test test-fast fuzz faults soak bench screenshots lint format lock clean
 
 run: $(VENV)/.runtime  ## Start the whole service on this machine
 	@exec $(BIN)/python manage.py up
@@ -28,6 +28,9 @@ fuzz: $(VENV)/.dev  ## Send 10,000 generated requests to the real server
 
 faults: $(VENV)/.dev  ## Kill, cut off and flood the service, and look for lost work (half an hour; ARGS="--seed 7")
 	$(BIN)/python -m tests.faults $(ARGS)
+
+soak: $(VENV)/.dev  ## Load the service with 64, 200 and 1,000 tenants for ten minutes, and compare the stores
+	$(BIN)/python -m tests.faults soak $(ARGS)
 
 bench: $(VENV)/.dev  ## Run all benchmarks in turns and write docs/reference/performance.md (some hours; ARGS=--quick)
 	$(BIN)/python -m benchmarks.report $(ARGS)

@@ -10,6 +10,14 @@ from outbox import Unavailable
 logger = logging.getLogger(__name__)
 
 
+def import_libraries() -> None:
+    """Import what every worker needs, before the cluster forks: then a worker that replaces a killed one has it.
+
+    The embedder is not loaded here. A provider's library may start threads, which no fork inherits.
+    """
+    import chromadb.api.client  # noqa: F401
+
+
 def warm_up(**_: Any) -> None:
     """Load the embedder and connect to Chroma. Called in each new worker, after the fork.
 

@@ -22,7 +22,7 @@ FILES_PER_COLLECTION, OTHER_FILES = 4, 200
 MEMORY_SHARE = 0.25
 LEAST, MOST = 64, 1000
 # Seconds for which a count of the collections is used, and between two warnings.
-COUNT_SECONDS, WARNING_SECONDS = 60.0, 3600.0
+COUNT_SECONDS, WARNING_SECONDS = 5.0, 3600.0
 
 _counted = (-COUNT_SECONDS, 0)
 _warned_at = -WARNING_SECONDS
@@ -39,7 +39,7 @@ def open_collections() -> int:
 
 
 def is_exceeded() -> bool:
-    """Whether there are more collections than fit. Counted once a minute; says so in the log once an hour."""
+    """Whether there are more collections than fit. Counted every few seconds; says so in the log once an hour."""
     global _counted, _warned_at
     if settings.CHROMA_QUOTAS:
         return False  # a hosted Chroma closes no collection that way

@@ -3,7 +3,6 @@
 import os
 import signal
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -16,6 +15,7 @@ from outbox.models import Event, Relay
 from tests.support.clusters import Cluster, url_of_the_tests_database
 from tests.support.waiting import wait_until
 
+SETTINGS = {"DJANGO_SETTINGS_MODULE": "tests.faults.settings", "LOG_LEVEL": "WARNING"}
 CLAIMED = """
 SELECT clock_timestamp(), coalesce(array_agg(id), '{}') FROM outbox_event
 WHERE status = 'claimed' AND relay = ANY(%s)
@@ -26,7 +26,7 @@ class Member(Cluster):
     """A cluster that remembers its relays and its sentinel."""
 
     def __init__(self, output: Path, **environment: str) -> None:
-        super().__init__(output, url_of_the_tests_database(), **environment)
+        super().__init__(output, url_of_the_tests_database(), **SETTINGS | environment)
         self.relays: set[object] = set()
         self.sentinel: int | None = None
 
@@ -113,33 +113,26 @@ class Fleet:
         return next((member for member in self.members if member.sentinel == sentinel), None)
 
 
-@dataclass(frozen=True)
-class Hit:
-    """A kill, as an event that was claimed then saw it."""
-
-    at: datetime
-    kind: str
-    # Seconds within which the event must be delivered.
-    limit: float
-
-
 class Hits:
-    """The last kill that each event saw while it was claimed."""
+    """The last kill that each event saw while it was claimed: its moment and what was killed."""
 
     def __init__(self) -> None:
-        self.last: dict[int, Hit] = {}
+        self.last: dict[int, tuple[datetime, str]] = {}
 
-    def note(self, member: Member, kind: str, limit: float) -> None:
+    def note(self, member: Member, kind: str) -> None:
         """Call it at the kill: what the member's relays have claimed is hit."""
         with connection.cursor() as cursor:
             cursor.execute(CLAIMED, [list(member.relays)])
             at, ids = cursor.fetchone()
-        self.last |= dict.fromkeys(ids, Hit(at, kind, limit))
+        self.last |= dict.fromkeys(ids, (at, kind))
 
-    def waits(self) -> list[tuple[Hit, float]]:
-        """Each hit, and the seconds from the kill to the delivery; infinity for an event that is not delivered."""
+    def are_delivered(self) -> bool:
+        return not Event.objects.filter(id__in=self.last, delivered_at=None).exists()
+
+    def waits(self) -> list[tuple[str, float]]:
+        """What was killed, and the seconds from there to the delivery; infinity where an event is not delivered."""
         delivered = dict(Event.objects.filter(id__in=self.last).values_list("id", "delivered_at"))
         return [
-            (hit, (at - hit.at) / timedelta(seconds=1) if (at := delivered.get(id)) else float("inf"))
-            for id, hit in self.last.items()
+            (kind, (then - at) / timedelta(seconds=1) if (then := delivered.get(id)) else float("inf"))
+            for id, (at, kind) in self.last.items()
         ]

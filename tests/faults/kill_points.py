@@ -18,6 +18,7 @@ from django.db.backends.signals import connection_created
 
 from memories.embeddings.backend import Vectors
 from memories.embeddings.static import StaticBackend
+from tests.faults.names import KILL_POINTS
 
 AFTER_CLAIM = "after the claim"
 WHILE_EMBEDDING = "while embedding"
@@ -29,8 +30,6 @@ POINTS = (AFTER_CLAIM, WHILE_EMBEDDING, AFTER_CHROMA_WRITE, BEFORE_SETTLE, AMID_
 # As a provider would, so that events are in hand for a while.
 SECONDS_A_TEXT = 0.002
 
-# The folder of armed points. Without it none is armed.
-FOLDER = "KILL_POINTS"
 CHUNKS = 'INSERT INTO "conversation_chunks"'
 
 
@@ -53,7 +52,7 @@ def killed_at(folder: Path, point: str) -> tuple[int, int] | None:
 
 
 def reach(point: str) -> None:
-    folder = Path(os.environ[FOLDER])
+    folder = Path(os.environ[KILL_POINTS])
     with suppress(FileNotFoundError):  # not armed, or another process was first
         (folder / point).rename(folder / f"{point}, {os.getpid()}, {os.getppid()}")
         os.kill(os.getpid(), signal.SIGKILL)

@@ -28,12 +28,11 @@ class Writer:
         return self.chance.choice(self.tenants)
 
     def write(self, *, scale: int = 1) -> None:
-        """About twenty events that are delivered."""
-        for row in create_memories(self.new() for _ in range(scale * self.chance.randint(2, 10))):
+        """About fifteen events that are delivered."""
+        for row in create_memories(self.new() for _ in range(scale * self.chance.randint(1, 6))):
             self.expected[row.id] = (row.version, row.task)
-        for _ in range(2):
-            row = create_memory(self.new())
-            self.expected[row.id] = (row.version, row.task)
+        row = create_memory(self.new())
+        self.expected[row.id] = (row.version, row.task)
         for memory_id in self.chance.sample(sorted(self.expected), k=2):
             row = update_memory(memory_id, {"task": self.text()})
             self.expected[memory_id] = (row.version, row.task)

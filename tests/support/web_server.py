@@ -5,6 +5,7 @@ needs.
 """
 
 import os
+import signal
 from pathlib import Path
 from typing import Self
 
@@ -23,18 +24,32 @@ class WebServer:
     def __init__(self, *, log: Path | None = None, **environment: str) -> None:
         self.port = free_port()
         self.url = web.base_url("127.0.0.1", self.port)
-        self._child = Child(
+        self._environment, self._log = environment, log
+        self._child = self._start()
+
+    def _start(self) -> Child:
+        return Child(
             "Web server",
             web.command("127.0.0.1", self.port),
-            env=os.environ | environment,
+            env=os.environ | self._environment,
             cwd=settings.BASE_DIR,
-            log=log,
+            log=self._log,
         )
 
+    def kill_and_restart(self) -> None:
+        """Kill it, start it again on the same port, and wait until it answers."""
+        os.kill(self._child.pid, signal.SIGKILL)
+        self._child.stop()
+        self._child = self._start()
+        self._wait_until_it_answers()
+
     def __enter__(self) -> Self:
+        self._wait_until_it_answers()
+        return self
+
+    def _wait_until_it_answers(self) -> None:
         wait_until(lambda: self._answers() or not self._child.is_alive())
         assert self._child.is_alive(), "the web server ended at its start"
-        return self
 
     def __exit__(self, *_exc: object) -> None:
         self._child.stop()

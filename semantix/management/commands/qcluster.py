@@ -8,6 +8,7 @@ from django.core.management.base import CommandError
 from django_q.cluster import Cluster
 from django_q.management.commands import qcluster
 
+from memories.warmup import import_libraries
 from semantix.observability.metrics.server import serve_metrics
 from semantix.web.startup import require_secret_key
 
@@ -19,6 +20,7 @@ class Command(qcluster.Command):  # type: ignore[misc]  # django-q2 is untyped
         require_secret_key()
         if name := options.get("cluster_name"):
             os.environ["Q_CLUSTER_NAME"] = name
+        import_libraries()
         cluster = Cluster()
         cluster.start()
         if options.get("run_once"):

@@ -2,6 +2,8 @@
 
 import logging
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +11,7 @@ from pytest_django.fixtures import Settings
 
 from memories.index import client
 from memories.warmup import warm_up
+from tests.support.paths import ROOT
 
 
 @pytest.fixture
@@ -37,3 +40,14 @@ def test_a_mute_chroma_does_not_hold_a_worker_up(
         warm_up()
 
     assert f"chroma is unavailable: {mute_server}: timed out; its events wait" in caplog.messages
+
+
+def test_the_libraries_of_a_worker_are_imported_before_the_fork_and_start_no_thread() -> None:
+    """A fork inherits no thread, but the locks that one holds."""
+    code = (
+        "import django, sys, threading; django.setup(); from memories.warmup import import_libraries; "
+        "import_libraries(); print('chromadb.api.client' in sys.modules, threading.active_count())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["True", "1"]
