@@ -228,6 +228,17 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "memories.api.openapi.describe_problems",
     ],
+    # In the order of the page: memories first.
+    "TAGS": [
+        {"name": "memory-logs", "description": "memories: store, list, search, change, delete"},
+        {"name": "live updates", "description": "what reaches the index, as it does"},
+        {"name": "conversations", "description": "turns that become memories"},
+        {"name": "tenants", "description": "whose memories a key opens"},
+        {"name": "erasures", "description": "forget, and prove it"},
+        {"name": "exports", "description": "everything of a person as JSON lines"},
+        {"name": "agents", "description": "the Model Context Protocol"},
+        {"name": "health and metrics", "description": "for operators"},
+    ],
     # Serve the page's scripts and styles from a package, not from the internet.
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

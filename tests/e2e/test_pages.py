@@ -76,6 +76,34 @@ def test_a_memory_is_replaced_by_its_prefilled_forms(page: Page) -> None:
     assert (row.task, row.raw_data) == ("Fix the logout redirect", {"summary": "The session cookie was lost"})
 
 
+def test_the_documentation_lists_streams_and_health_memories_first(page: Page) -> None:
+    page.goto("/docs")
+
+    expect(page.locator(".opblock-tag").first).to_contain_text("memory-logs")
+    for summary in (
+        "server-sent events",
+        "over a WebSocket",
+        "Streamable HTTP",
+        "Prometheus",
+        "each with its latency",
+    ):
+        expect(page.locator(".opblock-summary-description", has_text=summary)).to_be_visible()
+
+
+def test_the_documentation_is_dark_when_the_system_is(page: Page) -> None:
+    page.goto("/docs")
+    expect(page.locator(".opblock-tag").first).to_have_css("color", "rgb(59, 65, 81)")
+    page.emulate_media(color_scheme="dark")
+    expect(page.locator("body")).to_have_css("background-color", "rgb(28, 32, 34)")
+
+
+def test_an_opened_stream_does_not_load_for_ever(page: Page) -> None:
+    page.goto("/memory-logs/events", wait_until="load")
+
+    expect(page.get_by_role("heading", name="Live updates")).to_be_visible()
+    expect(page.locator("pre")).to_contain_text("text/event-stream")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_pages_of_the_api_and_of_its_documentation_fit_a_phone(
     browser: Browser, server: str, scheme: Scheme, transactional_db: None
