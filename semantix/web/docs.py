@@ -20,13 +20,13 @@ from semantix.web.other_endpoints import OTHERS
 class Schema(SpectacularAPIView):
     """The document as JSON, or as YAML where the Accept header asks for it. (YAML parsers read JSON as well.)
 
-    With `?everything` it also has the addresses that are no operations of JSON, for people.
+    With `?everything=yes` it also has the addresses that are no operations of JSON, for people.
     """
 
     renderer_classes = [OpenApiJsonRenderer2, OpenApiJsonRenderer, OpenApiYamlRenderer, OpenApiYamlRenderer2]
 
     def _get_schema_response(self, request: Request) -> Response:
-        response: Response = super()._get_schema_response(request)
+        response: Response = super()._get_schema_response(request)  # type: ignore[no-untyped-call]
         if "everything" in request.query_params:
             response.data = response.data | {"paths": response.data["paths"] | OTHERS}
         return response
@@ -36,7 +36,7 @@ class Page(SpectacularSwaggerSplitView):
     """The page loads its own script from ?script=: a page may not run inline scripts."""
 
     title = "Semantix API"
-    url = "/schema?everything"
+    url = "/schema?everything=yes"
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
         """Render the page whatever the Accept header says: no renderer is left for an error page."""

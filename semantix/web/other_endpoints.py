@@ -31,7 +31,7 @@ _NARROWED = [
     _query("project_id", "only updates of this project of the user"),
     _query("last_event_id", "begin after this position"),
 ]
-_KEY = [{"apiKey": []}, {}]
+_KEY: list[dict[str, list[str]]] = [{"apiKey": []}, {}]
 
 # By path, and then by method.
 OTHERS: dict[str, dict[str, Operation]] = {

@@ -127,11 +127,12 @@ def test_white_space_is_to_the_schema_what_it_is_to_the_service() -> None:
 
 
 def test_the_page_lists_every_endpoint_memories_first(client: Client) -> None:
-    listed = client.get("/schema?everything").json()
+    listed = client.get("/schema?everything=yes").json()
     there = {"/" + re.sub(r"<\w+:(\w+)>", r"{\1}", route).replace("{pk}", "{id}") for _, route in endpoints()}
     there |= {"/ws/memory-logs/events", "/mcp"}
     tags = {tag for path in listed["paths"].values() for one in path.values() for tag in one["tags"]}
 
+    assert client.get("/docs?script=").content.decode().count("/schema?everything\\u003Dyes") == 1
     assert there - {"/", "/docs"} == set(listed["paths"])
     assert listed["tags"][0]["name"] == "memory-logs"
     assert tags == {tag["name"] for tag in listed["tags"]}
