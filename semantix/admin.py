@@ -15,6 +15,7 @@ from unfold.admin import ModelAdmin, StackedInline, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from semantix.console import tasks
+from semantix.console.recorded import Recorded
 
 
 class ThemedUserAdmin(UserAdmin):  # type: ignore[type-arg]  # takes none at run time
@@ -46,7 +47,7 @@ def themed(page: type[Any]) -> type[Any]:
     }
     changed: dict[str, Any] = {name: computed_once(method) for name, method in methods.items()}
     changed["inlines"] = [themed_inline(inline) for inline in page.inlines]
-    return type(page.__name__, (page, ModelAdmin), changed)
+    return type(page.__name__, (Recorded, page, ModelAdmin), changed)
 
 
 def computed_once(method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

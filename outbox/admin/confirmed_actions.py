@@ -80,7 +80,7 @@ def confirmed(action: ConfirmedAction) -> Callable[..., HttpResponse | None]:
         _log(request, model_admin.model, first_two, message)
         if not action.is_recorded:
             only = first_two[0] if len(first_two) == 1 else None
-            record(action.name.lower(), _subject(only) if only else action.count(count), by=by, reason=reason)
+            record(action.name.lower(), subject(only) if only else action.count(count), by=by, reason=reason)
         messages.success(request, f"{message}.")
         page = reverse(action.next_page) if action.next_page else page_of_the_only_row(model_admin, request)
         return HttpResponseRedirect(page) if page else None
@@ -95,12 +95,14 @@ def _chosen(request: HttpRequest, action: ConfirmedAction) -> list[tuple[str, st
     return [choice for choice in action.choices if choice[0] == wanted] or list(action.choices[:1])
 
 
-def _subject(row: Model) -> str:
-    """A row as the record of decisions names it: "schedule outbox_prune", "memory 42".
+def subject(row: Model) -> str:
+    """A row as the record of decisions names it: "schedule outbox_prune", "user olga", "memory 42".
 
     By its name or its key, not by its text: a text may have to be forgotten, and the record stays.
     """
-    return f"{row._meta.verbose_name} {getattr(row, 'name', None) or row.pk}"  # noqa: SLF001
+    names = (getattr(row, name, None) for name in ("name", "username"))
+    name = next((name for name in names if name), row.pk)
+    return f"{row._meta.verbose_name} {name}"  # noqa: SLF001
 
 
 class Button(Protocol):
@@ -169,7 +171,7 @@ def _log(request: HttpRequest, model: type[Model], rows: list[Model], message: s
         user_id=int(request.user.pk or 0),
         content_type=ContentType.objects.get_for_model(model),
         object_id=only and only.pk,
-        object_repr=_subject(only) if only else str(model._meta.verbose_name_plural),  # noqa: SLF001
+        object_repr=subject(only) if only else str(model._meta.verbose_name_plural),  # noqa: SLF001
         action_flag=CHANGE,
         change_message=message,
     )
