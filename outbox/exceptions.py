@@ -3,6 +3,8 @@
 Any other exception from a handler is an *error*: the attempt counts, and the event is retried after a backoff.
 """
 
+import traceback
+
 
 class Unavailable(Exception):
     """A dependency does not answer now (connection refused, timeout, 429, 503). The event is not at fault.
@@ -45,3 +47,10 @@ class NotInTransaction(RuntimeError):
 
 class UnknownEventType(LookupError):
     """The event type has neither a handler nor a declaration. Most likely its name is misspelt."""
+
+
+def kind_and_place(error: BaseException) -> str:
+    """The class of an error, and where it was raised. For logs: a message may quote the data that was handled."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" in {frames[-1].name} ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}{place}"

@@ -7,12 +7,13 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from memories.models.conversation import Conversation
+from outbox.exceptions import kind_and_place
 
 logger = logging.getLogger(__name__)
 
 FIRST_RETRY = timedelta(minutes=1)
 LONGEST_RETRY = timedelta(hours=1)
-# An error message may hold a whole statement with its parameters.
+# An error message may hold a whole statement with its parameters. So the row keeps it, and the log does not.
 ERROR_LENGTH = 1_000
 
 RECORD = """
@@ -44,10 +45,10 @@ def record(row: Conversation, error: Exception) -> None:
         cursor.execute(RECORD, parameters)
         failures, retry_at = cursor.fetchone() or (0, None)
     logger.error(
-        "Conversation %r of %s could not be saved (failure %s, next try at %s)",
+        "Conversation %r of %s could not be saved (failure %s, next try at %s): %s",
         row.conversation_id,
         "/".join(row.tenant),
         failures,
         retry_at,
-        exc_info=error,
+        kind_and_place(error),
     )

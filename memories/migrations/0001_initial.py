@@ -340,7 +340,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
                 ('user_id', models.TextField(blank=True, default='', help_text='empty: all users')),
                 ('project_id', models.TextField(blank=True, default='', help_text='empty: all projects')),
-                ('filters', models.JSONField(help_text='in the language of filters; {} without conditions')),
+                ('filters', models.JSONField(help_text='in the language of filters; {} without conditions, and when it is done')),
                 ('through_id', models.BigIntegerField(help_text='memories with a larger id came later and stay')),
                 ('total', models.PositiveIntegerField(help_text='how many matched when it was requested')),
                 ('deleted', models.PositiveIntegerField(default=0)),

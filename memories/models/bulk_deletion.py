@@ -16,7 +16,9 @@ class BulkDeletion(models.Model):
     id = models.BigAutoField(primary_key=True)
     user_id = models.TextField(blank=True, default="", help_text="empty: all users")
     project_id = models.TextField(blank=True, default="", help_text="empty: all projects")
-    filters = models.JSONField(help_text="in the language of filters; {} without conditions")
+    filters = models.JSONField(
+        help_text="in the language of filters; {} without conditions, and when it is done"
+    )
     through_id = models.BigIntegerField(help_text="memories with a larger id came later and stay")
     total = models.PositiveIntegerField(help_text="how many matched when it was requested")
     deleted = models.PositiveIntegerField(default=0)

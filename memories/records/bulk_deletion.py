@@ -62,11 +62,13 @@ def delete_page(deletion_id: int) -> None:
             return
         ids = _next_ids(deletion)
         deletion.deleted += _delete(ids)
-        deletion.status = Status.RUNNING if ids else Status.DONE
-        deletion.finished_at = None if ids else Now()
-        deletion.save()
         if ids:
+            deletion.status = Status.RUNNING
             _publish(deletion)
+        else:
+            # The filters may quote the memories, and nobody needs them now.
+            deletion.status, deletion.finished_at, deletion.filters = Status.DONE, Now(), {}
+        deletion.save()
 
 
 def _delete(ids: Sequence[int]) -> int:

@@ -16,7 +16,7 @@ from outbox.delivery import outcomes
 from outbox.delivery.db_retry import retry_while_unavailable
 from outbox.delivery.units import Unit, units
 from outbox.events import ClaimedEvent
-from outbox.exceptions import Reject, Unavailable
+from outbox.exceptions import Reject, Unavailable, kind_and_place
 from outbox.models import Status
 from outbox.publishing import headers
 from outbox.queue import circuits, probes
@@ -162,8 +162,9 @@ class Delivery:
     def _fail(self, unit: Unit, error: Exception) -> None:
         """Record the failure of an event. The halves of a batch are tried at once, to find the bad event."""
         if unit.size > 1:
+            what = kind_and_place(error)
             logger.warning(
-                "%s: a batch of %d failed (%r). It is tried in halves.", unit.type, unit.size, error
+                "%s: a batch of %d failed (%s). It is tried in halves.", unit.type, unit.size, what
             )
             self._units.extendleft(reversed(unit.halves()))
             return
@@ -177,8 +178,9 @@ class Delivery:
             self._record_failure(unit, stop)
             return
         outcomes.halved(self.token, unit.ids, stop)
+        what = kind_and_place(stop)
         logger.warning(
-            "%s: a batch of %d was interrupted (%r). It is tried again in halves.", unit.type, unit.size, stop
+            "%s: a batch of %d was interrupted (%s). It is tried again in halves.", unit.type, unit.size, what
         )
 
     def _record_failure(self, unit: Unit, error: BaseException, *, final: bool = False) -> None:
@@ -190,7 +192,9 @@ class Delivery:
             )
         for event in unit.events:
             with headers.bound(event.headers):
-                logger.warning("%s #%d failed, attempt %d: %r", event.type, event.id, event.attempts, error)
+                # The row of the failure has the message. Nothing removes words from a log.
+                what = kind_and_place(error)
+                logger.warning("%s #%d failed, attempt %d: %s", event.type, event.id, event.attempts, what)
 
     def _settle(self) -> None:
         done, self._done, self._settle_at = self._done, {}, float("inf")

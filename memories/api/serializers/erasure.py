@@ -17,7 +17,10 @@ REMAINS = [
     ),
     "Freed pages of Chroma's database keep deleted text until `manage.py vacuum_index` or the next start of `up`.",
     "PostgreSQL's freed pages and write-ahead log keep deleted rows until a vacuum and a checkpoint reuse them.",
-    "Backups keep what they held. After a restore, request the erasures that are younger than the backup again.",
+    (
+        "Backups keep what they held. `restore` requests younger erasures again if it replaces the database of their "
+        "receipts. After a restore into a new server, request them again."
+    ),
 ]
 
 

@@ -31,6 +31,7 @@ def test_those_that_match_are_deleted_and_the_rest_stays(cast: Cast) -> None:
 
     followed = cast.alice.get(asked["Location"]).json()
     assert (followed["status"], followed["deleted"]) == ("done", 5)
+    assert BulkDeletion.objects.get().filters == {}, "a filter may quote what was deleted"
     assert set(MemoryLog.objects.values_list("task", flat=True)) == {"new", "bob's"}
     assert Event.objects.filter(type="memory_log.deleted").count() == 5
     assert Event.objects.filter(type="vector.deleted").count() == 5

@@ -56,6 +56,7 @@ def fill(actor: Actor) -> None:
     say(actor, "saved", f"play the {WORD}")
     flush.close(Conversation.objects.get(conversation_id="saved", user_id=actor.tenant.user_id))
     say(actor, "waiting", f"the {WORD} again")
+    actor.send("DELETE", f'/memory-logs?confirm=0&filter={{"task": {{"contains": "{WORD} of nobody"}}}}')
     drain()
     event = Event.objects.filter(aggregateid=str(with_key.json()["id"])).order_by("id")[0]
     Event.objects.filter(pk=event.pk).update(status=Status.DEAD, last_error=f"ValueError: {WORD}")
