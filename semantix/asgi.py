@@ -5,7 +5,9 @@ so does /health/live, which answers also while all threads are busy.
 """
 
 import os
+import signal
 from functools import cache
+from multiprocessing import parent_process
 from typing import Any
 
 from channels.routing import URLRouter
@@ -15,9 +17,13 @@ from django.core.asgi import get_asgi_application
 from django.urls import path
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from outbox.cluster.parent_death import end_with_parent
 from semantix.database.statement_timeout import limit_statements
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "semantix.settings")
+if parent_process():
+    # One of WEB_WORKERS. Without the process that started it nobody would stop it, and it would keep the port.
+    end_with_parent(signal.SIGTERM)
 event_loop = get_asgi_application()
 limit_statements(settings.DATABASE_STATEMENT_SECONDS)
 

@@ -7,6 +7,7 @@ of this module starts nothing and opens nothing.
 import os
 from pathlib import Path
 
+from semantix import processors
 from semantix.console.menu import unfold_settings
 from semantix.environment import Environment
 from semantix.observability import logs
@@ -44,7 +45,9 @@ INSECURE_SECRET_KEY = "django-insecure-set-SECRET_KEY-before-you-deploy"
 SECRET_KEY = env.str("SECRET_KEY", default=INSECURE_SECRET_KEY)
 HOST = env.str("HOST", default="127.0.0.1")
 PORT = env.port("PORT", default=8000)
-# Requests handled at the same time; each of these threads keeps a database connection.
+# Processes of the web server. 0: one for each two processors, because the other parts need some, too.
+WEB_WORKERS = env.int("WEB_WORKERS", default=0) or max(1, processors.usable() // 2)
+# Requests that each of these processes handles at the same time; each of its threads keeps a database connection.
 WEB_THREADS = env.int("WEB_THREADS", default=8)
 # The most connections of clients at the same time. Beyond it, the connection that has waited longest for a request is
 # closed; where all are in use, a new one is answered 503.
@@ -354,7 +357,8 @@ Q_CLUSTER = {
     "name": "semantix",
     "broker_class": "outbox.relay.broker.OutboxBroker",
     "orm": "default",
-    "workers": env.int("CLUSTER_WORKERS", default=2),
+    # 0: one for each processor, and at least two, so that a slow call holds up no other event.
+    "workers": env.int("CLUSTER_WORKERS", default=0) or max(2, processors.usable()),
     # Seconds until the worker of a running task is killed.
     "timeout": env.int("CLUSTER_TIMEOUT_SECONDS", default=60),
     "retry": env.int("CLUSTER_RETRY_SECONDS", default=300),

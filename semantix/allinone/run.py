@@ -12,7 +12,9 @@ from django.core.checks import run_checks
 from django.db import Error, connections
 
 from memories.index.capacity import open_collections
+from memories.index.client import get_client
 from memories.indexing import repair
+from outbox import Unavailable
 from semantix.allinone import chroma, database, postgres, probe, web
 from semantix.allinone.access import access
 from semantix.allinone.account import server_account
@@ -92,13 +94,20 @@ def _start_stores(group: ServiceGroup, interruption: Interruption, say: Say) -> 
         )
         group.start(index, restarted=lambda: _refill(say))
         services["CHROMA_URL"] = index.url
-    elif not chroma.answers(settings.CHROMA_URL):
-        say(
-            f"Chroma at {settings.CHROMA_URL} does not answer. Memories will wait for it; PostgreSQL answers searches."
-        )
+    elif trouble := _trouble_of_chroma():
+        say(f"Chroma does not answer ({trouble}). Memories will wait for it; PostgreSQL answers searches.")
     if "SECRET_KEY" not in settings.GIVEN:
         services["SECRET_KEY"] = secret_key(settings.DATA_DIR / "secret_key")
     return services
+
+
+def _trouble_of_chroma() -> str | None:
+    """Why the server of CHROMA_URL does not answer this project's client; None if it does."""
+    try:
+        get_client()
+    except Unavailable as unavailable:
+        return str(unavailable)
+    return None
 
 
 def _refill(say: Say) -> None:

@@ -25,6 +25,7 @@ def main() -> None:
         given.app,
         host=given.host,
         port=given.port,
+        workers=settings.WEB_WORKERS,
         http="semantix.web.protocol:Protocol",
         lifespan="off",
         log_level="warning",

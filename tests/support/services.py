@@ -72,6 +72,9 @@ def start_postgres(stack: ExitStack, *, durable: bool = False) -> Path:
         "DATABASE_URL": database.url,
         "SECRET_KEY": "only-for-the-tests",
         "SEMANTIX_AUTH": "open",
+        # The same processes on every machine.
+        "WEB_WORKERS": "1",
+        "CLUSTER_WORKERS": "2",
     }
     return data
 

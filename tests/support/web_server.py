@@ -48,13 +48,18 @@ class WebServer:
         return self
 
     def _wait_until_it_answers(self) -> None:
-        wait_until(lambda: self._answers() or not self._child.is_alive())
+        wait_until(lambda: self.answers() or not self._child.is_alive())
         assert self._child.is_alive(), "the web server ended at its start"
 
     def __exit__(self, *_exc: object) -> None:
         self._child.stop()
 
-    def _answers(self) -> bool:
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    def answers(self) -> bool:
+        """Whether it answers at this moment."""
         try:
             return httpx.get(f"{self.url}/health/live", timeout=60, verify=False).is_success
         except httpx.TransportError:
