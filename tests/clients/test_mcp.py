@@ -83,6 +83,20 @@ def test_a_memory_is_read_changed_and_forgotten(service: str, account: Account) 
     assert "does not exist" in refused(service, account.key, "get_memory", memory_id=stored["id"])
 
 
+def test_a_memory_with_an_id_of_the_agents_own_is_replaced(service: str, account: Account) -> None:
+    first = call(service, account.key, "remember", task="first", external_id="ticket/7 ü")
+    second = call(service, account.key, "remember", task="second", external_id="ticket/7 ü")
+
+    assert (second["id"], second["version"], second["external_id"]) == (first["id"], 2, "ticket/7 ü")
+    assert MemoryLog.objects.get().task == "second"
+
+
+def test_the_same_content_twice_is_told(service: str, account: Account) -> None:
+    first = call(service, account.key, "remember", task="same")
+
+    assert call(service, account.key, "remember", task="same")["duplicate_of"] == first["id"]
+
+
 def test_resources_are_a_memory_and_its_history(service: str, account: Account) -> None:
     stored = call(service, account.key, "remember", task="first")
     call(service, account.key, "update_memory", memory_id=stored["id"], task="second")

@@ -66,6 +66,16 @@ def test_a_memory_is_read_changed_and_forgotten(semantix: Semantix) -> None:
         semantix.get(memory.id)
 
 
+def test_an_agent_that_repeats_itself_stores_nothing_or_a_link(semantix: Semantix) -> None:
+    first = semantix.remember(task="Fix the login timeout", wait=20)
+
+    skipped = semantix.remember(task="Fix the login timeout", if_similar="skip")
+    linked = semantix.remember(task="Fix the login timeout", if_similar="link")
+
+    assert (skipped.id, linked.similar_to, linked.duplicate_of) == (first.id, first.id, first.id)
+    assert MemoryLog.objects.count() == 2
+
+
 def test_updates_at_the_same_time_lose_nothing(semantix: Semantix) -> None:
     memory = semantix.remember(task="count", raw_data={"n": 0})
 

@@ -19,7 +19,9 @@ class Memory(BaseModel):
     agent: str
     date: str
     raw_data: dict[str, Any]
+    external_id: str | None = None
     version: int
+    duplicate_of: int | None = Field(default=None, description="An earlier memory with the same content.")
     created_at: str
     updated_at: str
     searchable: bool = Field(description="Whether search finds this version already.")

@@ -4,6 +4,7 @@ import asyncio
 from datetime import date as Date
 from time import monotonic
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 from uuid import uuid4
 
 from mcp.server.mcpserver import Context
@@ -36,6 +37,15 @@ RawData = Annotated[
         description='Anything else as JSON, e.g. {"solution": …, "tags": ["auth"]}. All of it is searched.'
     ),
 ]
+ExternalId = Annotated[
+    str,
+    Field(
+        description="An id of your own, of a ticket or a file for one. A memory that has it is replaced; its history "
+        "keeps the former version.",
+        min_length=1,
+        max_length=ID_LENGTH,
+    ),
+]
 Limit = Annotated[int, Field(description="How many at most.", ge=1, le=100)]
 
 
@@ -48,22 +58,26 @@ async def remember(
     date: Annotated[
         Date | None, Field(description="The day it happened, YYYY-MM-DD; today without it.")
     ] = None,
+    external_id: ExternalId | None = None,
     wait_until_searchable: Annotated[
         bool, Field(description="Answer only when search finds it (seconds).")
     ] = False,
 ) -> Memory:
     """Write down what was done, so that it is found later by its meaning.
 
-    Use it when a task is done or something was learned. The memory is durable when this answers.
+    Use it when a task is done or something was learned. The memory is durable when this answers. `duplicate_of` in
+    the answer names an earlier memory that says the same.
     """
     caller = caller_of(context)
     body = {**caller.tenant._asdict(), "task": task, "agent": agent, "raw_data": raw_data or {}}
     if date:
         body["date"] = date.isoformat()
+    headers = {"Prefer": f"wait={WAIT_SECONDS}"} if wait_until_searchable else {}
+    if external_id is not None:
+        path = f"/memory-logs/external/{quote(external_id, safe='')}"
+        return Memory.of(await caller.request("PUT", path, body=body, headers=headers))
     # Sent once, and answered once: a request that is in progress is not taken for a second one.
-    headers = {"Idempotency-Key": uuid4().hex}
-    if wait_until_searchable:
-        headers["Prefer"] = f"wait={WAIT_SECONDS}"
+    headers["Idempotency-Key"] = uuid4().hex
     return Memory.of(await caller.request("POST", "/memory-logs", body=body, headers=headers))
 
 

@@ -13,6 +13,7 @@ from memories.api.openapi import page_of
 from memories.api.pagination import NewestFirst
 from memories.api.parameters import ConversationsParameters, owner_of
 from memories.api.serializers.conversation import ConversationOutput, TurnSearchAnswer, TurnSearchInput
+from memories.api.tenant_defaults import with_tenant
 from memories.conversations import search
 from memories.conversations.transcript import waiting_counts
 from memories.models.conversation import Conversation
@@ -52,7 +53,7 @@ class TurnSearch(GenericAPIView[Any]):
         responses={200: TurnSearchAnswer},
     )
     def post(self, request: Request) -> Response:
-        body = TurnSearchInput(data=request.data)
+        body = TurnSearchInput(data=with_tenant(request, request.data))
         body.is_valid(raise_exception=True)
         asked = body.validated_data
         tenant = Tenant(asked["user_id"], asked["project_id"])

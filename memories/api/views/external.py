@@ -11,6 +11,7 @@ from rest_framework.response import Response
 
 import outbox
 from memories.api.authentication import access_of, require
+from memories.api.encoded_path import decoded
 from memories.api.examples import PUT
 from memories.api.fields import ExternalId
 from memories.api.openapi import (
@@ -62,9 +63,10 @@ class ExternalMemory(GenericAPIView[Any]):
         refuse_if_backlogged(request)
         fields = validate(with_tenant(request, request.data))
         require(request, fields["user_id"], fields["project_id"])
-        if fields.get("external_id") not in (None, external_id):
+        named = _valid(request, external_id)
+        if fields.get("external_id") not in (None, named):
             raise ValidationError({"external_id": "This is another id than that of the path."})
-        fields["external_id"] = _valid(external_id)
+        fields["external_id"] = named
         require_quota(request)
         [put] = put_memories(
             [fields], priority=outbox.INTERACTIVE, expected_version=expected_for_put(request)
@@ -90,14 +92,15 @@ class ExternalMemory(GenericAPIView[Any]):
     def _visible(self, external_id: str, tenant: dict[str, Any], *, embedding: bool = False) -> MemoryLog:
         require(self.request, tenant["user_id"], tenant["project_id"])
         named = MemoryLog.objects.unexpired().with_external_id(
-            tenant["user_id"], tenant["project_id"], [_valid(external_id)]
+            tenant["user_id"], tenant["project_id"], [_valid(self.request, external_id)]
         )
         rows = access_of(self.request).visible(named if embedding else named.defer("embedding"))
         return queries.memory(rows, rows.only("id").get().id)
 
 
-def _valid(external_id: str) -> str:
+def _valid(request: Request, argument: str) -> str:
+    """The id in the path as the client meant it. Raises ValidationError."""
     try:
-        return str(ExternalId().run_validation(external_id))
+        return str(ExternalId().run_validation(decoded(request, argument)))
     except ValidationError as error:
         raise ValidationError({"external_id": error.detail}) from error

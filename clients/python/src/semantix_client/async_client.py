@@ -73,6 +73,7 @@ class AsyncSemantix:
         date: Date | None = None,
         expires_at: datetime | None = None,
         external_id: str | None = None,
+        if_similar: str | None = None,
         wait: float | None = None,
         idempotency_key: str | None = None,
         user_id: str | None = None,
@@ -80,14 +81,18 @@ class AsyncSemantix:
     ) -> Memory:
         """Store a memory; it is durable when this returns.
 
-        `external_id`: your own key. A memory that has it is replaced. `wait`: hold the answer until search finds the
-        memory, for so many seconds at most (30). `idempotency_key`: give one to make a retry of your own safe, too.
+        `external_id`: your own key. A memory that has it is replaced. `if_similar`: where a similar memory exists,
+        "skip" stores nothing and returns that one, and "link" stores the new one and names the other in `similar_to`.
+        `wait`: hold the answer until search finds the memory, for so many seconds at most (30). `idempotency_key`: give
+        one to make a retry of your own safe, too.
         """
         tenant = self._of(user_id, project_id)
         fields = calls.given(task=task, agent=agent, raw_data=raw_data, date=date, expires_at=expires_at)
         if external_id is not None:
             return await self._send(calls.remember_as(tenant, external_id, fields, wait=wait))
-        return await self._send(calls.remember(tenant, fields, wait=wait, key=idempotency_key))
+        return await self._send(
+            calls.remember(tenant, fields, wait=wait, key=idempotency_key, if_similar=if_similar)
+        )
 
     async def remember_many(
         self,

@@ -69,11 +69,16 @@ def is_applied(fields: Mapping[str, Any], memory: Memory) -> bool:
 
 
 def remember(
-    tenant: Mapping[str, str], fields: Mapping[str, Any], *, wait: float | None, key: str | None
+    tenant: Mapping[str, str],
+    fields: Mapping[str, Any],
+    *,
+    wait: float | None,
+    key: str | None,
+    if_similar: str | None,
 ) -> Call[Memory]:
     headers = {"Idempotency-Key": key or uuid4().hex, **_prefer(wait)}
-    body = {**tenant, **fields}
-    return Call("POST", "/memory-logs", _memory, body, headers=headers, wait=wait or 0.0)
+    body, params = {**tenant, **fields}, given(if_similar=if_similar)
+    return Call("POST", "/memory-logs", _memory, body, params, headers=headers, wait=wait or 0.0)
 
 
 def remember_as(

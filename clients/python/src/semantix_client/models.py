@@ -25,6 +25,7 @@ class Memory:
     status: str | None = None
     error: str | None = None
     duplicate_of: int | None = None
+    similar_to: int | None = None
     embedding: list[float] | None = None
 
     @classmethod
@@ -47,6 +48,7 @@ class Memory:
             status=sync.get("status"),
             error=sync.get("error"),
             duplicate_of=body.get("duplicate_of"),
+            similar_to=body.get("similar_to"),
             embedding=body.get("embedding"),
         )
 

@@ -1,4 +1,4 @@
-"""Names of conversations in the path of a request, over a real connection."""
+"""Names of conversations and external ids in the path of a request, over a real connection."""
 
 from collections.abc import Iterator
 from urllib.parse import quote
@@ -20,7 +20,20 @@ def server(django_db_setup: None) -> Iterator[WebServer]:
         yield server
 
 
-@pytest.mark.parametrize("name", ["plain", "a/b", "/", "a/turns", "100%/2", "a%2Fb", "a%2Fb/c", "日本/ ?#"])
+NAMES = ["plain", "a/b", "/", "a/turns", "100%/2", "a%2Fb", "a%2Fb/c", "日本/ ?#"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_memory_of_any_external_id_is_put_read_and_deleted(server: WebServer, name: str) -> None:
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        path = f"/memory-logs/external/{quote(name, safe='')}"
+        put = client.put(path, json=TENANT | {"task": "Fix the login", "agent": "coder", "external_id": name})
+        assert (put.status_code, put.json()["external_id"]) == (201, name)
+        assert client.get(path, params=TENANT).json()["id"] == put.json()["id"]
+        assert client.delete(path, params=TENANT).status_code == 204
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_conversation_of_any_name_is_written_read_and_closed(server: WebServer, name: str) -> None:
     with httpx.Client(base_url=server.url, timeout=60) as client:
         path = f"/conversations/{quote(name, safe='')}"
