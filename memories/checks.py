@@ -1,5 +1,6 @@
 """Django system checks of the settings, which run before anything starts."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
@@ -7,6 +8,7 @@ from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
 
 from memories.embeddings import MisconfiguredError, get_backend
+from outbox.operations.problems import Problem, problem
 
 
 @register()
@@ -50,3 +52,29 @@ def chroma_quotas(**_: Any) -> list[CheckMessage]:
     except ImproperlyConfigured as error:
         return [Error(str(error), hint="docs/how-to/scale.md explains the quotas.", id="memories.E006")]
     return []
+
+
+@problem
+def refused_embedders() -> Iterator[Problem]:
+    """The overview, outbox_status and outbox_doctor say which embedder the settings refuse."""
+    from memories.index import generations  # its models need the apps loaded
+
+    try:
+        get_backend()
+    except MisconfiguredError as error:
+        yield Problem(
+            kind="settings",
+            what=f"The settings refuse the embedder ({error.reason})",
+            holds_up="New memories are stored and found by their words, and wait to be embedded.",
+            by_itself="They go on when the settings are right and every process is restarted.",
+        )
+        return
+    for backend, model, reason, tenants in generations.refused():
+        whose = "1 tenant" if tenants == 1 else f"{tenants:,} tenants"
+        yield Problem(
+            kind="settings",
+            what=f"The settings refuse the former embedder {backend}, {model}, of {whose} ({reason.rstrip('.')})",
+            holds_up="Their new memories do not wait: they are embedded by the model in the settings.",
+            by_itself="The tenants move to that model in the background. Until then their searches compare what has "
+            "moved, and words.",
+        )

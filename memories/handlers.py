@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import Any
 
 import outbox
+from memories.embeddings.backend import DEPENDENCY as EMBEDDER
 from memories.erasure import request as erasures
 from memories.erasure import run
 from memories.event_types import VECTOR_AGGREGATE
@@ -52,15 +53,11 @@ def index_even_if_lost(tenants: Mapping[int, Tenant], *, once: Collection[int] =
             lost_before.add(lost.generation.pk)
 
 
-@outbox.handler(
-    "memory_log.stored", "memory_log.updated", "embedding.missing", needs=["embedder"], batch=True
-)
+@outbox.handler("memory_log.stored", "memory_log.updated", "embedding.missing", needs=[EMBEDDER], batch=True)
 def embed(events: Sequence[ClaimedEvent]) -> None:
     """Embed the memories whose text has no embedding yet, and publish the events that index them all."""
     rows = MemoryLog.objects.in_bulk([int(event.aggregateid) for event in events])
-    targets = {
-        t: live.write_target for t, live in generations.get_or_create(r.tenant for r in rows.values()).items()
-    }
+    targets = _targets({row.tenant for row in rows.values()})
     started = perf_counter()
     stale = [row for row in rows.values() if not sync.is_embedded(row, targets[row.tenant])]
     truncated: set[int] = set()
@@ -81,6 +78,19 @@ def embed(events: Sequence[ClaimedEvent]) -> None:
             for event in events
             if (row := rows.get(int(event.aggregateid)))  # else the memory was deleted meanwhile
         )
+
+
+def _targets(tenants: Collection[Tenant]) -> dict[Tenant, Generation]:
+    """Return the generation that each tenant's memories are embedded for.
+
+    A tenant whose former embedder the settings refuse begins its migration here. Otherwise its memories would open the
+    circuit of the embedder, and those of all tenants would wait. Raises MisconfiguredError.
+    """
+    targets = {tenant: live.write_target for tenant, live in generations.get_or_create(tenants).items()}
+    refused = {tenant: target for tenant, target in targets.items() if not generations.is_usable(target)}
+    for tenant, target in refused.items():
+        migrate.leave_refused(tenant, target)
+    return targets | {tenant: live.write_target for tenant, live in generations.live(refused).items()}
 
 
 def _pieces(
@@ -121,7 +131,7 @@ def unindex(events: Sequence[ClaimedEvent]) -> None:
         )
 
 
-@outbox.handler("index.fill", needs=["embedder", CHROMA])
+@outbox.handler("index.fill", needs=[EMBEDDER, CHROMA])
 def fill(event: ClaimedEvent) -> None:
     """Fill a collection from PostgreSQL for some seconds. The next event does the rest."""
     generation = Generation.objects.filter(pk=event.payload["generation_id"]).first()

@@ -6,6 +6,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+# The dependency that the handlers name and whose circuit opens.
+DEPENDENCY = "embedder"
+
 # One vector in each row: shape (number of texts, dimensions), float32.
 Vectors = NDArray[np.float32]
 

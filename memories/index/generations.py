@@ -15,6 +15,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Count
 from django.db.models.functions import Now
 
 import outbox
@@ -92,6 +93,28 @@ def embedder(generation: Generation) -> EmbeddingBackend:
         if is_current(generation):
             return get_backend()
     return make_backend(generation.backend, generation.model, generation.dimensions)
+
+
+def is_usable(generation: Generation) -> bool:
+    """Tell whether the settings still allow the backend that made the generation's vectors."""
+    try:
+        embedder(generation)
+    except MisconfiguredError:
+        return False
+    return True
+
+
+def refused() -> list[tuple[str, str, str, int]]:
+    """The former embedders that the settings refuse: backend, model, the reason, and how many tenants have it."""
+    live = Generation.objects.filter(state=State.ACTIVE).values("backend", "model", "dimensions")
+    found = []
+    for row in live.annotate(tenants=Count("id")).order_by("backend", "model"):
+        former = Generation(**{name: row[name] for name in ("backend", "model", "dimensions")})
+        try:
+            embedder(former)
+        except MisconfiguredError as error:
+            found.append((former.backend, former.model, error.reason, row["tenants"]))
+    return found
 
 
 def is_current(generation: Generation) -> bool:

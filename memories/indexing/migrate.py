@@ -1,6 +1,8 @@
 """Changing the embedding model: each tenant gets a new collection in the background, and the former one answers
 until it is complete."""
 
+import logging
+
 from django.db import connection, transaction
 
 from memories.embeddings import get_backend
@@ -10,6 +12,8 @@ from memories.models import Generation
 from memories.tenants import EVERYTHING, Scope, Tenant
 from outbox import Progress
 from outbox.models import Event, Status
+
+logger = logging.getLogger(__name__)
 
 State = Generation.State
 
@@ -30,6 +34,22 @@ def migrate_models(scope: Scope = EVERYTHING) -> int:
             begun += _begin(tenant)
     _resume_abandoned(scope)
     return begun
+
+
+def leave_refused(tenant: Tenant, refused: Generation) -> None:
+    """Begin the migration of a tenant whose embedder the settings refuse, so that its new memories do not wait.
+
+    Raises MisconfiguredError if the settings allow no embedder at all.
+    """
+    current = get_backend()
+    logger.warning(
+        "The settings refuse the embedder %s (%s) of %s. The tenant moves to %s now.",
+        refused.backend,
+        refused.model,
+        tenant,
+        current.model,
+    )
+    _begin(tenant)
 
 
 def _begin(tenant: Tenant) -> bool:

@@ -4,13 +4,11 @@ from django.db import connection
 
 from outbox.conf import conf
 from outbox.doctor.finding import Finding
-from outbox.operations import epoch, problems, prune, statistics
+from outbox.operations import clusters, epoch, problems, prune, statistics
 from outbox.queue.lost import reclaim_expired
 from outbox.registry import handled_types
 
 # The relay frees expired claims every 5 s.
-# A relay writes its heartbeat every few seconds.
-ALIVE_SECONDS = 20
 STUCK = """
 SELECT count(*) FROM outbox_event
 WHERE status = 'claimed' AND lease_expires_at < clock_timestamp() - interval '15 seconds'
@@ -41,7 +39,6 @@ def _reclaim_all() -> None:
 def stream() -> Finding:
     """Positions of another server: the sign of a restore after which no new epoch was begun."""
     ahead = epoch.is_ahead()
-    alive = [relay for relay in statistics.relays() if relay.seen_seconds_ago < ALIVE_SECONDS]
     return Finding(
         name="stream",
         ok=not ahead,
@@ -51,7 +48,7 @@ def stream() -> Finding:
         else "every recorded event is at a position of this server",
         repair="Stop every cluster and reader of the stream, and run python manage.py outbox_doctor --fix.",
         # It takes the claims of living relays away.
-        fix=None if alive else epoch.begin_epoch,
+        fix=None if clusters.alive() else epoch.begin_epoch,
     )
 
 
@@ -77,6 +74,29 @@ def circuits() -> Finding:
         expected="none is open",
         actual="; ".join(map(str, found)) or "none is open",
         repair="Repair the dependency: its events are then delivered. To try at once, press Try now at its circuit.",
+    )
+
+
+def pauses() -> Finding:
+    found = [problem for problem in problems.find() if problem.kind == "paused"]
+    return Finding(
+        name="pauses",
+        ok=not found,
+        expected="no event type is paused",
+        actual="; ".join(map(str, found)) or "no event type is paused",
+        repair="python manage.py outbox_resume --type TYPE, when its reason is gone.",
+    )
+
+
+def apps() -> Finding:
+    """What the apps that publish events know of: settings that are missing, such as the key of a provider."""
+    found = [problem for problem in problems.find() if problem.kind == "settings"]
+    return Finding(
+        name="settings of the apps",
+        ok=not found,
+        expected="what the handlers need is set",
+        actual="; ".join(map(str, found)) or "what the handlers need is set",
+        repair="Set what is missing and restart every process.",
     )
 
 

@@ -26,6 +26,8 @@ EXAMINATIONS: Sequence[Examination] = (
     backlog.stream,
     backlog.handlers,
     backlog.circuits,
+    backlog.pauses,
+    backlog.apps,
     backlog.dead_letters,
     backlog.retention,
 )

@@ -18,11 +18,27 @@ CLOCK_SECONDS = 2.0
 # No vacuum removes a row version that is younger than the oldest transaction.
 OLDEST_TRANSACTION_MINUTES = 15
 
+# What holds a snapshot: a session, a prepared transaction without a session, a replication slot that nobody reads. A
+# slot has no time: the age of its transaction says how far back it holds.
 HOLDING_BACK = """
-SELECT pid, usename, (extract(epoch FROM clock_timestamp() - xact_start) / 60)::int FROM pg_stat_activity
+SELECT format('process %%s of %%s, for %%s min', pid, usename,
+              (extract(epoch FROM clock_timestamp() - xact_start) / 60)::int)
+FROM pg_stat_activity
 WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
-  AND xact_start < clock_timestamp() - make_interval(mins => %s)
+  AND xact_start < clock_timestamp() - make_interval(mins => %(minutes)s)
+UNION ALL
+SELECT format('prepared transaction %%s of %%s, for %%s min', gid, owner,
+              (extract(epoch FROM clock_timestamp() - prepared) / 60)::int)
+FROM pg_prepared_xacts
+WHERE database = current_database() AND prepared < clock_timestamp() - make_interval(mins => %(minutes)s)
+UNION ALL
+SELECT format('replication slot %%s, unused, %%s transactions back', slot_name,
+              greatest(age(xmin), age(catalog_xmin)))
+FROM pg_replication_slots
+WHERE NOT active AND coalesce(xmin, catalog_xmin) IS NOT NULL
+  AND greatest(age(xmin), age(catalog_xmin)) > %(transactions)s
 """
+OLDEST_OF_A_SLOT = 100_000
 
 
 def settings() -> Finding:
@@ -108,13 +124,15 @@ def _apart(before: datetime, there: datetime, after: datetime) -> float:
 
 def transactions() -> Finding:
     with connection.cursor() as cursor:
-        cursor.execute(HOLDING_BACK, [OLDEST_TRANSACTION_MINUTES])
-        old = [f"process {pid} of {user}, for {minutes} min" for pid, user, minutes in cursor.fetchall()]
+        parameters = {"minutes": OLDEST_TRANSACTION_MINUTES, "transactions": OLDEST_OF_A_SLOT}
+        cursor.execute(HOLDING_BACK, parameters)
+        old = [holder for (holder,) in cursor.fetchall()]
     return Finding(
         name="old transactions",
         ok=not old,
         expected=f"none is older than {OLDEST_TRANSACTION_MINUTES} min, because it stops every vacuum",
         actual="; ".join(old) or f"none is older than {OLDEST_TRANSACTION_MINUTES} min",
-        repair="End it: SELECT pg_terminate_backend(process). "
+        repair="End it: SELECT pg_terminate_backend(process), ROLLBACK PREPARED 'name', "
+        "SELECT pg_drop_replication_slot('name'). "
         "Set idle_in_transaction_session_timeout to prevent the next one.",
     )

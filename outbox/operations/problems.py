@@ -3,7 +3,7 @@
 The overview of the admin, `outbox_status` and `outbox_doctor` ask here, so that they say the same.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -23,7 +23,8 @@ LATE_SECONDS = 300
 class Problem:
     """`what` is wrong, and `since` when; what it `holds_up`; what happens `by_itself`, or what a person has to do.
 
-    `kind` is stable: cluster, circuit, paused, dead, unhandled or late. `subject`: the dependency or the event type.
+    `kind` is stable: cluster, circuit, paused, settings, dead, unhandled or late. `subject`: the dependency or the
+    event type. `public`: the same as `what` without the reason, which may name hosts and accounts.
     """
 
     kind: str
@@ -32,10 +33,31 @@ class Problem:
     by_itself: str
     since: datetime | None = None
     subject: str = ""
+    public: str = ""
 
     def __str__(self) -> str:
+        return self._sentences(self.what)
+
+    @property
+    def for_everybody(self) -> str:
+        """The sentences for a page that needs no account."""
+        return self._sentences(self.public or self.what)
+
+    def _sentences(self, what: str) -> str:
         since = f" since {at(self.since)}" if self.since else ""
-        return " ".join(part for part in (f"{self.what}{since}.", self.holds_up, self.by_itself) if part)
+        return " ".join(part for part in (f"{what}{since}.", self.holds_up, self.by_itself) if part)
+
+
+Find = Callable[[], Iterable[Problem]]
+
+_of_apps: list[Find] = []
+
+
+def problem(find: Find) -> Find:
+    """Register the decorated function, by which an app tells of its own problems."""
+    if find not in _of_apps:
+        _of_apps.append(find)
+    return find
 
 
 def find(waiting: dict[str, TypeStatistics] | None = None) -> list[Problem]:
@@ -45,6 +67,7 @@ def find(waiting: dict[str, TypeStatistics] | None = None) -> list[Problem]:
         *_clusters(waiting),
         *_circuits(waiting),
         *_paused(waiting),
+        *(found for find_more in _of_apps for found in find_more()),
         *_dead_letters(waiting),
         *_unhandled(waiting),
     ]
@@ -65,6 +88,11 @@ def _clusters(waiting: dict[str, TypeStatistics]) -> Iterator[Problem]:
     )
 
 
+def of_dependency(name: str) -> Problem | None:
+    """What is wrong with this dependency, as far as its circuit knows."""
+    return next((found for found in _circuits(backlog()) if found.subject == name), None)
+
+
 def _circuits(waiting: dict[str, TypeStatistics]) -> Iterator[Problem]:
     for circuit in open_circuits():
         held_up = _held_up(sum(waiting[type].pending for type in circuit.types if type in waiting))
@@ -72,6 +100,7 @@ def _circuits(waiting: dict[str, TypeStatistics]) -> Iterator[Problem]:
             yield Problem(
                 kind="circuit",
                 subject=circuit.dependency,
+                public=f"{circuit.dependency} is held by a person",
                 what=f"{circuit.dependency} is held ({circuit.hold_reason.rstrip('.')})",
                 since=circuit.held_at,
                 holds_up=held_up,
@@ -83,6 +112,7 @@ def _circuits(waiting: dict[str, TypeStatistics]) -> Iterator[Problem]:
             yield Problem(
                 kind="circuit",
                 subject=circuit.dependency,
+                public=f"{circuit.dependency} is away",
                 what=f"{circuit.dependency} is away ({circuit.reason.rstrip('.')})",
                 since=circuit.opened_at,
                 holds_up=held_up,

@@ -14,8 +14,9 @@ from django.db import close_old_connections, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
+from memories.embeddings.backend import DEPENDENCY as EMBEDDER
 from memories.index.client import get_client
-from outbox.operations import clusters
+from outbox.operations import clusters, problems
 from outbox.operations.problems import at
 from semantix.web.parts import failing
 
@@ -76,6 +77,12 @@ def chroma() -> None:
     get_client().list_collections(limit=1)
 
 
+def embedder() -> None:
+    """What its circuit knows: to ask a paid provider at each check would cost money."""
+    if problem := problems.of_dependency(EMBEDDER):
+        raise NotWell(problem.for_everybody)
+
+
 def parts() -> None:
     """Fail where a part of `manage.py up` ends again and again."""
     if found := failing():
@@ -87,6 +94,7 @@ CHECKS: dict[str, Check] = {
     "migrations": migrations,
     "cluster": cluster,
     "chroma": chroma,
+    "embedder": embedder,
 }
 # No memory can be stored unless these pass.
 NEEDED = ("postgres", "migrations")

@@ -8,7 +8,9 @@ import httpx
 import pytest
 from django.test import Client
 
+from outbox import Unavailable
 from outbox.models import Relay
+from outbox.queue import circuits
 from semantix.web import health
 from tests.support.waiting import wait_until
 from tests.support.web_server import WebServer
@@ -50,7 +52,7 @@ def test_ready_names_each_check_with_its_latency(client: Client) -> None:
     assert answer.status_code == 200
     body = answer.json()
     assert body["status"] == "ok"
-    assert set(body["checks"]) == {"postgres", "migrations", "cluster", "chroma"}
+    assert set(body["checks"]) == {"postgres", "migrations", "cluster", "chroma", "embedder"}
     assert all(check["latency_ms"] >= 0 for check in body["checks"].values())
 
 
@@ -60,6 +62,19 @@ def test_without_a_cluster_it_is_degraded_and_says_what_to_run(client: Client) -
     assert answer.status_code == 200
     assert answer.json()["status"] == "degraded"
     assert "manage.py qcluster" in answer.json()["checks"]["cluster"]["detail"]
+
+
+@pytest.mark.usefixtures("a_cluster")
+def test_ready_names_the_embedder_that_is_away_without_the_reason(client: Client) -> None:
+    circuits.open_circuit(Unavailable("embedder", "10.0.0.7 refused the key of alice"))
+
+    answer = client.get("/health/ready").json()
+
+    assert answer["status"] == "degraded"
+    detail = answer["checks"]["embedder"]["detail"]
+    assert detail.startswith("embedder is away since 2")
+    assert "It is tried again at 2" in detail
+    assert "alice" not in str(answer)
 
 
 @pytest.fixture

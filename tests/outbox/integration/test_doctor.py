@@ -18,6 +18,8 @@ from outbox.database.triggers import create_triggers
 from outbox.doctor import Finding, diagnose
 from outbox.exceptions import Unavailable
 from outbox.models import Event, Relay, Status
+from outbox.operations import pauses, problems
+from outbox.operations.problems import Problem
 from outbox.queue import circuits
 from outbox.relay.listener import Listener
 from outbox.testing import handled
@@ -309,6 +311,25 @@ def test_open_circuits_are_found() -> None:
     assert wrong()["circuits"].startswith("mailer is away (connection refused) since ")
 
 
+def test_a_paused_type_is_found() -> None:
+    pauses.pause_type("test.noted", by="olga", reason="it is moved")
+
+    assert wrong()["pauses"].startswith("The event type test.noted is paused (by olga: it is moved) since ")
+
+
+def test_what_an_app_tells_of_its_settings_is_found() -> None:
+    def refused() -> list[Problem]:
+        return [
+            Problem(kind="settings", what="The mailer has no key", holds_up="", by_itself="Set MAILER_KEY.")
+        ]
+
+    problems.problem(refused)
+    try:
+        assert wrong() == {"settings of the apps": "The mailer has no key. Set MAILER_KEY."}
+    finally:
+        problems._of_apps.remove(refused)  # noqa: SLF001
+
+
 def test_events_beyond_the_retention_are_found_and_deleted() -> None:
     stored("order.placed", Status.DELIVERED, age=timedelta(days=30, hours=12))
     assert wrong() == {}
@@ -333,7 +354,7 @@ def test_the_command_says_what_is_wrong_and_how_to_repair_it() -> None:
     execute("DROP INDEX outbox_event_delivered")
     out = StringIO()
 
-    with pytest.raises(CommandError, match=r"^1 of 17 examinations found something wrong\.$") as found:
+    with pytest.raises(CommandError, match=r"^1 of 19 examinations found something wrong\.$") as found:
         call_command("outbox_doctor", "--fix", stdout=out)
 
     assert found.value.returncode == 1
@@ -350,7 +371,7 @@ def test_json_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     healthy = exit_code("outbox_doctor", "--json")
 
     assert (sick.returncode, healthy) == (1, 0)
-    assert sick.stderr.startswith("CommandError: 1 of 17 examinations found something wrong.")
+    assert sick.stderr.startswith("CommandError: 1 of 19 examinations found something wrong.")
     answer = json.loads(sick.stdout)
     assert answer["ok"] is False
     [settings] = [finding for finding in answer["findings"] if not finding["ok"]]
