@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
@@ -87,8 +87,10 @@ SET status = 'claimed', attempts = e.attempts + 1, claim_token = %(token)s, rela
     lease_expires_at = statement_timestamp() + make_interval(secs => %(lease)s)
 WHERE e.id = ANY (ARRAY (SELECT id FROM fresh UNION ALL SELECT id FROM again UNION ALL SELECT id FROM suspect))
 RETURNING e.id, e.aggregatetype, e.aggregateid, e.type, e.payload::text, e.headers::text,
-    e.priority, e.attempts, e.created_at, e.batch_limit
+    e.priority, e.attempts, e.created_at, e.batch_limit, extract(epoch FROM e.available_at)::float8
 """
+
+ROUNDING_SECONDS = 0.001
 
 # Tries of a claim that conflicts with claims of other clusters.
 TRIES = 3
@@ -99,6 +101,9 @@ class Claim(NamedTuple):
 
     token: UUID
     rows: list[ClaimedRow]
+    # The claim read the fresh events of these types and priorities up to this time (seconds since 1970). If it is
+    # full, the next one can begin here, and skip the dead index entries of all events that were delivered before.
+    reached: float = math.inf
 
     @property
     def fresh(self) -> list[ClaimedRow]:
@@ -155,12 +160,25 @@ def claim(
         "own_transaction": session is not None or own_transaction(),
     }
     started = time.perf_counter()
-    rows = list(map(ClaimedRow._make, _run_until_unique(parameters, session)))
+    returned = _run_until_unique(parameters, session)
+    rows = [ClaimedRow._make(columns) for *columns, _ in returned]
     if rows:
         seconds = time.perf_counter() - started
         signals.claimed.send_robust(sender=None, count=len(rows), seconds=seconds)
+    times = [available_at for *_, available_at in returned]
     # RETURNING has no defined order.
-    return Claim(token, sorted(rows, key=attrgetter("priority", "id")))
+    return Claim(token, sorted(rows, key=attrgetter("priority", "id")), _reached(rows, times))
+
+
+def _reached(rows: Sequence[ClaimedRow], times: Sequence[float]) -> float:
+    """The time up to which all types and priorities of the fresh events were read."""
+    lanes: dict[tuple[str, int], float] = {}
+    for row, available_at in zip(rows, times, strict=True):
+        if row.attempts == 1 and row.batch_limit is None:
+            lane = row.type, row.priority
+            lanes[lane] = max(available_at, lanes.get(lane, -math.inf))
+    # Rounding must leave out no event.
+    return min(lanes.values(), default=math.inf) - ROUNDING_SECONDS
 
 
 def _run_until_unique(

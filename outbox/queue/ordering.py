@@ -33,7 +33,7 @@ WITH front AS (
     SELECT waiting.* FROM unnest(%(types)s::text[]) AS handled (type) CROSS JOIN LATERAL (
         SELECT e.id, e.aggregatetype, e.aggregateid FROM outbox_event e
         WHERE e.type = handled.type AND e.status = 'pending' AND e.attempts = 0 AND e.parked_until IS NULL
-          AND e.available_at <= statement_timestamp()
+          AND e.batch_limit IS NULL AND e.available_at <= statement_timestamp()
         ORDER BY e.priority, e.available_at, e.id LIMIT %(limit)s) AS waiting
 ), blocked AS (
     SELECT front.id FROM front

@@ -20,7 +20,7 @@ from outbox.database.channels import notifies, wake
 from outbox.delivery import outcomes
 from outbox.operations.samples import Samples
 from outbox.queue import probes
-from outbox.queue.claim import claim
+from outbox.queue.claim import Claim, claim
 from outbox.queue.lost import (
     UNKNOWN_WORKER,
     Loss,
@@ -31,7 +31,7 @@ from outbox.queue.lost import (
 )
 from outbox.queue.ordering import park, unpark_expired
 from outbox.registry import handled_types
-from outbox.relay.listener import EVENTS, EVERYTHING, NOTHING, TASK, TASKS, Listener, WorkHint
+from outbox.relay.listener import EVENTS, EVERYTHING, NOTHING, RETRIES, TASK, TASKS, Listener, WorkHint
 from outbox.relay.tasks import Package, make_tasks
 from outbox.relay.timers import CoalescingDelay, Interval
 
@@ -56,6 +56,8 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
         self._delay = CoalescingDelay()
         # Known work that needs no waiting: the last claim was full, or the last round left it out.
         self._more = EVERYTHING
+        # Whether the claims after a full one have left out older events.
+        self._is_behind = False
         self._poll = Interval(conf.POLL_SECONDS)
         self._next_poll = math.inf
         self._probe = Interval(0.25)
@@ -153,6 +155,7 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
     def _add_events(self, tasks: list[Task], since: float) -> None:
         batch = conf.BATCH_SIZE * ClusterConf.WORKERS
         session = self.listener.session
+        started = time.monotonic()
         claimed = claim(
             handled_types(),
             batch=batch,
@@ -161,11 +164,29 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
             relay=self.id,
             session=session,
         )
+        if since == -math.inf:
+            self._poll.spare(time.monotonic() - started)
+            self._is_behind = False
         tasks.extend(make_tasks(claimed))
         self._delay.claimed(len(claimed.rows))
         self._schedule_poll(found=bool(claimed.rows))
-        if len(claimed.fresh) == batch or len(claimed.retries) == conf.RETRY_BATCH_SIZE or claimed.suspects:
+        self._note_more(claimed, full=len(claimed.fresh) == batch)
+
+    def _note_more(self, claimed: Claim, *, full: bool) -> None:
+        """Note what the next claim can find.
+
+        After a full claim the next one begins where that one ended. So each claim of a long backlog reads only what is
+        new to it, also while a long transaction keeps a vacuum from removing the index entries of delivered events. It
+        leaves out older events of types and priorities that the full claim had no room for. A claim of all events
+        finds these, at the end of the backlog or with the next poll.
+        """
+        if full:
+            self._is_behind = True
+            self._more |= EVENTS._replace(since=claimed.reached)
+        elif self._is_behind:
             self._more |= EVENTS
+        if len(claimed.retries) == conf.RETRY_BATCH_SIZE or claimed.suspects:
+            self._more |= RETRIES
 
     def _schedule_poll(self, *, found: bool) -> None:
         """If no NOTIFY wakes the relay: poll soon after events were found, since others often follow them.
@@ -234,7 +255,9 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
             self._more |= EVENTS
 
     def _park(self) -> None:
+        started = time.monotonic()
         park(handled_types())
+        self._jobs[self._park].spare(time.monotonic() - started)
 
     def beat(self) -> None:
         """Record that this relay is alive."""

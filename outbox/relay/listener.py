@@ -34,6 +34,8 @@ class WorkHint(NamedTuple):
 
 
 EVENTS, TASKS = WorkHint(False, -math.inf), WorkHint(True, math.inf)
+# A claim takes events that failed before, and suspects, whatever `since` is. No fresh event is as late as this.
+RETRIES = WorkHint(False, 1e11)
 EVERYTHING, NOTHING = WorkHint(True, -math.inf), WorkHint(False, math.inf)
 
 # The payloads of a NOTIFY. Any other payload is a time.

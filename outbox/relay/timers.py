@@ -2,6 +2,9 @@
 
 import time
 
+# The share of its time that the relay spends on a job whose runs take long, and the longest pause for that.
+SHARE, LONGEST_PAUSE = 0.05, 10.0
+
 
 class Interval:
     """A job of the relay's loop that is due every `seconds`."""
@@ -21,6 +24,10 @@ class Interval:
     def left(self) -> float:
         """Seconds until the next run."""
         return max(0.0, self._due - time.monotonic())
+
+    def spare(self, seconds: float) -> None:
+        """A run took so many seconds: let the next one be late enough that the runs take SHARE of the time."""
+        self._due = max(self._due, time.monotonic() + min(seconds / SHARE, LONGEST_PAUSE))
 
     def hasten(self, seconds: float) -> None:
         """Bring the next run forward to `seconds` from now, if it is later than that."""

@@ -13,6 +13,7 @@ from django_q.signals import post_execute_in_worker
 from django_q.tasks import async_task
 from pytest_django.fixtures import Settings
 
+import outbox
 from outbox import registry
 from outbox.cluster import task_owners
 from outbox.cluster.task_owners import TaskOwners
@@ -86,6 +87,26 @@ def test_a_task_has_at_most_a_batch_and_the_next_claim_follows_at_once(
     handed_out = [ids for _ in range(3) for ids in events_in(broker.dequeue())]
 
     assert handed_out == [[e.id for e in events[n : n + 2]] for n in (0, 2, 4, 6)] + [[events[8].id]]
+
+
+def test_a_backlog_of_one_priority_leaves_no_older_event_of_another_behind(
+    broker: OutboxBroker, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The claims of a backlog begin where the last one ended. The older bulk events are taken after them."""
+    monkeypatch.setattr(ClusterConf, "WORKERS", 1)
+    settings.OUTBOX_BATCH_SIZE = 2
+    settings.OUTBOX_POLL_SECONDS = 1000
+    bulk = publish_all(NOTED, ["old"], priority=outbox.BULK)
+    interactive = [publish_all(NOTED, [number])[0] for number in range(5)]
+
+    claimed = [ids for _ in range(4) for ids in events_in(broker.dequeue())]
+
+    assert claimed == [
+        [interactive[0].id, interactive[1].id],
+        [interactive[2].id, interactive[3].id],
+        [interactive[4].id],
+        [bulk[0].id],
+    ]
 
 
 def test_each_failed_event_is_a_task_of_its_own_and_the_next_claim_follows_at_once(

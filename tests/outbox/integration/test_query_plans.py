@@ -1,6 +1,7 @@
 """Query plans: a claim reads the indexes of waiting events, however many are delivered."""
 
 import json
+import math
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
@@ -9,12 +10,13 @@ import psycopg
 import pytest
 from django.db import connection
 
+from outbox.database.connection import own_connection
 from outbox.delivery.outcomes import DELIVERED, delivered
 from outbox.exceptions import Unavailable
 from outbox.models import Event
 from outbox.queue import circuits
 from outbox.queue.claim import CLAIM, claim
-from outbox.queue.ordering import park
+from outbox.queue.ordering import PARK, park
 from outbox.relay.listener import Listener
 from tests.support.published import NOTED, TOGETHER, ids
 
@@ -64,7 +66,7 @@ def explained(statement: str, parameters: dict[str, Any]) -> list[dict[str, Any]
     """Every node of the executed plan of a statement, which is rolled back."""
     with connection.cursor() as cursor:
         cursor.execute("BEGIN")
-        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters)
+        cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", parameters)
         (answer,) = cursor.fetchone()
         cursor.execute("ROLLBACK")
     return list(_nodes(json.loads(answer)[0]["Plan"] if isinstance(answer, str) else answer[0]["Plan"]))
@@ -104,6 +106,12 @@ def _analyzed_by_nobody_else() -> Iterator[None]:
         cursor.execute("ALTER TABLE outbox_event SET (autovacuum_enabled = false)")
         yield
         cursor.execute("ALTER TABLE outbox_event RESET (autovacuum_enabled)")
+
+
+@pytest.fixture
+def another_session() -> Iterator[psycopg.Connection]:
+    with psycopg.connect(**own_connection(), autocommit=True) as session:
+        yield session
 
 
 @pytest.mark.usefixtures("_analyzed_by_nobody_else")
@@ -181,6 +189,44 @@ def test_a_claim_reads_few_of_a_hundred_thousand_events_of_one_aggregate() -> No
     # Jammed, it reads the whole hundred thousand.
     assert read_in_vain(plan(TYPES)) < 1_200
     assert delivered(claimed.token, ids(claimed)) == set(ids(claimed))
+
+
+@pytest.mark.usefixtures("_analyzed_by_nobody_else")
+def test_parking_reads_the_front_of_the_claims_index() -> None:
+    insert(100_000, "delivered")
+    insert(10_000, "pending")
+
+    parameters = {"types": TYPES, "limit": 1_000, "worthwhile": 800, "seconds": 300}
+    nodes = [node for node in explained(PARK, parameters) if node.get("Relation Name") == "outbox_event"]
+
+    assert "outbox_event_fresh" in {node.get("Index Name") for node in nodes}
+    assert "Seq Scan" not in {node["Node Type"] for node in nodes}
+    assert max(node["Actual Rows"] for node in nodes) <= 1_000
+
+
+def test_after_a_full_claim_the_next_one_skips_what_no_vacuum_could_remove(
+    another_session: psycopg.Connection,
+) -> None:
+    another_session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM outbox_event")
+    for number in range(40):
+        insert(250, "pending", aggregate=f"'{number}-' || number")
+    for _ in range(40):
+        claimed = claim(TYPES, batch=250, retries=8)
+        delivered(claimed.token, ids(claimed))
+
+    from_the_start, from_there = (pages_read(plan(TYPES, since)) for since in (-math.inf, claimed.reached))
+
+    assert len(claimed.rows) == 250
+    assert from_there < from_the_start / 4
+
+
+def pages_read(nodes: list[dict[str, Any]]) -> int:
+    """Pages of the index of fresh events, and of the events that it names."""
+    return sum(
+        node["Shared Hit Blocks"] + node["Shared Read Blocks"]
+        for node in nodes
+        if node.get("Index Name") == "outbox_event_fresh"
+    )
 
 
 def test_settling_looks_its_events_up_by_id() -> None:

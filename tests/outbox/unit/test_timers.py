@@ -35,6 +35,20 @@ def test_a_job_can_be_brought_forward_and_not_delayed(monkeypatch: pytest.Monkey
     assert not chore.is_due()
 
 
+def test_a_job_whose_runs_take_long_is_due_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    chore = Interval(1)
+    assert chore.is_due()
+
+    chore.spare(0.001)
+    assert chore.left == pytest.approx(1)
+    chore.spare(0.2)
+    assert chore.left == pytest.approx(4)
+    chore.spare(60)
+    assert chore.left == pytest.approx(10)
+
+
 def test_the_delay_doubles_while_claims_bring_several_events() -> None:
     delay = CoalescingDelay()
     windows = []
