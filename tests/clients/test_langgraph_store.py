@@ -92,6 +92,17 @@ def test_items_are_found_by_namespace_and_filter(
     assert keys(any_store.search(prefix, filter=filter)) == {ITEMS[n][:2] for n in found}
 
 
+def test_a_filter_finds_an_item_behind_a_hundred_better_hits(store: SemantixStore) -> None:
+    for number in range(101):
+        store.put(("notes",), f"login {number}", {"text": "login timeout", "kind": "note", "a.b": False})
+    store.put(("notes",), "rare", {"text": "login", "kind": "report", "a.b": True})
+
+    [by_text] = store.search(("notes",), query="login timeout", filter={"kind": "report"})
+    [by_flag] = store.search(("notes",), query="login timeout", filter={"a.b": True})
+
+    assert by_text.key == by_flag.key == "rare"
+
+
 def test_pages_have_each_item_once(any_store: BaseStore) -> None:
     fill(any_store)
 

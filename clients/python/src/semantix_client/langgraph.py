@@ -4,8 +4,8 @@
     graph = builder.compile(store=store)
 
 An item is a memory of the agent `langgraph`: its external id is made of namespace and key, its value stands in
-raw_data. So items are durable, searched by meaning, shown in the admin and erased like all else. Items without a query
-are listed page by page and filtered here, which costs time in stores of many thousand items.
+raw_data. So items are durable, searched by meaning, shown in the admin and erased like all else. The service filters by
+namespace and by values that must be equal; comparisons (`$gt`) are made here, page by page.
 
 An item with a ttl lives so many minutes after it was put or, with `refresh_on_read` (LangGraph's default), read. A read
 writes the new time only when a tenth of the ttl is over, and that is a change of the memory like any other.
@@ -16,7 +16,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from langgraph.store.base import (
@@ -40,6 +40,10 @@ from semantix_client.models import Memory
 AGENT = "langgraph"
 # What one search of the service answers at most.
 MOST_HITS = 100
+# Conditions that a filter takes (one with two values counts twice), and characters of a string in it.
+MOST_CONDITIONS, MOST_CHARACTERS = 16, 10_000
+# Larger numbers may lose digits on their way.
+MOST_NUMBER = 2**53
 # A read extends the life of an item that has less than this part of its ttl before it.
 FRESH = 0.9
 
@@ -130,8 +134,13 @@ class SemantixStore(BaseStore):
 
     def _search(self, op: SearchOp) -> list[SearchItem]:
         prefix = tuple(op.namespace_prefix)
-        found = self._by_meaning(op, prefix) if op.query else self._listed(prefix)
-        matching = (each for each in found if _matches(each[0].raw_data["value"], op.filter or {}))
+        found = self._by_meaning(op, prefix) if op.query else self._listed(op, prefix)
+        matching = (
+            each
+            for each in found
+            if tuple(each[0].raw_data["namespace"][: len(prefix)]) == prefix
+            and _matches(each[0].raw_data["value"], op.filter or {})
+        )
         chosen = list(islice(matching, op.offset, op.offset + op.limit))
         if op.refresh_ttl:
             for memory, _score in chosen:
@@ -139,15 +148,16 @@ class SemantixStore(BaseStore):
         return [SearchItem(**_fields(memory), score=score) for memory, score in chosen]
 
     def _by_meaning(self, op: SearchOp, prefix: Namespace) -> Iterator[Found]:
-        levels = {_level(place): label for place, label in enumerate(prefix)}
         limit = MOST_HITS if op.filter else min(MOST_HITS, op.offset + op.limit)
-        hits = self._client.search(op.query or "", limit=limit, agent=AGENT, raw_data=levels or None)
+        wanted = _filter(prefix, op.filter or {})
+        hits = self._client.search(op.query or "", limit=limit, agent=AGENT, filter=wanted)
         return ((hit.memory, hit.score) for hit in hits if hit.memory)
 
-    def _listed(self, prefix: Namespace) -> Iterator[Found]:
-        for memory in self._client.memories(agent=AGENT):
-            if tuple(memory.raw_data["namespace"][: len(prefix)]) == prefix:
-                yield memory, None
+    def _listed(self, op: SearchOp, prefix: Namespace) -> Iterator[Found]:
+        wanted = _filter(prefix, op.filter or {})
+        narrowed: dict[str, Any] = {} if wanted is None else {"filter": wanted}
+        for memory in self._client.memories(agent=AGENT, **narrowed):
+            yield memory, None
 
     def _list_namespaces(self, op: ListNamespacesOp) -> list[Namespace]:
         found = {tuple(memory.raw_data["namespace"]) for memory in self._client.memories(agent=AGENT)}
@@ -198,6 +208,28 @@ OPERATORS = {
     "$lt": lambda value, wanted: value < wanted,
     "$lte": lambda value, wanted: value <= wanted,
 }
+
+
+def _filter(prefix: Namespace, filter: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The filter of the service that every item meets which is asked for; None without a condition."""
+    levels = ({f"raw_data.{_level(place)}": label} for place, label in enumerate(prefix))
+    parts = list(islice(chain(levels, _equalities("raw_data.value", filter)), MOST_CONDITIONS))
+    return {"and": parts} if parts else None
+
+
+def _equalities(path: str, wanted: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for key, value in wanted.items():
+        if key and not key.startswith("$"):
+            escaped = key.replace("\\", "\\\\").replace(".", "\\.")
+            if isinstance(value, Mapping):
+                yield from _equalities(f"{path}.{escaped}", value)
+            elif isinstance(value, str) and len(value) <= MOST_CHARACTERS:
+                yield {f"{path}.{escaped}": value}
+            # Python takes 1 and True for equal.
+            elif isinstance(value, (bool, int)) and value in (0, 1):
+                yield {f"{path}.{escaped}": {"in": [bool(value), int(value)]}}
+            elif isinstance(value, (int, float)) and abs(value) < MOST_NUMBER:
+                yield {f"{path}.{escaped}": value}
 
 
 def _matches(value: Any, wanted: Any) -> bool:
