@@ -28,9 +28,13 @@ from memories.admin.memory_filters import (
 )
 from memories.indexing import repair
 from memories.models import MemoryLog
-from memories.records.queries import events_of, memories, similar_to
+from memories.records.queries import events_of, memories
 from memories.records.sync_status import SyncStatus
+from memories.search.like import find_like
+from memories.search.results import SearchHit
+from memories.search.search import Query
 from memories.text import searchable_text
+from outbox import Unavailable
 from outbox.admin import rendering
 from outbox.admin.confirmed_actions import ConfirmedAction, buttons, confirmed
 from outbox.admin.generic import ModelAdmin
@@ -47,6 +51,8 @@ COLOURS: dict[str, str] = {
 # Characters of a task in the list, and what the page of a memory shows of the admin's log.
 TASK = 120
 SHOWN = 20
+SIMILAR = 5
+LIKE = '<div><a href="{}" style="text-decoration:underline">{}</a> <span style="opacity:.7">{}</span></div>'
 
 
 def ids(rows: QuerySet[Any]) -> list[int]:
@@ -69,6 +75,14 @@ EMBED_AGAIN = ConfirmedAction(
     eligible=lambda rows: rows,
     act=lambda rows, by, reason: repair.embed_again(ids(rows)),
 )
+
+
+def _page_of(hit: SearchHit) -> str:
+    return reverse("admin:memories_memorylog_change", args=[hit.memory_log_id])
+
+
+def _title(hit: SearchHit) -> str:
+    return f"{str(hit.metadata['task'])[:TASK]} #{hit.memory_log_id}"
 
 
 @admin.register(MemoryLog)
@@ -177,9 +191,20 @@ class MemoryLogAdmin(ReadOnly, ModelAdmin[MemoryLog]):
         return rendering.text_block(text)
 
     @admin.display(description="similar memories")
-    def similar(self, row: MemoryLog) -> SafeString:
-        near = ((link(memory), f"{memory.similarity:.3f}") for memory in similar_to(row))
-        return format_html_join("", '<div>{} <span style="opacity:.7">{}</span></div>', near) or NONE
+    def similar(self, row: MemoryLog) -> SafeString | str:
+        """By the search of the service. A memory that is not embedded yet is not embedded for this."""
+        if row.embedding is None:
+            return "not known yet, because it has no embedding"
+        try:
+            near = find_like(row, Query(text="", tenant=row.tenant, limit=SIMILAR)).found
+        except Unavailable as error:
+            return f"not known: {error}"
+        return (
+            format_html_join(
+                "", LIKE, ((_page_of(hit), _title(hit), f"{hit.similarity:.3f}") for hit in near)
+            )
+            or NONE
+        )
 
     @admin.display(description="versions")
     def history(self, row: MemoryLog) -> SafeString:

@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Any
 
 from django.db.models import Exists, OuterRef, QuerySet
-from pgvector.django import CosineDistance
 
 from memories.event_types import AGGREGATES
 from memories.models import MemoryLog, MemoryVersion
@@ -45,19 +44,3 @@ def events_of(memory_id: int, *, limit: int = 20) -> QuerySet[Event, Any]:
     """The newest events of the memory: those of its text and those of its vector."""
     events = Event.objects.filter(aggregatetype__in=AGGREGATES, aggregateid=str(memory_id))
     return events.defer("payload").order_by("-id")[:limit]
-
-
-def similar_to(row: MemoryLog, *, limit: int = 5) -> "QuerySet[MemoryLog, Any]":
-    """The memories of the same tenant nearest to this one, by exact distance, with their `similarity`.
-
-    A memory without an embedding has none.
-    """
-    if row.embedding is None:
-        return MemoryLog.objects.none()
-    near = (
-        MemoryLog.objects.unexpired()
-        .filter(user_id=row.user_id, project_id=row.project_id, embedding_model=row.embedding_model)
-        .exclude(pk=row.pk)
-    )
-    distance = CosineDistance("embedding", row.embedding)
-    return near.annotate(similarity=1 - distance / 2.0).defer("embedding").order_by(distance)[:limit]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from django.db import connection
 
-from memories.search.results import Explanation, SearchHit
-from memories.search.search import Mode, Query, find
+from memories.search.results import SearchHit
+from memories.search.search import Query, find
 
 # The words of a query that each of these memories has. A term that stands for signs (see functions.sql) is no word that
 # a person wrote.
@@ -23,11 +23,10 @@ FROM memory_terms CROSS JOIN term WHERE memory_id = ANY(%(ids)s) GROUP BY 1
 
 @dataclass(frozen=True)
 class Explained:
-    """A hit, its place in the answer, from 1, and how it came there."""
+    """A hit, and its place in the answer, from 1. `hit.explanation` has its places in both rankings."""
 
     number: int
     hit: SearchHit
-    why: Explanation
     # The words of the query that the memory has, as PostgreSQL stems them.
     found_words: Sequence[str]
 
@@ -44,20 +43,10 @@ def explain(query: Query) -> ExplainedAnswer:
     answered = find(query)
     found_words = _found_words(query, [hit.memory_log_id for hit in answered.found])
     hits = [
-        Explained(number, hit, _why(number, hit, query.mode), found_words.get(hit.memory_log_id) or ())
+        Explained(number, hit, found_words.get(hit.memory_log_id) or ())
         for number, hit in enumerate(answered.found, start=1)
     ]
     return ExplainedAnswer(hits, answered.backend)
-
-
-def _why(number: int, hit: SearchHit, mode: Mode) -> Explanation:
-    """In a search by one ranking, the place in the answer is the place in it."""
-    match mode:
-        case Mode.LEXICAL:
-            return Explanation(word_place=number, word_score=hit.score)
-        case Mode.VECTOR:
-            return Explanation(meaning_place=number)
-    return hit.explanation
 
 
 def _found_words(query: Query, ids: list[int]) -> dict[int, list[str]]:

@@ -7,18 +7,25 @@ import numpy as np
 from memories.index import generations
 from memories.index.query import QueryVector
 from memories.models import MemoryLog
-from memories.search.search import Answer, Mode, Query, answer, number
+from memories.search.search import Answer, Mode, Query, find, number, record
 from memories.text import searchable_text
 
 
 def answer_like(row: MemoryLog, query: Query) -> Answer:
+    """Do what `find_like` does, and record it as a search."""
+    answered = find_like(row, query)
+    record(query, answered)
+    return answered
+
+
+def find_like(row: MemoryLog, query: Query) -> Answer:
     """Return the memories nearest to this one, without itself. The text of the query is not used.
 
     A memory whose text is not embedded yet is embedded as a question. Raises Unavailable.
     """
     text = searchable_text(task=row.task, agent=row.agent, raw_data=row.raw_data)
     asked = replace(query, text=text, mode=Mode.VECTOR, limit=query.limit + 1, vector=_vector(row))
-    answered = answer(asked)
+    answered = find(asked)
     others = [hit for hit in answered.found if hit.memory_log_id != row.id]
     return replace(answered, found=number(others[: query.limit]))
 

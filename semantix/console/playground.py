@@ -108,9 +108,12 @@ def _why(one: Explained) -> str:
     """Its places in the rankings, and what memories that were written next to it added."""
     places = [
         f"place {place} {how}" if place else f"not found {how}"
-        for place, how in ((one.why.word_place, "by words"), (one.why.meaning_place, "by meaning"))
+        for place, how in (
+            (one.hit.explanation.word_place, "by words"),
+            (one.hit.explanation.meaning_place, "by meaning"),
+        )
     ]
     sentence = f"{', '.join(places).capitalize()}. Its score is {one.hit.score:.2f}"
-    if one.why.neighbours:
-        sentence += f", {one.why.neighbours:.2f} of it from memories that were written next to it"
+    if why.neighbours:
+        sentence += f", {why.neighbours:.2f} of it from memories that were written next to it"
     return f"{sentence}."

@@ -6,7 +6,7 @@ from playwright.sync_api import Browser, Page, expect
 from memories.models import MemoryLog
 from outbox.testing import drain
 from tests.support.admin_rows import remember
-from tests.support.browser import PHONE, Scheme, complaints, overflow, picture, window
+from tests.support.browser import PHONE, complaints, overflow, picture, window
 from tests.support.tenants import new_tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -104,13 +104,12 @@ def test_an_opened_stream_does_not_load_for_ever(page: Page) -> None:
     expect(page.locator("pre")).to_contain_text("text/event-stream")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_pages_of_the_api_and_of_its_documentation_fit_a_phone(
-    browser: Browser, server: str, scheme: Scheme, transactional_db: None
+    browser: Browser, server: str, transactional_db: None
 ) -> None:
     number = remember(new_tenant(), f"Fix it {'x' * 400}", "It was broken " + "y" * 400)
     drain()
-    with window(browser, server, size=PHONE, scheme=scheme) as context:
+    with window(browser, server, size=PHONE, scheme="dark") as context:
         page = context.new_page()
         found = complaints(page)
         for path in (
@@ -121,9 +120,8 @@ def test_the_pages_of_the_api_and_of_its_documentation_fit_a_phone(
             "/memory-logs/events",
             "/docs",
         ):
-            page.goto(path, wait_until="networkidle")
+            page.goto(path)
             assert (path, overflow(page)) == (path, 0)
-            picture(page, f"phone-{scheme}{path.replace('/', '-')}".replace(str(number), "one"))
         assert found == []
 
 

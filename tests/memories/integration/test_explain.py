@@ -40,12 +40,12 @@ def test_the_hits_are_those_of_the_search_in_its_order(tenant: Tenant, mode: Mod
 def test_a_hit_has_its_places_its_words_and_what_its_neighbour_added(tenant: Tenant) -> None:
     first, second, third = explain(Query(text="session cookie proxy", tenant=tenant)).hits
 
-    assert (first.why.word_place, first.why.meaning_place) == (1, 1)
+    assert (first.hit.explanation.word_place, first.hit.explanation.meaning_place) == (1, 1)
     assert first.found_words == ["session", "cooki", "proxi"]
     assert second.found_words == ["proxi"]
     # The second was written right after the first, with the same task on the same day.
-    assert second.why.neighbours > 0
-    assert (third.why.word_place, third.why.neighbours) == (None, 0.0)
+    assert second.hit.explanation.neighbours > 0
+    assert (third.hit.explanation.word_place, third.hit.explanation.neighbours) == (None, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_one_ranking_alone_is_the_answer(
 ) -> None:
     one, *_ = explain(Query(text="cookie", tenant=tenant, mode=mode)).hits
 
-    assert (one.why.word_place, one.why.meaning_place) == places
+    assert (one.hit.explanation.word_place, one.hit.explanation.meaning_place) == places
 
 
 def test_an_explanation_records_no_search(tenant: Tenant) -> None:
