@@ -106,12 +106,10 @@ def _text(refusals: Any) -> str:
 
 def _why(one: Explained) -> str:
     """Its places in the rankings, and what memories that were written next to it added."""
+    why = one.hit.explanation
     places = [
         f"place {place} {how}" if place else f"not found {how}"
-        for place, how in (
-            (one.hit.explanation.word_place, "by words"),
-            (one.hit.explanation.meaning_place, "by meaning"),
-        )
+        for place, how in ((why.word_place, "by words"), (why.meaning_place, "by meaning"))
     ]
     sentence = f"{', '.join(places).capitalize()}. Its score is {one.hit.score:.2f}"
     if why.neighbours:
