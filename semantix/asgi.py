@@ -18,6 +18,7 @@ from django.urls import path
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from outbox.cluster.parent_death import end_with_parent
+from semantix.database.lost_clients import end_lost_clients
 from semantix.database.statement_timeout import limit_statements
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "semantix.settings")
@@ -26,6 +27,7 @@ if parent_process():
     end_with_parent(signal.SIGTERM)
 event_loop = get_asgi_application()
 limit_statements(settings.DATABASE_STATEMENT_SECONDS)
+end_lost_clients()
 
 # These imports need the apps to be loaded.
 from memories.api.live.socket import LiveUpdates  # noqa: E402
