@@ -13,6 +13,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
+from typing import Any
 from urllib.parse import quote
 
 import psycopg
@@ -31,21 +32,23 @@ def run(options: Namespace) -> Mapping[str, Figures]:
         for number in range(rounds):
             for name in SUBJECTS:
                 say(f"Round {number + 1} of {rounds}: {name} ...")
-                own = _database_of_its_own(url, f"{name}-{number}")
-                measured[name].append(_measure(name, own, folder, backlog, singles))
+                own = database_of_its_own(url, f"{name}-{number}")
+                measured[name].append(measure("measure", own, folder, name, backlog, singles))
     return {
         name: {metric: median(round[metric] for round in rounds) for metric in rounds[0]}
         for name, rounds in measured.items()
     }
 
 
-def _database_of_its_own(url: str, name: str) -> str:
+def database_of_its_own(url: str, name: str) -> str:
+    """Create a database on the same server, and return its URL."""
     with psycopg.connect(url, autocommit=True) as session:
         session.execute(f'CREATE DATABASE "{name}"')
     return url.replace("/semantix?", f"/{quote(name)}?")
 
 
-def _measure(name: str, url: str, folder: Path, backlog: int, singles: int) -> Figures:
+def measure(module: str, url: str, folder: Path, *arguments: object, **more: str) -> Any:
+    """Run a module of benchmarks.relays in a process of its own; returns what it prints. `more`: its environment."""
     environment = os.environ | {
         "DJANGO_SETTINGS_MODULE": "benchmarks.relays.settings",
         "ENV_FILE": os.devnull,
@@ -54,8 +57,8 @@ def _measure(name: str, url: str, folder: Path, backlog: int, singles: int) -> F
         "SECRET_KEY": "only-for-measuring",
         "LOG_LEVEL": "WARNING",
         starts.VARIABLE: str(folder / "starts"),
+        **more,
     }
-    command = [sys.executable, "-m", "benchmarks.relays.measure", name, str(backlog), str(singles)]
+    command = [sys.executable, "-m", f"benchmarks.relays.{module}", *map(str, arguments)]
     done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    figures: Figures = json.loads(done.stdout.splitlines()[-1])
-    return figures
+    return json.loads(done.stdout.splitlines()[-1])

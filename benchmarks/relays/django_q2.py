@@ -40,8 +40,11 @@ class DjangoQ2:
 
         return int(OrmQ.objects.count())
 
+    def worker(self) -> Child:
+        return start("manage.py", "qcluster", module=False)
+
     def workers(self) -> list[Child]:
-        return [start("manage.py", "qcluster", module=False)]
+        return [self.worker()]
 
 
 def _package(number: int) -> dict[str, object]:

@@ -39,8 +39,11 @@ class Pgqueuer:
         row = self._session.execute("SELECT count(*) FROM pgqueuer").fetchone()
         return int(row[0]) if row else 0
 
+    def worker(self) -> Child:
+        return start("benchmarks.relays.work", "pgqueuer", str(self.batch))
+
     def workers(self) -> list[Child]:
-        return [start("benchmarks.relays.work", "pgqueuer", str(self.batch)) for _ in range(2)]
+        return [self.worker() for _ in range(2)]
 
 
 class PgqueuerInHundreds(Pgqueuer):

@@ -1,5 +1,6 @@
 """procrastinate: two worker processes with LISTEN/NOTIFY, ten jobs at a time each; finished jobs are deleted."""
 
+import asyncio
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from benchmarks.relays.subject import start
 from semantix.allinone.process import Child
 
 CONCURRENCY = 10
+RESCUE_SECONDS = 1.0
 
 
 def application(connector: BaseConnector) -> App:
@@ -45,11 +47,24 @@ class Procrastinate:
         ).fetchone()
         return int(row[0]) if row else 0
 
+    def worker(self) -> Child:
+        return start("benchmarks.relays.work", "procrastinate")
+
     def workers(self) -> list[Child]:
-        return [start("benchmarks.relays.work", "procrastinate") for _ in range(2)]
+        return [self.worker() for _ in range(2)]
 
 
 async def work() -> None:
     connector = PsycopgConnector(conninfo=os.environ["DATABASE_URL"], max_size=CONCURRENCY + 2)
     async with application(connector).open_async() as app:
+        rescuer = asyncio.create_task(_rescue(app))
         await app.run_worker_async(concurrency=CONCURRENCY, delete_jobs="successful")
+        rescuer.cancel()
+
+
+async def _rescue(app: App) -> None:
+    """Retry the jobs of dead workers, as the documentation has a task for it. It finds them by its default of 30 s."""
+    while True:
+        for job in await app.job_manager.get_stalled_jobs():
+            await app.job_manager.retry_job(job)
+        await asyncio.sleep(RESCUE_SECONDS)

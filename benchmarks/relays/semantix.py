@@ -43,5 +43,8 @@ class Semantix:
             cursor.execute("SELECT count(*) FROM outbox_event WHERE status IN ('pending', 'claimed')")
             return int(cursor.fetchone()[0])
 
+    def worker(self) -> Child:
+        return start("manage.py", "qcluster", module=False)
+
     def workers(self) -> list[Child]:
-        return [start("manage.py", "qcluster", module=False)]
+        return [self.worker()]

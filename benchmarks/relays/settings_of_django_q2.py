@@ -15,8 +15,9 @@ Q_CLUSTER = {
     "name": "django-q2",
     "orm": "default",
     "workers": 2,
-    "timeout": 60,
-    "retry": 300,
+    "timeout": 50,
+    # Its default. The tasks of a dead worker come again after this many seconds.
+    "retry": 60,
     "recycle": 100_000,
     # A hundred at a time, and no row for a task that succeeded.
     "bulk": 100,

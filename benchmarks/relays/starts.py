@@ -7,6 +7,8 @@ from pathlib import Path
 
 RECORD = struct.Struct("<qq")
 VARIABLE = "BENCHMARK_STARTS"
+# How many seconds the handler of every subject works before it notes its start. Unset: none.
+WORK = "BENCHMARK_WORK_SECONDS"
 
 _file: int | None = None
 
@@ -14,6 +16,8 @@ _file: int | None = None
 def note(number: int) -> None:
     """The only work of every subject's handler."""
     global _file
+    if seconds := os.environ.get(WORK):
+        time.sleep(float(seconds))
     if _file is None:
         _file = os.open(os.environ[VARIABLE], os.O_WRONLY | os.O_APPEND)
     os.write(_file, RECORD.pack(number, time.time_ns()))

@@ -26,6 +26,9 @@ class Subject(Protocol):
     def unfinished(self) -> int:
         """Return how many events are not settled."""
 
+    def worker(self) -> Child:
+        """Start one program of it."""
+
     def workers(self) -> list[Child]:
         """Start the worker processes."""
 
