@@ -60,6 +60,9 @@ lock: $(VENV)/.dev  ## Resolve the lock files from pyproject.toml
 		grep -vxFf requirements.txt .lock-extra.txt > requirements-$$extra.txt && rm .lock-extra.txt || exit 1; \
 	done
 
+PIP_FAILED = The dependencies are not installed; pip says why above. pip must reach PyPI, or the index that PIP_INDEX_URL \
+	names (a proxy: HTTPS_PROXY). Then run make again: it goes on where it stopped.
+
 # A half-made environment (Debian without python3-venv) would look made at the next run.
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -68,11 +71,11 @@ $(VENV)/bin/python:
 
 $(VENV)/.runtime: requirements.txt | $(VENV)/bin/python
 	@echo "Installing dependencies into $(VENV) (the first time takes a minute) ..."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt || { echo "$(PIP_FAILED)" >&2; exit 1; }
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt || { echo "$(PIP_FAILED)" >&2; exit 1; }
 	@touch $@
 
 clean:  ## Remove the virtual environment and caches; data stays

@@ -1,7 +1,9 @@
 """Nothing that serves starts without a SECRET_KEY; other commands do."""
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -39,3 +41,29 @@ def test_without_a_secret_key_nothing_serves(arguments: list[str]) -> None:
 @pytest.mark.parametrize("command", [["check"], ["showmigrations", "--plan"], ["outbox_status"]])
 def test_commands_that_serve_nothing_need_none(command: list[str]) -> None:
     assert manage(*command, **WITHOUT).returncode == 0
+
+
+def test_a_python_without_the_dependencies_is_told_from_the_projects_own() -> None:
+    argv = [sys.executable, "-S", "manage.py", "up"]
+
+    run = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+    assert run.returncode == 1
+    assert "`make run` installs everything" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
+def test_make_says_what_to_do_where_pip_fails(tmp_path: Path) -> None:
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text("#!/bin/sh\nexit 1\n")
+    python.chmod(0o755)
+
+    run = subprocess.run(
+        ["make", "run", f"VENV={tmp_path}"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert run.returncode == 2
+    assert "pip must reach PyPI" in run.stderr
+    assert not (tmp_path / ".runtime").exists()
