@@ -29,15 +29,20 @@ CHARACTERS = 4_000
 
 # BM25 without the length of a turn: turns are short. A word weighs by how rare it is among the turns that wait.
 RANKING = """
-WITH turn AS MATERIALIZED (
-    SELECT number, memory_lexemes(text) AS words FROM unnest(%(texts)s::text[]) WITH ORDINALITY AS t (text, number)
+WITH term AS MATERIALIZED (
+    SELECT number, t.lexeme, t.count
+    FROM unnest(%(texts)s::text[]) WITH ORDINALITY AS turn (text, number), memory_text_terms(text) AS t
+), question AS MATERIALIZED (
+    SELECT q.lexeme, coalesce(q.place::text, q.lexeme) AS word
+    FROM memory_question(
+        %(query)s, ARRAY(SELECT DISTINCT substr(lexeme, 3) FROM term WHERE starts_with(lexeme, 'ǀ='))
+    ) AS q
 ), holder AS (
-    SELECT number, lexeme, coalesce(cardinality(positions), 1) AS count FROM turn, unnest(words)
-    WHERE lexeme = ANY(tsvector_to_array(memory_lexemes(%(query)s)))
+    SELECT number, word, max(count) AS count FROM term JOIN question USING (lexeme) GROUP BY 1, 2
 ), word AS (
-    SELECT lexeme, ln(1 + (%(turns)s - count(*) + 0.5) / (count(*) + 0.5)) AS rarity FROM holder GROUP BY lexeme
+    SELECT word, ln(1 + (%(turns)s - count(*) + 0.5) / (count(*) + 0.5)) AS rarity FROM holder GROUP BY word
 )
-SELECT number, sum(rarity * count / (count + 0.9))::float AS score FROM holder JOIN word USING (lexeme)
+SELECT number, sum(rarity * count / (count + 0.9))::float AS score FROM holder JOIN word USING (word)
 GROUP BY number ORDER BY score DESC, number LIMIT %(limit)s
 """
 

@@ -147,21 +147,29 @@ def folded(text: str) -> str:
     return unicodedata.normalize("NFC", bare)  # Korean syllables again, not their letters
 
 
-def _languages() -> dict[str, tuple[str, ...]]:
-    found: dict[str, list[str]] = {}
+def written() -> dict[str, tuple[str, ...]]:
+    """Return the words as they are written, each with its languages."""
+    found: dict[str, tuple[str, ...]] = {}
     for language, words in {"english": ENGLISH, **BY_LANGUAGE}.items():
-        for word in dict.fromkeys(folded(word) for word in words.split()):
-            found.setdefault(word, []).append(language)
-    return {word: tuple(languages) for word, languages in found.items()}
+        for word in dict.fromkeys(words.split()):
+            found[word] = (*found.get(word, ()), language)
+    return found
+
+
+def _folded() -> dict[str, frozenset[str]]:
+    found: dict[str, frozenset[str]] = {}
+    for word, languages in written().items():
+        found[folded(word)] = found.get(folded(word), frozenset()) | set(languages)
+    return found
 
 
 # The languages in which a folded word is a stop word.
-LANGUAGES = _languages()
+LANGUAGES = _folded()
 
 
 def language_of(words: Iterable[str]) -> str:
     """Return the language in which most of the folded words are stop words; English if there is no better one."""
-    counts = Counter(language for word in words for language in LANGUAGES.get(word, ()))
+    counts = Counter(language for word in set(words) for language in LANGUAGES.get(word, ()))
     best = max(counts, key=counts.__getitem__, default="english")
     return best if counts[best] > counts["english"] else "english"
 

@@ -18,12 +18,38 @@ tenant. The terms have a table of their own because memory_logs is updated sever
 indexed), and each update would enter all its terms into the index again.
 """
 
+import json
 from pathlib import Path
+
+from memories.embeddings import stop_words
 
 SQL = Path(__file__).with_name("sql")
 
+# PostgreSQL has a configuration for each of these. Russian endings are near enough to Ukrainian ones.
+CONFIGURED = set(stop_words.BY_LANGUAGE) - {"czech", "hebrew", "polish", "ukrainian", "vietnamese"}
+INSTEAD = {"ukrainian": "russian"}
+# Ends of English words that are words of other languages.
+SHORTENED = {"d", "ll", "m", "re", "s", "t", "ve"}
+
+
+def _functions() -> str:
+    """Return functions.sql with the stop words: a JSON object of folded words and their languages."""
+    languages = {
+        word: found
+        for word, names in stop_words.written().items()
+        if (found := sorted({INSTEAD.get(name, name) for name in names} & _told_by(word)))
+    }
+    text = (SQL / "functions.sql").read_text()
+    text = text.replace("{stop_words}", json.dumps(languages, ensure_ascii=False, separators=(",", ":")))
+    return text.replace("{languages}", "{" + ",".join(sorted(CONFIGURED)) + "}")
+
+
+def _told_by(word: str) -> set[str]:
+    return CONFIGURED if word in SHORTENED else {"english", *CONFIGURED}
+
+
 CREATE_TABLES = (SQL / "tables.sql").read_text()
-CREATE_FUNCTIONS = (SQL / "conversations.sql").read_text() + (SQL / "functions.sql").read_text()
+CREATE_FUNCTIONS = (SQL / "conversations.sql").read_text() + _functions()
 CREATE_TRIGGERS = (SQL / "triggers.sql").read_text()
 FILL = (SQL / "fill.sql").read_text()
 DROP = (SQL / "drop.sql").read_text()

@@ -1,14 +1,19 @@
 """How common the terms of a query are among a tenant's memories."""
 
+from collections.abc import Iterable
 from math import log
 from typing import NamedTuple
 
 from django.db import connection
 
+from memories.search.lexical.days import days
 from memories.tenants import Tenant
 
-# A question has few terms. A pasted page has many, and the first ones are enough.
-MAX_TERMS = 64
+# A question has few words. Of a pasted page the rarest ones are enough.
+MAX_WORDS = 64
+
+# The place of the empty term, which is in every memory.
+EVERY_MEMORY = -1
 
 # Of each term, in how many memories it stands: counted where it is rare, and else estimated from the sample of
 # one memory in 32 (from 32 hits there on, so no more than about 1,000 rows are counted, and an estimate is off
@@ -16,13 +21,27 @@ MAX_TERMS = 64
 STATISTICS = """
 WITH tenant AS MATERIALIZED (
     SELECT memory_term_seed((SELECT secret FROM memory_terms_secret), %(user_id)s, %(project_id)s) AS seed
-), term (key, position) AS (
-    (SELECT memory_term_key(seed, lexeme), min(positions[1])
-     FROM tenant, unnest(memory_lexemes(%(text)s)) GROUP BY 1 ORDER BY 2, 1 LIMIT %(max_terms)s)
+), marker AS MATERIALIZED (
+    SELECT language, memory_term_key(seed, 'ǀ=' || language) AS key FROM tenant, unnest(memory_languages()) AS language
+), language AS MATERIALIZED (
+    SELECT coalesce(array_agg(DISTINCT language), '{}') AS languages FROM marker
+    WHERE EXISTS (
+        SELECT FROM memory_terms_sample AS s
+        WHERE s.key = marker.key AND (user_id, project_id) = (%(user_id)s, %(project_id)s)
+    ) OR EXISTS (
+        SELECT FROM memory_terms
+        WHERE keys @> ARRAY[marker.key] AND (user_id, project_id) = (%(user_id)s, %(project_id)s)
+    )
+), term (key, place) AS MATERIALIZED (
+    SELECT memory_term_key(seed, lexeme), min(place)
+    FROM tenant, language, LATERAL (
+        SELECT * FROM memory_question(%(text)s, languages)
+        UNION ALL SELECT 'ǀ' || day, NULL FROM unnest(%(days)s::text[]) AS day
+    ) AS question GROUP BY 1
     UNION ALL
-    SELECT memory_term_key(seed, ''), NULL FROM tenant
+    SELECT memory_term_key(seed, ''), -1 FROM tenant
 )
-SELECT term.key, coalesce(counted.memories, sample.memories * 32), coalesce(counted.length, sample.length)
+SELECT term.key, term.place, coalesce(counted.memories, sample.memories * 32), coalesce(counted.length, sample.length)
 FROM term
 CROSS JOIN LATERAL (
     SELECT count(*) AS memories, avg(length)::float AS length FROM memory_terms_sample
@@ -32,7 +51,6 @@ LEFT JOIN LATERAL (
     SELECT count(*) AS memories, avg(length)::float AS length FROM memory_terms
     WHERE keys @> ARRAY[term.key] AND (user_id, project_id) = (%(user_id)s, %(project_id)s) AND sample.memories < 32
 ) AS counted ON sample.memories < 32
-ORDER BY term.position NULLS LAST
 """
 
 
@@ -40,6 +58,8 @@ class Term(NamedTuple):
     key: int
     memories: int
     """The number of the tenant's memories that have it, at least 1."""
+    forms: int
+    """The number of memories that have any form of its word: the stems of a word in several languages count as one."""
 
 
 class Statistics(NamedTuple):
@@ -51,15 +71,29 @@ class Statistics(NamedTuple):
 
     def rarity(self, term: Term) -> float:
         """Return BM25's inverse document frequency, in the form that is never negative."""
-        return log(1 + (self.memories - term.memories + 0.5) / (term.memories + 0.5))
+        return log(1 + (self.memories - term.forms + 0.5) / (term.forms + 0.5))
 
 
 def statistics(tenant: Tenant, text: str) -> Statistics:
     """Return the statistics that weigh the terms of the query `text`; no terms when it has no words."""
-    parameters = {**tenant._asdict(), "text": text, "max_terms": MAX_TERMS}
+    parameters = {**tenant._asdict(), "text": text, "days": days(text)}
     with connection.cursor() as cursor:
         cursor.execute(STATISTICS, parameters)
-        *terms, (_, memories, average_length) = cursor.fetchall()
-    found = sorted((Term(key, count) for key, count, _ in terms if count), key=lambda term: term.memories)
+        rows = cursor.fetchall()
+    ((memories, average_length),) = [row[2:] for row in rows if row[1] == EVERY_MEMORY]
+    words: dict[int, dict[int, int]] = {}
+    for key, place, count, _ in rows:
+        if count and place != EVERY_MEMORY:
+            words.setdefault(key if place is None else place, {})[key] = count
+    terms = [
+        Term(key, count, sum(forms.values()))
+        for forms in _rarest(words.values())
+        for key, count in forms.items()
+    ]
     # Estimates may contradict each other: a term cannot be in more memories than there are.
-    return Statistics(found, max([memories, *(term.memories for term in found)]), average_length or 1.0)
+    most = max([memories, *(term.forms for term in terms)])
+    return Statistics(sorted(terms, key=lambda term: term.memories), most, average_length or 1.0)
+
+
+def _rarest(words: Iterable[dict[int, int]]) -> list[dict[int, int]]:
+    return sorted(words, key=lambda forms: sum(forms.values()))[:MAX_WORDS]

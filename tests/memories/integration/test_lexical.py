@@ -89,6 +89,26 @@ def test_inflected_words_meet() -> None:
         ("the timeout is 500ms", "500 ms"),
         ("Standup", "May 8th"),
         ("Standup", "8 Mai 2024 / 08.05.2024"),
+        ("Die Rechnungen werden nachts exportiert", "Rechnung"),
+        ("Die Häuser am See wurden verkauft", "Haus"),
+        ("Les factures sont exportées pendant la nuit", "facture exporter"),
+        ("La información de los clientes no es correcta", "informaciones de cliente"),
+        ("La información de los clientes no es correcta", "informacion"),
+        ("Le fatture sono state inviate ai clienti", "fattura al cliente"),
+        ("As faturas foram enviadas para os clientes", "fatura do cliente"),
+        ("De facturen worden aan de klanten gestuurd", "factuur"),
+        ("Fakturorna skickades till kunderna och betalades", "faktura kund"),
+        ("Обновили серверы базы данных после сбоя", "сбой сервера"),
+        ("Οι διακομιστές ενημερώθηκαν μετά από τη διακοπή", "διακομιστής"),
+        ("تم تحديث الخوادم بعد العطل", "عطل"),
+        ("서버가 장애로 멈췄다", "서버 장애"),
+        ("the parser is parse_iso_date", "parse iso date"),
+        ("the parser is parseISODate", "ParseIsoDate parse_iso_date"),
+        ("sent an e-mail", "email"),
+        ("see src/app/main.py there", "main.py"),
+        ("IT owns the budget", "it"),
+        ("The band The Who played", "the who"),
+        ("We asked the WHO for advice", "what does the WHO say?"),
     ],
 )
 def test_words_meet_however_they_are_written(text: str, query: str) -> None:
@@ -99,12 +119,62 @@ def test_words_meet_however_they_are_written(text: str, query: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "query",
+    [
+        "8 May",
+        "May 8th",
+        "the 8th of May, 2024",
+        "08.05.2024",
+        "8.5.2024",
+        "2024-05-08",
+        "2024/5/8",
+        "am 8. Mai",
+        "le 8 mai 2024",
+        "el 8 de mayo de 2024",
+        "8 maggio",
+        "8 мая 2024",
+        "2024年5月8日",
+        "5월 8일",
+        "May 2024",
+    ],
+)
+def test_a_date_in_words_finds_the_memories_of_that_day_first(query: str) -> None:
+    tenant = new_tenant()
+    remember(tenant, "Standup of 2024 in May", "Standup 8", date=date(2023, 4, 7))
+    (row,) = remember(tenant, "Standup")
+
+    assert found(tenant, query)[0] == row.id
+
+
+def test_the_rarest_words_of_a_long_question_count_wherever_they_stand() -> None:
+    tenant = new_tenant()
+    common = [f"word{number}" for number in range(100)]
+    remember(tenant, *(" ".join(common) for _ in range(20)))
+    (row,) = remember(tenant, "Rotate the sprocket")
+    question = " ".join([*common, *(f"unknown{number}" for number in range(700)), "sprocket"])
+
+    assert row.id in found(tenant, question, limit=50)
+
+
+def test_words_that_are_grammar_in_the_question_match_no_other_language() -> None:
+    tenant = new_tenant()
+    (wanted,) = remember(tenant, "The invoice was paid by the customer in October")
+    remember(
+        tenant, "Das Lied heißt 'What is the matter' und ist nicht von uns", "Die Miete ist nicht bezahlt"
+    )
+
+    assert found(tenant, "what was the invoice for?") == [wanted.id]
+
+
+@pytest.mark.parametrize(
     ("query", "wanted", "others"),
     [
         ("get_user_by_id", "get_user_by_id was renamed and moved", ["get the id of a user", "by id, user"]),
         ("max_retry_count", "max_retry_count is 5", ["the max count of a retry", "count the max of a retry"]),
         ("10.0.12.5", "host 10.0.12.5 is down", ["host 10.0.5.12 is up", "host 12.5.10.0 is new"]),
         ("v2.10.1", "shipped v2.10.1 of the client", ["shipped v2.1.10", "shipped v1.10.2"]),
+        ("2.10.1", "shipped v2.10.1 of the client", ["shipped v2.1.10", "shipped v1.10.2"]),
+        ("user account id", "userAccountId is null", ["the account id of a user", "id, user, account"]),
         ("src/app/main.py", "see src/app/main.py there", ["main app, py src", "app/src/main.py"]),
         ("C++", "the C++ build fails", ["the C build", "the C# build"]),
         ("C#", "the C# build fails", ["the C build", "the C++ build"]),

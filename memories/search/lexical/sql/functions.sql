@@ -2,73 +2,242 @@
 -- a key by chance. Whoever does not know the secret cannot look for a collision. Keys only find rows quickly: every
 -- statement that counts or ranks also compares the tenant itself, before it cuts by a LIMIT.
 --
--- Words: Unicode is folded (compatibility forms, accents, the German sharp s), and punctuation separates words. Then
--- PostgreSQL's English configuration does the rest: lower case, stop words, stems. It hardly changes words of other
--- languages, and it treats memories and queries alike. The following terms are added:
--- - Overlapping pairs of characters of Chinese, Japanese, Thai, Lao, Khmer and Burmese, where no spaces separate words.
---   A Chinese or Japanese character is also a term of its own.
+-- Words: Unicode is normalised, and punctuation separates words. Then a configuration of PostgreSQL does the rest: lower
+-- case, stop words, stems. Afterwards accents are removed. The most frequent words of a memory tell its language
+-- (memories/embeddings/stop_words.py), and else its script does; English is the default. A question has the terms of its
+-- words in every language in which the tenant has a memory. The following terms are added, all with ǀ in front, so that
+-- they are no words:
 -- - Identifiers, paths, versions, addresses and dates as a whole (`get_user_by_id`, `v2.10.1`, `10.0.12.5`, `C++`), next
---   to their parts. A whole is rarer than its parts, so it counts more. Its signs are written as letters, at which
---   PostgreSQL's parser does not split.
+--   to their parts. A whole is rarer than its parts, so it counts more. Signs are dropped, but not between digits: so
+--   `parse-iso-date`, `parseISODate` and the words "parse iso date" of a question meet.
+-- - Stop words that are written as names (IT, "the band The Who").
+-- - The memory's date, its day and its month, and its language, if it is not English.
+-- Words of other kinds:
+-- - Overlapping pairs of characters of Chinese and Japanese, where no spaces separate words, and every character; pairs
+--   and threes of Thai, Lao, Khmer and Burmese; pairs of Korean words, next to the words.
 -- - The parts of `camelCase`, and of a number with its unit (`500ms`, `24th`).
 --
--- The text of a memory: its task, agent and date ("2024-05-08", and "8 May" as people write it), then every string and
--- number in raw_data to a depth of 32, then the keys. Each value and the whole are cut. This bounds the work of a write,
--- and stays far below the limit of a tsvector.
--- (jsonb_path_query_array, because the set-returning jsonb_path_query takes a minute for a million values.)
-CREATE OR REPLACE FUNCTION memory_lexemes(words text) RETURNS tsvector
-LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
-DECLARE
-    pairs text := '';
+-- Most functions are in plpgsql, which plans their statements once in a session.
+
+-- The stop words of all languages, and the languages of each. In plpgsql, because the words would be parsed again with each statement that a SQL function is copied into.
+CREATE OR REPLACE FUNCTION memory_stop_words() RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
-    IF octet_length(words) <> char_length(words) THEN
-        words := normalize(regexp_replace(normalize(words, NFKD), '[\u0300-\u036f]+', '', 'g'), NFC);
-        words := replace(regexp_replace(words, '[\u00a0-\u00bf\u2000-\u206f\u2190-\u2bff\u3000-\u303f]+', ' ', 'g'), 'ß', 'ss');
-        IF words ~ '[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]' THEN
-            pairs := memory_pairs(words);
-            words := regexp_replace(words, '([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff])', ' \1 ', 'g');
-            words := regexp_replace(words, '[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]+', ' ', 'g');
-        END IF;
-    END IF;
-    RETURN to_tsvector('pg_catalog.english', concat_ws(' ',
-        regexp_replace(words, '[!-/:-@[-`{-~]+', ' ', 'g'), memory_wholes_and_parts(words), pairs));
+    RETURN $json${stop_words}$json$::jsonb;
 END $$;
 
--- The first pattern finds pairs at even places of each run of characters, the second one those at odd places.
-CREATE OR REPLACE FUNCTION memory_pairs(words text) RETURNS text
+-- The languages whose stop words and endings PostgreSQL knows, without English.
+CREATE OR REPLACE FUNCTION memory_languages() RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT '{languages}'::text[] $$;
+
+CREATE OR REPLACE FUNCTION memory_configuration(language text) RETURNS regconfig
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT coalesce((
+        SELECT oid FROM pg_ts_config WHERE cfgname = language AND cfgnamespace = 'pg_catalog'::regnamespace
+    ), 'pg_catalog.english'::regconfig)::regconfig
+$$;
+
+CREATE OR REPLACE FUNCTION memory_folded(words text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN octet_length(words) = char_length(words) THEN words
+        ELSE normalize(regexp_replace(normalize(words, NFKD), '[\u0300-\u036f]+', '', 'g'), NFC) END
+$$;
+
+-- Typographic signs become spaces; Hebrew and Arabic vowel signs go.
+CREATE OR REPLACE FUNCTION memory_normalized(words text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN octet_length(words) = char_length(words) THEN words
+        ELSE replace(regexp_replace(regexp_replace(normalize(words, NFKC),
+            '[\u0591-\u05c7\u064b-\u065f\u0670]+', '', 'g'),
+            '[\u00a0-\u00bf\u2000-\u206f\u2190-\u2bff\u3000-\u303f]+', ' ', 'g'), 'ß', 'ss') END
+$$;
+
+-- What stands between spaces; a line begins with '.'.
+CREATE OR REPLACE FUNCTION memory_tokens(words text) RETURNS text[]
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+    SELECT string_to_array(replace(translate(words, E'\t\r', '  '), E'\n', ' . '), ' ')
+$$;
+
+CREATE OR REPLACE FUNCTION memory_trimmed(token text) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$ SELECT btrim(token, '.,;:!?()[]{}<>"`*' || chr(39)) $$;
+
+-- The language of normalised words: '' if neither a word nor a script tells it.
+CREATE OR REPLACE FUNCTION memory_language(words text, tokens text[]) RETURNS text
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 DECLARE
-    runs text := regexp_replace(words, '[^\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+', ' ', 'g');
-    pairs text := regexp_replace(runs, '([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]{2})', '\1 ', 'g')
-        || ' ' || regexp_replace(regexp_replace(runs, '(^| )[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]', '\1', 'g'), '([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]{2})', '\1 ', 'g');
+    stop jsonb := memory_stop_words();
+    told text := (
+        SELECT language FROM unnest(tokens[:300]) AS token,
+            jsonb_array_elements_text(stop -> memory_trimmed(lower(token))) AS language
+        GROUP BY language ORDER BY count(DISTINCT lower(token)) DESC, language = 'english' DESC, language LIMIT 1
+    );
 BEGIN
-    RETURN regexp_replace(pairs, '(^| )[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff](?= |$)', ' ', 'g');
+    IF told IS NULL AND octet_length(words) <> char_length(words) THEN
+        told := (
+            SELECT CASE WHEN script[1] <> '' THEN 'russian' WHEN script[2] <> '' THEN 'greek'
+                WHEN script[3] <> '' THEN 'arabic' WHEN script[4] <> '' THEN 'hindi' END
+            FROM regexp_match(words, '([\u0400-\u04ff])|([\u0370-\u03ff])|([\u0600-\u06ff])|([\u0900-\u097f])') AS script
+        );
+    END IF;
+    RETURN coalesce(told, '');
+END $$;
+
+-- Tokens that may be identifiers and the like: with a sign inside, a capital after the first letter, or a digit and more.
+CREATE OR REPLACE FUNCTION memory_identifiers(tokens text[]) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT DISTINCT left(memory_trimmed(token), 200) FROM unnest(tokens) AS token
+        WHERE token COLLATE "C" ~ '[^!-/:-@[-`{-~][-_./:@\\]+[^!-/:-@[-`{-~]|[A-Za-z0-9](\+\+|#)|[0-9][A-Za-z]|[A-Za-z][0-9]|[a-z][A-Z]'
+    );
 END $$;
 
 CREATE OR REPLACE FUNCTION memory_camel_parts(word text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
-    SELECT ' ' || regexp_replace(regexp_replace(word, '[^A-Za-z0-9]+', ' ', 'g'),
-        '([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])', '\1\3 \2\4', 'g')
+    SELECT regexp_replace(word, '([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])', '\1\3 \2\4', 'g')
 $$;
 
-CREATE OR REPLACE FUNCTION memory_wholes_and_parts(words text) RETURNS text
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
-    SELECT string_agg(coalesce(
-        translate(left(found[1], 200), '-_./:@+#', 'ǀǀǀǀǀǀʘǂ')
-            || CASE WHEN found[1] ~ '[a-z0-9][A-Z]' THEN memory_camel_parts(found[1]) ELSE '' END,
-        memory_camel_parts(found[2]),
-        regexp_replace(found[3], '([0-9])([A-Za-z])', '\1 \2')
-    ), ' ')
+-- The parts of camelCase, and of a number with its unit.
+CREATE OR REPLACE FUNCTION memory_parts(identifiers text[]) RETURNS text
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+BEGIN
+    RETURN (
+        SELECT string_agg(coalesce(memory_camel_parts(part[1]), part[2] || ' ' || part[3]), ' ')
+        FROM unnest(identifiers) AS token,
+            regexp_matches(token, '(\m[A-Za-z0-9]*[a-z0-9][A-Z][A-Za-z0-9]*)|\m([0-9]+)([A-Za-z]{1,4})\M', 'g') AS part
+    );
+END $$;
+
+-- Overlapping groups of characters: pairs, and threes where a character is less than a syllable.
+CREATE OR REPLACE FUNCTION memory_groups(words text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+BEGIN
+    RETURN (SELECT string_agg(CASE WHEN two IS NULL THEN '' WHEN three IS NULL OR one >= U&'\3040' THEN one || two
+        ELSE one || two || ' ' || one || two || three END, ' ')
     FROM (
-        SELECT regexp_matches(words,
-            '([A-Za-z0-9]+(?:[-_./:@]+[A-Za-z0-9]+)+|\m[A-Za-z0-9]+(?:\+\+|#))'
-            '|(\m[A-Za-z0-9]*[a-z0-9][A-Z][A-Za-z0-9]*)|(\m[0-9]+[A-Za-z]{1,4}\M)', 'g') AS found
-    ) AS each
-$$;
+        SELECT one, lead(one) OVER () AS two, lead(one, 2) OVER () AS three FROM (
+            SELECT CASE WHEN sign >= U&'\3040' COLLATE "C" AND sign < U&'\A000' COLLATE "C"
+                OR sign >= U&'\0E00' COLLATE "C" AND sign < U&'\0F00' COLLATE "C"
+                OR sign >= U&'\AC00' COLLATE "C" AND sign < U&'\D7B0' COLLATE "C"
+                OR sign >= U&'\1780' COLLATE "C" AND sign < U&'\1800' COLLATE "C"
+                OR sign >= U&'\1000' COLLATE "C" AND sign < U&'\10A0' COLLATE "C" THEN sign END COLLATE "C" AS one
+            FROM unnest(string_to_array(words, NULL)) AS sign
+        ) AS sign
+    ) AS neighbours WHERE one IS NOT NULL);
+END $$;
 
-CREATE OR REPLACE FUNCTION memory_words(task text, agent text, date date, raw_data jsonb) RETURNS text
+-- The text that PostgreSQL's parser gets for normalised words: it would take a run of Thai or Chinese for one word.
+CREATE OR REPLACE FUNCTION memory_spaced(words text, identifiers text[]) RETURNS text
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+DECLARE
+    parts text := memory_parts(identifiers);
+    spaced text := regexp_replace(words COLLATE "C", '[!-/:-@[-`{-~]+', ' ', 'g');
+BEGIN
+    IF octet_length(words) <> char_length(words)
+        AND words ~ '[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]'
+    THEN
+        parts := concat_ws(' ', parts, memory_groups(spaced));
+        spaced := regexp_replace(spaced, '([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff])|[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]+', ' \1 ', 'g');
+    END IF;
+    RETURN concat_ws(' ', spaced, parts);
+END $$;
+
+-- The terms of a text from memory_spaced, with the place of each: words in other configurations have the same places.
+CREATE OR REPLACE FUNCTION memory_lexemes(spaced text, configuration regconfig)
+RETURNS TABLE (lexeme text, count int, place int)
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE AS $$
+BEGIN
+    RETURN QUERY SELECT memory_folded(t.lexeme), coalesce(cardinality(t.positions), 1), t.positions[1]::int
+    FROM unnest(to_tsvector(configuration, spaced)) AS t;
+    -- An ending with an accent is only known with it, and people leave accents out.
+    IF octet_length(spaced) <> char_length(spaced) AND spaced ~ '[\u00c0-\u024f\u1e00-\u1eff]' THEN
+        RETURN QUERY SELECT t.lexeme, coalesce(cardinality(t.positions), 1), t.positions[1]::int
+        FROM unnest(to_tsvector(configuration, memory_folded(spaced))) AS t;
+    END IF;
+END $$;
+
+-- Identifiers and the like as a whole, and the parts of a path that are wholes themselves. Dates also count by the day.
+CREATE OR REPLACE FUNCTION memory_wholes(identifiers text[]) RETURNS TABLE (lexeme text)
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+DECLARE
+    wholes text[];
+BEGIN
+    IF identifiers = '{}' THEN
+        RETURN;
+    END IF;
+    wholes := ARRAY(
+        SELECT match[1] FROM unnest(identifiers) AS token, regexp_matches(token,
+            '([[:alnum:]]+(?:[-_./:@\\]+[[:alnum:]]+)+|\m[[:alnum:]]+(?:\+\+|#)|\m[[:alnum:]]*[a-z0-9][A-Z][[:alnum:]]*|\m[0-9]+[[:alpha:]]{1,4}\M)',
+            'g') AS match
+    );
+    RETURN QUERY SELECT DISTINCT lower(form) FROM (
+        SELECT whole FROM unnest(wholes) AS whole
+        UNION ALL
+        SELECT part FROM unnest(wholes) AS whole, regexp_split_to_table(whole, '[/:@\\]+') AS part
+        WHERE translate(whole, '/:@\', '') <> whole
+            AND (translate(part, '-_.', '') <> part OR lower(substr(part, 2)) <> substr(part, 2))
+    ) AS part, unnest(CASE WHEN whole ~ '^[[:alpha:]]+(?:-[[:alpha:]]+)+$' THEN ARRAY['ǀ' || whole, replace(whole, '-', '')]
+        WHEN whole ~ '^[vV][0-9]+[.][0-9]' THEN ARRAY['ǀ' || substr(whole, 2)]
+        ELSE ARRAY['ǀ' || regexp_replace(whole, '([^0-9])[-_./:@\\]+|[-_./:@\\]+([^0-9])', '\1\2', 'g')] END) AS form;
+    RETURN QUERY SELECT DISTINCT concat_ws('-', 'ǀ' || year, lpad(month, 2, '0'), lpad(day, 2, '0'))
+    FROM unnest(wholes) AS whole, LATERAL (
+        SELECT date[1], date[2], date[3]
+        FROM regexp_match(whole, '^([0-9]{4})[-./]([0-9]{1,2})[-./]([0-9]{1,2})$') AS date
+        UNION SELECT date[3], date[place], date[3 - place]
+        FROM regexp_match(whole, '^([0-9]{1,2})[-./]([0-9]{1,2})[-./]([0-9]{4})$') AS date, generate_series(1, 2) AS place
+        WHERE place = 2 OR whole LIKE '%/%'
+    ) AS date (year, month, day)
+    WHERE length(whole) BETWEEN 8 AND 10 AND whole < ':' AND month::int BETWEEN 1 AND 12 AND day::int BETWEEN 1 AND 31;
+END $$;
+
+-- Stop words that are written as names: in capitals, or with a capital in the middle of a sentence.
+CREATE OR REPLACE FUNCTION memory_names(tokens text[]) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+DECLARE
+    stop jsonb := memory_stop_words();
+BEGIN
+    RETURN ARRAY(
+        SELECT DISTINCT 'ǀ!' || lower(trimmed) FROM unnest(tokens) WITH ORDINALITY AS t (token, place), memory_trimmed(token) AS trimmed
+        WHERE lower(token) <> token AND length(trimmed) > 1 AND stop ? lower(trimmed)
+            AND (upper(trimmed) = trimmed OR right(tokens[place - 1], 1) <> ALL ('{.,!,?,:,-}'))
+    );
+END $$;
+
+-- The terms of a question, by their places: terms with the same place are forms of one word. `languages` are those in
+-- which the tenant has memories. A question of stop words alone asks for names.
+CREATE OR REPLACE FUNCTION memory_question(question text, languages text[]) RETURNS TABLE (lexeme text, place int)
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE AS $$
+DECLARE
+    words text := memory_normalized(question);
+    tokens text[] := memory_tokens(words);
+    identifiers text[] := memory_identifiers(tokens);
+    spaced text := memory_spaced(words, identifiers);
+    told regconfig := memory_configuration(memory_language(words, tokens));
+    written text[] := string_to_array(trim(regexp_replace(lower(memory_folded(words)), '[^[:alnum:]]+', ' ', 'g')), ' ');
+    places int[] := ARRAY(SELECT t.place FROM memory_lexemes(spaced, told) AS t);
+BEGIN
+    -- A word that is grammar in the question's own language is none of its words in another one.
+    RETURN QUERY
+    SELECT t.lexeme, min(t.place) FROM (
+        SELECT told AS configuration UNION SELECT 'pg_catalog.english'::regconfig
+        UNION SELECT memory_configuration(name) FROM unnest(languages) AS name
+    ) AS c, memory_lexemes(spaced, configuration) AS t
+    WHERE t.place = ANY (places) GROUP BY t.lexeme;
+    RETURN QUERY
+    SELECT w.lexeme, NULL::int FROM memory_wholes(identifiers) AS w
+    UNION SELECT name, NULL FROM unnest(memory_names(tokens)) AS name
+    UNION SELECT 'ǀ' || array_to_string(written[first:first + size], ''), NULL
+        FROM generate_subscripts(written, 1) AS first, generate_series(0, 3) AS size
+        WHERE cardinality(written) <= 16 AND first + size <= cardinality(written)
+    UNION SELECT 'ǀ!' || word, NULL FROM unnest(written) AS word WHERE places = '{}';
+END $$;
+
+-- The text of a memory: its task and agent, then every string and number in raw_data to a depth of 32, then the keys.
+-- Each value and the whole are cut. This bounds the work of a write, and stays far below the limit of a tsvector.
+-- (jsonb_path_query_array, because the set-returning jsonb_path_query takes a minute for a million values.)
+CREATE OR REPLACE FUNCTION memory_words(task text, agent text, raw_data jsonb) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT left(concat_ws(E'\n', left(said.task, 4000), left(said.agent, 4000), to_char(date, 'YYYY-MM-DD FMDD FMMonth FMMon'),
+    SELECT left(concat_ws(E'\n', left(said.task, 4000), left(said.agent, 4000),
         (SELECT string_agg(left(value, 4000), E'\n') FROM jsonb_array_elements_text(jsonb_path_query_array(
             said.raw_data, 'strict $.**{0 to 32} ? (@.type() == "string" || @.type() == "number")')) AS value),
         (SELECT string_agg(left(key, 200), E'\n') FROM jsonb_array_elements_text(jsonb_path_query_array(
@@ -86,16 +255,37 @@ $$;
 CREATE OR REPLACE FUNCTION memory_term_key(seed bigint, lexeme text) RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT hashtextextended(lexeme, seed) $$;
 
+-- The terms of a text. Those that are not its words do not count for its length.
+CREATE OR REPLACE FUNCTION memory_text_terms(said text) RETURNS TABLE (lexeme text, count int, is_word boolean)
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE AS $$
+DECLARE
+    words text := memory_normalized(said);
+    tokens text[] := memory_tokens(words);
+    identifiers text[] := memory_identifiers(tokens);
+    language text := memory_language(words, tokens);
+BEGIN
+    RETURN QUERY
+    SELECT term.lexeme, max(term.count), bool_or(term.is_word) FROM (
+        SELECT t.lexeme, t.count, true
+        FROM memory_lexemes(memory_spaced(words, identifiers), memory_configuration(language)) AS t
+        UNION ALL SELECT w.lexeme, 1, false FROM memory_wholes(identifiers) AS w
+        UNION ALL SELECT name, 1, false FROM unnest(memory_names(tokens)) AS name
+        UNION ALL SELECT 'ǀ=' || language, 1, false WHERE language = ANY (memory_languages())
+    ) AS term (lexeme, count, is_word) GROUP BY 1;
+END $$;
+
 CREATE OR REPLACE FUNCTION memory_terms_of(seed bigint, task text, agent text, date date, raw_data jsonb)
 RETURNS TABLE (length int, keys bigint[], counts smallint[])
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT sum(count)::int, array_agg(key), array_agg(count)
+    SELECT coalesce(sum(count) FILTER (WHERE is_word), 0)::int, array_agg(key ORDER BY key), array_agg(count ORDER BY key)
     FROM (
-        SELECT memory_term_key(seed, lexeme), coalesce(cardinality(positions), 1)::smallint
-        FROM unnest(memory_lexemes(memory_words(task, agent, date, raw_data)))
-        UNION ALL
-        -- The empty term is in every memory: its statistics are the tenant's.
-        SELECT memory_term_key(seed, ''), 1::smallint
-        ORDER BY 1
-    ) AS term (key, count)
+        SELECT memory_term_key(seed, lexeme), max(count)::smallint, bool_or(is_word) FROM (
+            SELECT * FROM memory_text_terms(memory_words(task, agent, raw_data))
+            UNION ALL SELECT lexeme, 1, true
+            FROM unnest(to_tsvector('pg_catalog.english', to_char(date, 'FMDD FMMonth FMMon YYYY')))
+            UNION ALL SELECT 'ǀ' || to_char(date, form), 1, false FROM unnest('{YYYY-MM-DD,MM-DD,YYYY-MM}'::text[]) AS form
+            -- The empty term is in every memory: its statistics are the tenant's.
+            UNION ALL SELECT '', 1, false
+        ) AS term (lexeme, count, is_word) GROUP BY 1
+    ) AS term (key, count, is_word)
 $$;
