@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
@@ -42,6 +43,9 @@ def parse(arguments: list[str]) -> Namespace:
     )
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="repeat a run's choices")
     parser.add_argument("--quick", action="store_true", help="the short run, as in the test suite")
+    parser.add_argument(
+        "--logs", type=Path, help="a folder in which the logs of servers and clusters are kept"
+    )
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     options = parser.parse_args(arguments)
     if unknown := set(options.names) - set(names()):
@@ -57,7 +61,17 @@ def run_here(name: str, options: Namespace) -> Result:
         own = folder / name
         own.mkdir()
         set_up_django()
-        return run(Trial(name, options.seed, options.quick, own)).result()
+        result = run(Trial(name, options.seed, options.quick, own)).result()
+        if options.logs:
+            keep_logs(folder, options.logs / f"{name}-{options.seed}")
+        return result
+
+
+def keep_logs(folder: Path, kept: Path) -> None:
+    for log in folder.rglob("*.log"):
+        copy = kept / log.relative_to(folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(log, copy)
 
 
 def set_up_django() -> None:
@@ -73,9 +87,8 @@ def set_up_django() -> None:
 def run_in_a_process(name: str, options: Namespace) -> Result:
     """An experiment that breaks its process or its servers disturbs no other."""
     command = [sys.executable, "-m", "tests.faults", name, "--seed", str(options.seed), "--json"]
-    done = subprocess.run(
-        command + ["--quick"] * options.quick, stdout=subprocess.PIPE, text=True, check=False
-    )
+    command += ["--quick"] * options.quick + (["--logs", str(options.logs)] if options.logs else [])
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode not in (0, 1) or not done.stdout:
         trial = Trial(name, options.seed, options.quick, Path())
         trial.expect(False, f"the experiment's process ended with exit code {done.returncode}")

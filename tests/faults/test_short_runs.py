@@ -1,5 +1,6 @@
 """The short run of each experiment, and the command that runs them."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from tests.faults import runner
 from tests.faults.__main__ import lines, parse
 from tests.faults.trial import Trial
+from tests.support.paths import ROOT
 
 
 @pytest.mark.django_db(transaction=True)
@@ -26,6 +28,13 @@ def test_help_describes_every_experiment(capsys: pytest.CaptureFixture[str]) -> 
     assert all(
         len(runner.description(name)) > 20 and runner.description(name) in told for name in runner.names()
     )
+
+
+def test_the_page_lists_every_experiment_and_no_other() -> None:
+    page = (ROOT / "docs/explanation/reliability.md").read_text()
+    experiments = page.split("## Experiments")[1].split("##")[0]
+
+    assert re.findall(r"^\| `(\w+)` \|", experiments, re.MULTILINE) == runner.names()
 
 
 def test_the_command_refuses_a_name_that_no_experiment_has(capsys: pytest.CaptureFixture[str]) -> None:
