@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
+from django.db import transaction
+
 import outbox
 from memories.embeddings.backend import DEPENDENCY as EMBEDDER
 from memories.erasure import request as erasures
@@ -163,8 +165,21 @@ def remove(event: ClaimedEvent) -> None:
     """Delete a collection that was replaced, or that PostgreSQL has no record of."""
     named = Generation.objects.filter(collection=event.payload["collection"])
     if not named.exclude(state=Generation.State.RETIRED).exists():
-        collections.drop(event.payload["collection"])
-        named.delete()
+        if collections.drop(event.payload["collection"], seconds=SHARE_SECONDS):
+            named.delete()
+        else:
+            _continue(event)
+
+
+def _continue(event: ClaimedEvent) -> None:
+    """Publish the same event again, for the rest of the work."""
+    with transaction.atomic():
+        outbox.publish(
+            event.type,
+            aggregate=(event.aggregatetype, event.aggregateid),
+            payload=event.payload,
+            priority=outbox.BULK,
+        )
 
 
 def _by_model(

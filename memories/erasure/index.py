@@ -1,8 +1,10 @@
 """The step of an erasure in Chroma."""
 
+import time
 from functools import partial
+from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.conf import settings
 
@@ -27,8 +29,16 @@ def note_freed_pages() -> None:
         folder.with_name(f"{folder.name}.erased").touch()
 
 
-def remove(erasure: Erasure) -> int:
-    """Remove erased memories from Chroma; returns how many documents there were. Raises Unavailable."""
+class Removed(NamedTuple):
+    """How many documents there were, and whether none is left."""
+
+    documents: int
+    complete: bool
+
+
+def remove(erasure: Erasure, *, seconds: float = inf) -> Removed:
+    """Remove erased memories from Chroma for about so many seconds; another call continues. Raises Unavailable."""
+    deadline = time.monotonic() + seconds
     removed = 0
     for tenant in tenants(erasure):
         for generation in generations.of_tenant(tenant).all:
@@ -37,29 +47,34 @@ def remove(erasure: Erasure) -> int:
             _replace(tenant, erasure)
         else:
             sync.forget(tenant, erasure.memory_log_ids)
-    return removed
+        for generation in _retired(tenant):
+            if not collections.drop(generation.collection, seconds=deadline - time.monotonic()):
+                return Removed(removed, complete=False)
+    return Removed(removed, complete=True)
 
 
 def _replace(tenant: Tenant, erasure: Erasure) -> None:
-    """Give the tenant a new collection with the memories that stay, and drop the collections made before the request.
+    """Give the tenant a new collection with the memories that stay; it retires those made before the request.
 
     Deleting the documents is not enough: Chroma keeps the name of every metadata key in the schema of the collection,
     and a key of raw_data may be a word.
     """
-    former = [made for made in generations.of_tenant(tenant).all if made.created_at < erasure.requested_at]
-    if former:
+    if any(made.created_at < erasure.requested_at for made in generations.of_tenant(tenant).all):
         fill.fill([generations.begin(tenant)])
-    for generation in former:
-        collections.drop(generation.collection)
+
+
+def _retired(tenant: Tenant) -> list[Generation]:
+    """Collections that were replaced, and that Chroma may still have."""
+    return list(Generation.objects.filter(**tenant._asdict(), state=Generation.State.RETIRED))
 
 
 def left(erasure: Erasure) -> int:
     """How many documents of erased memories Chroma still has. Raises Unavailable."""
-    return sum(
-        len(_documents(erasure, generation))
-        for tenant in tenants(erasure)
-        for generation in generations.of_tenant(tenant).all
-    )
+    found = 0
+    for tenant in tenants(erasure):
+        found += sum(len(_documents(erasure, made)) for made in generations.of_tenant(tenant).all)
+        found += sum(collections.count(made.collection) for made in _retired(tenant))
+    return found
 
 
 def _documents(erasure: Erasure, generation: Generation) -> list[str]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from math import inf
 
 from django.db import transaction
 from django.db.models.functions import Now
@@ -12,8 +13,9 @@ from memories.erasure.request import INDEX, REQUESTED, publish
 from memories.models import Erasure
 from outbox import Unavailable
 
-# The seconds of one event; the next event does the rest.
-SHARE_SECONDS = 10.0
+# The seconds of one event. The next event does the rest after a pause that is as long, so that an erasure takes half of
+# a worker's time at most, and of the stores' less.
+SHARE_SECONDS = 2.0
 # Redis is tried again after so many seconds.
 REDIS_SECONDS = 15.0
 # What comes back while an erasure runs (a worker that was paused amid a write) is erased by another round.
@@ -24,25 +26,38 @@ Status = Erasure.Status
 
 def in_postgres(erasure_id: int) -> None:
     """An event's share of the steps in PostgreSQL; publishes the event that goes on."""
+    started = time.monotonic()
     erasure = run_steps(erasure_id, seconds=SHARE_SECONDS)
     if erasure is not None:
+        pause = time.monotonic() - started if erasure.step else 0.0
         with transaction.atomic():
-            publish(erasure, REQUESTED if erasure.step else INDEX)
+            publish(erasure, REQUESTED if erasure.step else INDEX, delay_seconds=pause)
 
 
 def in_index(erasure_id: int) -> None:
-    """Remove it from Chroma, verify, and start another round where something is found. Raises Unavailable."""
+    """An event's share of the removal from Chroma, or the verification; publishes the event that goes on, if any.
+
+    Raises Unavailable.
+    """
+    started = time.monotonic()
     try:
-        erasure = finish(erasure_id)
+        erasure = finish(erasure_id, seconds=SHARE_SECONDS)
     except Unavailable as away:
         Erasure.objects.filter(pk=erasure_id).update(waits_for=str(away))
         raise
     if erasure is not None and erasure.status == Status.RUNNING:
-        with transaction.atomic():
-            publish(erasure, REQUESTED, delay_seconds=REDIS_SECONDS if erasure.waits_for else 0.0)
+        _publish_next(erasure, spent=time.monotonic() - started)
 
 
-def run_steps(erasure_id: int, *, seconds: float = float("inf")) -> Erasure | None:
+def _publish_next(erasure: Erasure, *, spent: float) -> None:
+    """A new round where the verification found something; else the removal from Chroma is not complete."""
+    is_round = bool(erasure.step)
+    waits = REDIS_SECONDS if erasure.waits_for else 0.0
+    with transaction.atomic():
+        publish(erasure, REQUESTED if is_round else INDEX, delay_seconds=waits if is_round else spent)
+
+
+def run_steps(erasure_id: int, *, seconds: float = inf) -> Erasure | None:
     """Run pages of the steps for about so many seconds.
 
     Returns the receipt: `step` is empty when all steps are complete. None when there is nothing to run.
@@ -88,17 +103,20 @@ def _go_on_without_redis(erasure: Erasure, reason: str) -> None:
         erasure.step = steps.next_step(erasure.step)
 
 
-def finish(erasure_id: int) -> Erasure | None:
-    """Remove it from the index and ask every store again. Raises Unavailable.
+def finish(erasure_id: int, *, seconds: float = inf) -> Erasure | None:
+    """Remove it from the index for about so many seconds, then ask every store again. Raises Unavailable.
 
-    Returns the receipt, with status running where another round is needed.
+    Returns the receipt. Its status is running where another round is needed, which `step` begins, and where the removal
+    is not complete.
     """
     erasure = Erasure.objects.filter(pk=erasure_id).first()
     if erasure is None or erasure.status in (Status.DONE, Status.FAILED):
         return erasure
-    removed = index.remove(erasure)
+    removed, complete = index.remove(erasure, seconds=seconds)
     if removed:
         index.note_freed_pages()
+    if not complete:
+        return _locked(erasure_id, lambda erasure: steps.count(erasure, "chroma", documents=removed))
     found = {"postgresql": steps.left(erasure), "chroma": index.left(erasure)}
 
     def conclude(erasure: Erasure) -> None:

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
@@ -189,28 +190,46 @@ def collection_names() -> list[str]:
     return [name for name in found if name.startswith(PREFIX)]
 
 
-def drop(name: str) -> None:
+def drop(name: str, *, seconds: float = inf) -> bool:
     """Delete the collection of that name, if there is one. Raises Unavailable.
 
     Its documents go first: deleting a collection leaves the lists in their metadata (tags) in Chroma's database.
+    Returns False if that was not complete after about `seconds`; another call continues.
     """
+    from chromadb.errors import NotFoundError
+
+    deadline = time.monotonic() + seconds
+    with translated_errors():
+        try:
+            collection = get_client().get_collection(name, embedding_function=None)
+            if not _empty(BoundedCollection(collection), deadline):
+                return False
+            get_client().delete_collection(name)
+        except NotFoundError:
+            pass
+    return True
+
+
+def count(name: str) -> int:
+    """Return how many documents the collection of that name has, 0 if there is none. Raises Unavailable."""
     from chromadb.errors import NotFoundError
 
     with translated_errors():
         try:
-            collection = get_client().get_collection(name, embedding_function=None)
-            _empty(BoundedCollection(collection))
-            get_client().delete_collection(name)
+            return get_client().get_collection(name, embedding_function=None).count()
         except NotFoundError:
-            return
+            return 0
 
 
-def _empty(collection: BoundedCollection) -> None:
+def _empty(collection: BoundedCollection, deadline: float) -> bool:
     from chromadb.errors import InternalError
 
     with suppress(InternalError):  # a damaged collection gives no ids, and goes as it is
         while ids := collection.get(limit=PAGE, include=[])["ids"]:
             collection.delete(ids=ids)
+            if time.monotonic() > deadline:
+                return False
+    return True
 
 
 def _bounded(generation: Generation, *, create: bool) -> "Collection":

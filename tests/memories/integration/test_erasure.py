@@ -5,16 +5,29 @@ from typing import Any
 
 import pytest
 from django.core.management.base import CommandError
+from django.db.models import F
 
 from memories.conversations import flush
 from memories.conversations.buffers.redis import key_of
-from memories.index import generations
+from memories.erasure import run, steps
+from memories.erasure.request import request
+from memories.index import collections, generations
 from memories.index.collections import with_collection
-from memories.models import APIKey, Conversation, Erasure, IdempotentAnswer, MemoryLog, MemoryVersion
+from memories.indexing.fill import fill as fill_collections
+from memories.models import (
+    APIKey,
+    Conversation,
+    Erasure,
+    Generation,
+    IdempotentAnswer,
+    MemoryLog,
+    MemoryVersion,
+)
 from outbox.models import Event, Failure, Status
 from outbox.queue import circuits
 from outbox.testing import drain
-from tests.support.events import answer, run
+from tests.support.events import answer
+from tests.support.events import run as run_command
 from tests.support.keys import client_with, new_key
 from tests.support.leftovers import rows_with
 from tests.support.two_tenants import Actor, Cast
@@ -81,6 +94,45 @@ def test_everything_of_a_user_is_gone_from_every_store(cast: Cast) -> None:
     assert counts["postgresql"]["idempotent_answers"] == 1
     assert counts["outbox"]["failures"] == 1
     assert counts["chroma"]["documents"] == 3
+
+
+def test_an_erasure_goes_on_in_shares_with_pauses(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No event has time for more than one page, and none is due at once after another."""
+    for number in range(5):
+        cast.alice.remember(task=f"{WORD} {number}")
+    drain()
+    monkeypatch.setattr(steps, "PAGE", 2)
+    monkeypatch.setattr(collections, "PAGE", 2)
+    monkeypatch.setattr(run, "SHARE_SECONDS", 0.0)
+    asked = cast.alice.send("POST", "/erasures", {"user_id": cast.alice.tenant.user_id})
+
+    drain(through_backoff=True)
+
+    receipt = cast.alice.get(asked["Location"]).json()
+    assert (receipt["status"], receipt["counts"]["postgresql"]["memories"]) == ("done", 5)
+    assert receipt["counts"]["chroma"]["documents"] == 5
+    assert rows_with(WORD) == []
+    shares = Event.objects.filter(aggregatetype="erasure")
+    assert shares.filter(type="erasure.requested").count() > 5
+    assert shares.filter(type="erasure.index").count() > 1
+    assert shares.filter(available_at__gt=F("created_at")).count() > 5
+
+
+def test_a_collection_that_was_replaced_before_is_erased_as_well(cast: Cast) -> None:
+    """The event that deletes it may still wait. Nothing finds its documents, but they are there."""
+    cast.alice.remember(task=WORD)
+    drain()
+    fill_collections([generations.begin(cast.alice.tenant)])
+    [former] = Generation.objects.filter(**cast.alice.tenant._asdict(), state=Generation.State.RETIRED)
+    assert collections.count(former.collection) == 1
+    erasure = request(user_id=cast.alice.tenant.user_id, requested_by="a test")
+
+    run.run_steps(erasure.pk)
+    run.finish(erasure.pk)
+
+    erasure.refresh_from_db()
+    assert erasure.verified
+    assert former.collection not in collections.collection_names()
 
 
 def test_the_receipt_names_no_words(cast: Cast) -> None:
@@ -243,7 +295,7 @@ def test_the_command_waits_and_succeeds_only_when_it_is_verified(cast: Cast) -> 
 @pytest.mark.parametrize("arguments", [("--yes",), ("--user-id", "ada")])
 def test_the_command_wants_a_user_and_a_yes(arguments: tuple[str, ...]) -> None:
     with pytest.raises(CommandError) as refused:
-        run("erase", *arguments)
+        run_command("erase", *arguments)
 
     assert refused.value.returncode == 2
     assert not Erasure.objects.exists()
@@ -259,7 +311,7 @@ def test_verify_index_finds_what_is_back_after_an_erasure(cast: Cast) -> None:
     MemoryLog.objects.update(created_at=row.created_at, indexed_version=None)
 
     with pytest.raises(CommandError, match=f"removed: {receipt['id']}"):
-        run("verify_index", "--user-id", cast.alice.tenant.user_id)
+        run_command("verify_index", "--user-id", cast.alice.tenant.user_id)
 
 
 def test_what_is_stored_after_an_erasure_is_not_taken_for_something_that_is_back(cast: Cast) -> None:
