@@ -228,7 +228,8 @@ def _write(batch: Batch) -> None:
     try:
         if batch.rows:
             vectors = np.stack([row.embedding for row in batch.rows])
-            upsert.upsert(batch.generation, batch.rows, vectors, remove_extra=batch.remove_extra)
+            with sync.rechecked(batch.generation.tenant, [row.id for row in batch.rows]):
+                upsert.upsert(batch.generation, batch.rows, vectors, remove_extra=batch.remove_extra)
     finally:
         connection.close()  # this thread's own connection, if it opened one
 

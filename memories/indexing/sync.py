@@ -163,28 +163,40 @@ def _write_all(rows: Sequence[MemoryLog], live: dict[Tenant, generations.Live]) 
     """Write the rows in pieces that Chroma takes in time. Raises Unavailable after recording what was written."""
     written: list[MemoryLog] = []
     waiting = [(tenant, deque(its)) for tenant, its in _by_tenant((row.tenant, row) for row in rows).items()]
-    piece: list[MemoryLog] = []
     try:
         for tenant, its in waiting:
             while its:
                 piece = [its.popleft() for _ in range(min(len(its), pace.rows))]
-                _write(live[tenant], piece)
+                with rechecked(tenant, [row.id for row in piece]):
+                    _write(live[tenant], piece)
                 written += piece
-    except Unavailable as unavailable:
+    except Unavailable:
         with derived_write():
             mark_indexed(written)
-            if upsert.is_timeout(unavailable):
-                outbox.publish_many(_recheck(row) for row in piece)
         raise
 
 
-def _recheck(row: MemoryLog) -> outbox.NewEvent:
-    """Index the row again later: Chroma may carry out a write that nobody waits for, over a newer one."""
+@contextmanager
+def rechecked(tenant: Tenant, memory_ids: Sequence[int]) -> Iterator[None]:
+    """Have these memories indexed again later if Chroma does not finish the block's writes of them in time.
+
+    Chroma may carry out a write that nobody waits for any more, over a newer version or after a deletion.
+    """
+    try:
+        yield
+    except Unavailable as unavailable:
+        if upsert.is_timeout(unavailable):
+            with derived_write():
+                outbox.publish_many(_recheck(tenant, memory_id) for memory_id in memory_ids)
+        raise
+
+
+def _recheck(tenant: Tenant, memory_id: int) -> outbox.NewEvent:
     return outbox.NewEvent(
         type="vector.outdated",
         aggregatetype=RECHECK,
-        aggregateid=row.id,
-        payload={"memory_id": row.id, "user_id": row.user_id, "project_id": row.project_id},
+        aggregateid=memory_id,
+        payload={"memory_id": memory_id, **tenant._asdict()},
         priority=outbox.BULK,
         available_at=timezone.now() + timedelta(seconds=RECHECK_SECONDS),
     )
@@ -194,7 +206,7 @@ def forget(tenant: Tenant, memory_ids: Sequence[int]) -> None:
     """Delete these memories from all of the tenant's collections. Raises Unavailable."""
     live = generations.of_tenant(tenant)
     for generation in live.all:
-        with _ignore_loss_if_replaced(generation, live):
+        with _ignore_loss_if_replaced(generation, live), rechecked(tenant, memory_ids):
             upsert.delete(generation, memory_ids)
 
 

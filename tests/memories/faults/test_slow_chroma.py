@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 
+from memories.index import generations
 from memories.index import pace as pacing
-from memories.models import MemoryLog
-from memories.records.services import NewMemory, create_memories, update_memory
+from memories.indexing import fill
+from memories.models import Generation, MemoryLog
+from memories.records.services import NewMemory, create_memories, delete_memories, update_memory
 from memories.tenants import Tenant
+from outbox import Unavailable
 from outbox.models import Event
 from outbox.queue import circuits
 from outbox.testing import drain
@@ -20,6 +23,7 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.django_db(transaction=True)
 
 COUNT = 120
+BYTES_PER_SECOND = 125_000
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +38,7 @@ def slow(settings: Any) -> Iterator[Proxy]:
     """A write of all memories at once takes twice as long as the client waits. Chroma carries it out all the same."""
     settings.CHROMA_TIMEOUT_SECONDS = 2.0
     with Proxy(settings.CHROMA_URL) as proxy:
-        proxy.trickle(bytes_per_second=125_000)
+        proxy.trickle(bytes_per_second=BYTES_PER_SECOND)
         settings.CHROMA_URL = proxy.url
         yield proxy
 
@@ -67,20 +71,44 @@ def test_every_attempt_goes_further_until_all_is_indexed(slow: Proxy) -> None:
     assert Event.objects.filter(type="vector.stored").count() == COUNT
 
 
-def test_a_write_that_lands_late_does_not_stay_over_a_newer_version(slow: Proxy) -> None:
+def test_a_write_that_lands_late_does_not_stay_over_a_newer_version_or_a_deletion(slow: Proxy) -> None:
     tenant = new_tenant()
     rows = remember(tenant)
     drain()  # the first attempts time out, and land some time later
+
     slow.heal(hasten=False)
+    change_and_land(slow, rows)
+
+    assert_equal_stores(tenant)
+
+
+def test_a_write_of_a_rebuild_that_lands_late_does_not_stay_either(slow: Proxy) -> None:
+    slow.heal()
+    tenant = new_tenant()
+    rows = remember(tenant)
+    drain()
+    generation = generations.of_tenant(tenant).write_target
+    Generation.objects.filter(pk=generation.pk).update(position=0)
+    generation.refresh_from_db()
+    slow.trickle(bytes_per_second=BYTES_PER_SECOND)
+    with pytest.raises(Unavailable):
+        fill.fill([generation])
+
+    slow.heal(hasten=False)
+    change_and_land(slow, rows)
+
+    assert_equal_stores(tenant)
+
+
+def change_and_land(slow: Proxy, rows: list[MemoryLog]) -> None:
+    """Change and delete memories, index that, and only then let the late writes arrive."""
     for row in rows[:10]:
         update_memory(row.id, {"task": "Bake bread"})
+    delete_memories([row.id for row in rows[10:20]])
     circuits.close_circuit("chroma")
     drain()
     wait_until(lambda: slow.in_hand == 0)
-
     drain(through_backoff=True)  # also what is due later: the rows are indexed again
-
-    assert_equal_stores(tenant)
 
 
 def test_the_pace_halves_after_a_timeout_and_doubles_after_quick_calls() -> None:
