@@ -1,5 +1,6 @@
 """An unavailable dependency is not called during a growing, capped pause. Then one probe tries it."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from math import ceil
@@ -299,3 +300,28 @@ def test_releasing_a_held_dependency_ends_the_hold_and_closes_the_circuit(opened
     assert not circuits.release("oven")
     assert Circuit.objects.get().hold_reason == ""
     assert ids(claim_all("test.baked")) == [baked.id]
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        pytest.param(lambda: circuits.open_circuit(COLD, probing=True), id="it fails"),
+        pytest.param(lambda: circuits.close_circuit("oven"), id="it succeeds"),
+        pytest.param(lambda: probes.release_probe("oven"), id="it is given back"),
+        pytest.param(lambda: probes.end_unused_probe(probe("oven", "test.baked")), id="no event tries it"),
+    ],
+)
+def test_the_outcome_of_a_probe_in_flight_changes_no_hold(outcome: Callable[[], object]) -> None:
+    publish("test.baked")
+    circuits.open_circuit(COLD)
+    end_pause()
+    assert [probe.dependency for probe in probes.acquire_probes()] == ["oven"]
+    circuits.hold("oven", pause=timedelta(hours=1), reason="it is cleaned")
+    held = Circuit.objects.values("held_until", "hold_reason").get()
+
+    outcome()
+
+    assert Circuit.objects.values("held_until", "hold_reason").get() == held
+    end_pause()
+    assert probes.acquire_probes() == []
+    assert claim_all("test.baked").rows == []
