@@ -46,6 +46,13 @@ PROGRAMS = {
             brew="pgbouncer",
         ),
         Program(
+            name="haproxy",
+            executables=("haproxy",),
+            tests="several web servers behind a balancer",
+            apt="haproxy",
+            brew="haproxy",
+        ),
+        Program(
             name="curl",
             executables=("curl",),
             tests="the requests that README.md and docs/ show",

@@ -39,6 +39,10 @@ class WebServer:
     def kill_and_restart(self) -> None:
         """Kill it, start it again on the same port, and wait until it answers."""
         os.kill(self._child.pid, signal.SIGKILL)
+        self.stop_and_restart()
+
+    def stop_and_restart(self) -> None:
+        """Let it end its requests, start it again on the same port, and wait until it answers."""
         self._child.stop()
         self._child = self._start()
         self._wait_until_it_answers()
