@@ -10,7 +10,7 @@ deleting a memory makes the triggers write its last version. Events go last: not
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
 from memories.conversations import erase as conversations_of
@@ -20,6 +20,7 @@ from memories.event_types import AGGREGATES
 from memories.index import generations
 from memories.models import (
     APIKey,
+    BulkDeletion,
     Conversation,
     Erasure,
     IdempotentAnswer,
@@ -119,6 +120,21 @@ def answers(erasure: Erasure) -> bool:
     return True
 
 
+def deletions(erasure: Erasure) -> bool:
+    """The filters of bulk deletions, which may quote memories. One that still runs has nothing left to delete."""
+    ended = _quoting(erasure).update(filters={}, status=BulkDeletion.Status.DONE, finished_at=Now())
+    count(erasure, "postgresql", filters_of_deletions=ended)
+    return True
+
+
+def _quoting(erasure: Erasure) -> "QuerySet[BulkDeletion, BulkDeletion]":
+    """A deletion that is done has no filters. Named memories leave it alone: it ends by itself."""
+    if not erasure.is_whole:
+        return BulkDeletion.objects.none()
+    deletions = BulkDeletion.objects.filter(requested_at__lt=erasure.requested_at).exclude(filters={})
+    return within(erasure, deletions)
+
+
 def events(erasure: Erasure) -> bool:
     """A range of events: payloads keep ids only, errors and tracebacks go."""
     position = erasure.position
@@ -156,7 +172,7 @@ def api_keys(erasure: Erasure) -> bool:
 
 # In order. A step returns whether it is complete.
 STEPS: dict[str, Callable[[Erasure], bool]] = {
-    step.__name__: step for step in (conversations, memories, versions, answers, events, api_keys)
+    step.__name__: step for step in (conversations, memories, versions, answers, deletions, events, api_keys)
 }
 
 
@@ -181,6 +197,7 @@ def left(erasure: Erasure) -> dict[str, int]:
         "conversations": talks.count(),
         "events": _events_left(erasure),
         "idempotent_answers": _answers_left(erasure),
+        "filters_of_deletions": _quoting(erasure).count(),
     }
     return {name: number for name, number in found.items() if number}
 

@@ -16,6 +16,7 @@ from memories.index.collections import with_collection
 from memories.indexing.fill import fill as fill_collections
 from memories.models import (
     APIKey,
+    BulkDeletion,
     Conversation,
     Erasure,
     Generation,
@@ -116,6 +117,19 @@ def test_an_erasure_goes_on_in_shares_with_pauses(cast: Cast, monkeypatch: pytes
     assert shares.filter(type="erasure.requested").count() > 5
     assert shares.filter(type="erasure.index").count() > 1
     assert shares.filter(available_at__gt=F("created_at")).count() > 5
+
+
+def test_a_bulk_deletion_that_never_ended_keeps_no_filter(cast: Cast) -> None:
+    stays = cast.bob.remember(task=WORD)
+    cast.alice.remember(task=WORD)
+    asked = cast.alice.send("DELETE", f"/memory-logs?task={WORD}&confirm=1").json()
+    Event.objects.filter(type="bulk_deletion.requested").update(status=Status.DEAD)
+
+    erase(cast.alice)
+
+    assert BulkDeletion.objects.get(pk=asked["id"]).filters == {}
+    assert [WORD in row for row in rows_with(WORD) if row.startswith("memory_logs:")] == [True]
+    assert cast.bob.get(f"/memory-logs/{stays['id']}").status_code == 200
 
 
 def test_a_collection_that_was_replaced_before_is_erased_as_well(cast: Cast) -> None:
