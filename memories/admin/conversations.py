@@ -21,6 +21,7 @@ from outbox.admin.confirmed_actions import buttons, page_of_the_only_row
 from outbox.admin.generic import ModelAdmin, TabularInline
 from outbox.admin.paging import BoundedPaginator
 from outbox.admin.reading import ReadOnly
+from outbox.counting import counted
 
 # Rows and turns on the page of one conversation, and characters of a turn.
 SHOWN = 50
@@ -157,7 +158,7 @@ class ConversationAdmin(ReadOnly, ModelAdmin[Conversation]):
     @admin.action(description="Save now", permissions=["change"])
     def save_now(self, request: HttpRequest, rows: "QuerySet[Conversation]") -> HttpResponse | None:
         turns = sum(self._save(request, row) for row in rows)
-        messages.success(request, f"{turns} {'turn' if turns == 1 else 'turns'} saved.")
+        messages.success(request, f"{counted(turns, 'turn')} saved.")
         page = page_of_the_only_row(self, request)
         return HttpResponseRedirect(page) if page else None
 
@@ -168,7 +169,7 @@ class ConversationAdmin(ReadOnly, ModelAdmin[Conversation]):
         except Exception as error:  # the others are saved, and the page of this one shows the error
             messages.error(request, f"Conversation {row.conversation_id} was not saved: {error}")
             return 0
-        self.log_change(request, row, f"{turns} {'turn' if turns == 1 else 'turns'} saved")
+        self.log_change(request, row, f"{counted(turns, 'turn')} saved")
         return turns
 
 

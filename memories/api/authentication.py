@@ -20,7 +20,10 @@ CHALLENGE = 'Bearer realm="semantix"'
 MAY_NOT_ERASE = (
     "This API key may not erase. The operator makes one that may: manage.py create_api_key --may-erase."
 )
-REFUSED_KEY = "This API key is unknown, revoked or expired. Ask the operator for another."
+REFUSED_KEY = (
+    "This API key is unknown, revoked or expired. Ask the operator for another: manage.py create_api_key --user-id "
+    "USER."
+)
 
 
 class KeyAuthentication(BaseAuthentication):

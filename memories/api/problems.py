@@ -49,6 +49,11 @@ AGAIN = "Try again: with the same Idempotency-Key nothing is stored twice."
 # The same text for a missing memory and for one of another tenant, so that a client cannot tell them apart.
 UNSEEN = "This id does not exist, or this request may not see it."
 
+KEY_NEEDED = (
+    "An API key is needed, in the header Authorization: Bearer <key>. The operator of the service makes one: manage.py "
+    "create_api_key --user-id USER."
+)
+
 E = TypeVar("E", bound=BaseException | None)
 
 
@@ -83,6 +88,8 @@ def problem_of(error: exceptions.APIException) -> dict[str, Any]:
     elif isinstance(error, exceptions.ValidationError):
         refusals = list(_refusals(error.detail))
     detail = _summary(refusals) if refusals else str(error.detail)
+    if isinstance(error, exceptions.NotAuthenticated):
+        detail = KEY_NEEDED
     return problem(error.status_code, error.default_code, detail, refusals)
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from memories.erasure.scope import tenants, within
 from memories.models import APIKey, Conversation, Erasure, MemoryLog, MemoryVersion
+from outbox.counting import counted
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Preview:
     api_keys: int
 
     def __str__(self) -> str:
-        return ", ".join(_count(number, *names) for number, names in self._lines() if number) or "nothing"
+        return ", ".join(counted(number, *names) for number, names in self._lines() if number) or "nothing"
 
     def _lines(self) -> list[tuple[int, tuple[str, str]]]:
         return [
@@ -39,7 +40,3 @@ def preview(user_id: str, project_id: str = "", *, api_keys: bool = False) -> Pr
         conversations=within(erasure, Conversation.objects.all()).count(),
         api_keys=within(erasure, APIKey.objects.all()).count() if api_keys else 0,
     )
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"

@@ -44,8 +44,9 @@ def badge(status: str, colours: Mapping[str, str] = COLOURS) -> SafeString:
 
 
 def moment(at: datetime) -> str:
-    """A time in the zone of the settings, to the second."""
-    return date_format(localtime(at), "Y-m-d H:i:s")
+    """A time in the zone of the settings, to the second, with its offset: Z for UTC."""
+    local = localtime(at)
+    return date_format(local, "Y-m-d H:i:s") + local.strftime("%z").replace("+0000", "Z")
 
 
 def duration(seconds: float) -> str:
@@ -95,4 +96,5 @@ def timeline(event: Event) -> SafeString:
     if event.delivered_at and event.attempts:
         steps.append((event.delivered_at, f"delivered, attempt {event.attempts}", "", ""))
     steps.sort(key=lambda step: step[0])
-    return render_to_string("admin/outbox/timeline.html", {"steps": steps})
+    told = [(moment(at), *rest) for at, *rest in steps]
+    return render_to_string("admin/outbox/timeline.html", {"steps": told})

@@ -3,6 +3,7 @@
 from django.db import connection
 
 from outbox.conf import conf
+from outbox.counting import counted
 from outbox.doctor.finding import Finding
 from outbox.operations import clusters, epoch, problems, prune, statistics
 from outbox.queue.lost import reclaim_expired
@@ -23,7 +24,7 @@ def leases() -> Finding:
         name="leases",
         ok=not stuck,
         expected="no expired lease is left",
-        actual=f"{stuck} events are claimed by workers that no longer live"
+        actual=f"{counted(stuck, 'event')} claimed by workers that no longer live"
         if stuck
         else "no expired lease is left",
         repair="A running cluster frees them: python manage.py qcluster. Or run outbox_doctor --fix.",
@@ -59,7 +60,9 @@ def handlers() -> Finding:
         name="handlers",
         ok=not unhandled,
         expected="every waiting type has a handler",
-        actual="; ".join(f"{count} events of {type} have none" for type, count in sorted(unhandled.items()))
+        actual="; ".join(
+            f"{counted(count, 'event')} of {type} without one" for type, count in sorted(unhandled.items())
+        )
         or "every waiting type has a handler",
         repair="Register one with @outbox.handler in the handlers.py of an installed app and restart the cluster, "
         "or discard the events in the admin.",

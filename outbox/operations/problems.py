@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from django.db.models import Min
 from django.utils import timezone
 
+from outbox.counting import counted
 from outbox.models import Circuit, Event, Failure, Status
 from outbox.operations import clusters
 from outbox.operations.statistics import TypeStatistics, backlog, open_circuits, paused_types
@@ -198,7 +199,7 @@ def _waits(count: int, which: str = "") -> str:
 
 
 def _events(count: int) -> str:
-    return f"{count:,} {'event' if count == 1 else 'events'}"
+    return counted(count, "event")
 
 
 def at(moment: datetime) -> str:

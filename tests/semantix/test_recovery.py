@@ -183,7 +183,7 @@ def test_it_refuses_while_anything_else_is_connected_and_changes_nothing(
         done = restore(ours, str(backup), "--yes", "--skip-index")
         assert session.execute("SELECT count(*) FROM memory_logs").fetchone() == (MEMORIES,)
     assert done.returncode == 1
-    assert "1 other session is connected to the database" in done.stderr
+    assert "1 other session connected to the database" in done.stderr
     assert "a client" in done.stderr
     assert "Nothing was changed" in done.stderr
 

@@ -99,7 +99,7 @@ def _identify(sender: Sender) -> tuple[Access, str]:
     user = _user_of(sender.session_key)
     if user.is_superuser:
         return EVERYTHING, f"user {user.pk}"
-    raise NotAuthenticated("An API key is needed: Authorization: Bearer <key>.")
+    raise NotAuthenticated
 
 
 def _user_of(session_key: str | None) -> Any:

@@ -8,6 +8,7 @@ from tqdm import tqdm
 from memories.indexing import backfill, migrate
 from memories.indexing.fill import FillProgress
 from memories.management.index_command import IndexCommand
+from outbox.counting import counted
 
 
 class Command(IndexCommand):
@@ -29,7 +30,9 @@ class Command(IndexCommand):
         for reason in progress.refused.values():
             self.stderr.write(reason)
         self.answer(
-            options, answer, f"{progress.embedded} memories embedded, {left} left without an embedding."
+            options,
+            answer,
+            f"{counted(progress.embedded, 'memory', 'memories')} embedded, {left} left without an embedding.",
         )
         if count := len(progress.refused):
             raise CommandError(

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from memories.models import APIKey
+from outbox.operations.problems import at
 
 
 class Command(BaseCommand):
@@ -75,7 +76,7 @@ def _told(row: APIKey, key: str) -> dict[str, str | bool | None]:
         "name": row.name,
         "user_id": row.user_id,
         "project_id": row.project_id or None,
-        "expires": row.expiry_date.isoformat() if row.expiry_date else None,
+        "expires": row.expiry_date and row.expiry_date.isoformat().replace("+00:00", "Z"),
         "may_erase": row.may_erase,
     }
 
@@ -83,7 +84,7 @@ def _told(row: APIKey, key: str) -> dict[str, str | bool | None]:
 def _said(row: APIKey) -> str:
     project = f"project_id {row.project_id}" if row.project_id else "every project_id"
     until = (
-        f"until {row.expiry_date:%Y-%m-%d %H:%M %Z}"
+        f"until {at(row.expiry_date)}"
         if row.expiry_date
         else f"until it is revoked (manage.py revoke_api_key {row.prefix})"
     )

@@ -11,6 +11,7 @@ from memories.api.exports import Cursor, Export
 from memories.auth.access import Access
 from memories.management.index_command import IndexCommand
 from memories.models import MemoryLog
+from outbox.counting import counted
 
 
 class Command(IndexCommand):
@@ -41,7 +42,9 @@ class Command(IndexCommand):
             return
         count = self._to_file(export, Path(options["output"]), total)
         self.answer(
-            options, {"lines": count, "file": options["output"]}, f"{count:,} lines in {options['output']}."
+            options,
+            {"lines": count, "file": options["output"]},
+            f"{counted(count, 'line')} in {options['output']}.",
         )
 
     def _to_file(self, export: Export, path: Path, total: int) -> int:

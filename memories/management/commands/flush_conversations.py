@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from memories.conversations.flush import Outcome, flush
+from outbox.counting import counted
 
 
 class Command(BaseCommand):
@@ -52,13 +53,9 @@ def _minutes(text: str) -> float:
 
 def _summary(outcome: Outcome) -> str:
     return (
-        f"{_count(outcome.conversations, 'conversation')} saved: {_count(outcome.turns, 'turn')} in "
-        f"{_count(outcome.memories, 'memory', 'memories')}; {outcome.active} still active."
+        f"{counted(outcome.conversations, 'conversation')} saved: {counted(outcome.turns, 'turn')} in "
+        f"{counted(outcome.memories, 'memory', 'memories')}; {outcome.active} still active."
     )
-
-
-def _count(number: int, noun: str, plural: str = "") -> str:
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def problems(outcome: Outcome) -> str:
@@ -66,18 +63,18 @@ def problems(outcome: Outcome) -> str:
     found = []
     if outcome.lost:
         found.append(
-            f"{_count(outcome.lost, 'conversation')} lost turns that waited in Redis; the admin and "
+            f"{counted(outcome.lost, 'conversation')} lost turns that waited in Redis; the admin and "
             "GET /conversations/{id} show the gaps. Find out whether Redis evicts, was flushed, or was restarted "
             "without `appendonly yes`."
         )
     if outcome.unreachable:
         found.append(
-            f"{_count(outcome.unreachable, 'conversation')} with turns in Redis not saved: Redis does not answer or "
+            f"{counted(outcome.unreachable, 'conversation')} with turns in Redis not saved: Redis does not answer or "
             "CONVERSATION_REDIS_URL is not set. They are saved when Redis is back; --without-redis gives them up."
         )
     if outcome.failed:
         found.append(
-            f"{_count(outcome.failed, 'conversation')} could not be saved; the admin shows the error and the time of "
+            f"{counted(outcome.failed, 'conversation')} could not be saved; the admin shows the error and the time of "
             "the next try (Conversations, filter by save retry)."
         )
     return " ".join(found)

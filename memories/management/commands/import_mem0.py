@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from memories.management.importers import ImportCommand, Line, has_expired, mem0_line, mem0_records
+from outbox.counting import counted
 
 
 class Command(ImportCommand):
@@ -40,4 +41,4 @@ class Command(ImportCommand):
             else:
                 yield line
         if expired:
-            self.stderr.write(f"{expired} expired memories were skipped.")
+            self.stderr.write(f"{counted(expired, 'expired memory', 'expired memories')} skipped.")

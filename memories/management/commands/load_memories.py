@@ -19,6 +19,7 @@ from memories.api.serializers.exported import parse_line
 from memories.records import load
 from memories.records.halves import Refused, write_in_halves
 from memories.records.load import Line, Outcome
+from outbox.counting import counted
 
 # Lines, or bytes of lines, that one transaction stores.
 BATCH_LINES = 500
@@ -50,7 +51,7 @@ class Command(BaseCommand):
         self._answer(total, bad_lines, as_json=options["json"])
         if bad_lines.count:
             raise CommandError(
-                f"{bad_lines.count} lines were not stored; see above{bad_lines.where()}.", returncode=1
+                f"{counted(bad_lines.count, 'line')} not stored; see above{bad_lines.where()}.", returncode=1
             )
 
     def _load(self, batch: list["Parsed"], bad_lines: "BadLines") -> Outcome:
@@ -85,14 +86,16 @@ class Command(BaseCommand):
             yield Parsed(number, line, Line(**vars(parsed) | {"equal_before": seen[content]}))
             seen[content] += 1
         if conversations:
-            self.stderr.write(f"{conversations} conversations were skipped: their saved turns are memories.")
+            self.stderr.write(f"{counted(conversations, 'conversation')} skipped: saved turns are memories.")
 
     def _answer(self, total: Outcome, bad_lines: "BadLines", *, as_json: bool) -> None:
         if as_json:
             answer = {**total._asdict(), "bad": bad_lines.count, "bad_lines": bad_lines.written}
             self.stdout.write(json.dumps(answer))
             return
-        self.stdout.write(f"{total.stored} memories stored, {bad_lines.count} bad lines.")
+        self.stdout.write(
+            f"{counted(total.stored, 'memory', 'memories')} stored, {counted(bad_lines.count, 'bad line')}."
+        )
         if total.replaced or total.unchanged:
             self.stdout.write(f"Stored already: {total.replaced} replaced, {total.unchanged} unchanged.")
 

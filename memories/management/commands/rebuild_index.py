@@ -11,6 +11,7 @@ from memories.indexing.fill import FillProgress
 from memories.management.index_command import IndexCommand
 from memories.models import Generation
 from memories.tenants import Scope
+from outbox.counting import counted
 
 
 class Command(IndexCommand):
@@ -54,9 +55,9 @@ class Command(IndexCommand):
             "memories_per_s": round(progress.memories / seconds, 1),
         }
         text = (
-            f"{progress.memories} memories of {len(filled)} tenants indexed in {seconds:.1f} s "
-            f"({answer['memories_per_s']} a second); {progress.embedded} were embedded, "
-            f"{progress.removed} orphaned documents were removed."
+            f"{counted(progress.memories, 'memory', 'memories')} of {counted(len(filled), 'tenant')} indexed "
+            f"in {seconds:.1f} s ({answer['memories_per_s']} a second); {progress.embedded} embedded, "
+            f"{counted(progress.removed, 'orphaned document')} removed."
         )
         for reason in progress.refused.values():
             self.stderr.write(reason)
@@ -74,7 +75,7 @@ class Command(IndexCommand):
         if unfinished:
             unfinished += self.retry_while_unavailable(lambda: rebuild.restart_lost(scope))
             self.stderr.write(
-                f"Continuing a stopped rebuild: {len(unfinished)} collections (--restart starts over)."
+                f"Continuing a stopped rebuild: {counted(len(unfinished), 'collection')} (--restart starts over)."
             )
             return unfinished
         return rebuild.start(scope, recreate=recreate)

@@ -9,6 +9,7 @@ from memories.erasure.verify import came_back
 from memories.indexing.verify import Verifier, verify_next
 from memories.management.index_command import IndexCommand
 from memories.models import MemoryLog
+from outbox.counting import counted
 from outbox.management.command import WrongUse
 
 MEANINGS = {
@@ -64,7 +65,7 @@ class Command(IndexCommand):
                 "error. `manage.py rebuild_index --recreate` with its --user-id and --project-id replaces a collection."
             )
         if report["repairs"]:
-            raise CommandError(f"{report['repairs']} repair events were published: verify again later.")
+            raise CommandError(f"{counted(report['repairs'], 'repair event')} published: verify again later.")
         if any(report[name] for name in ("missing", "stale", "orphaned")):
             raise CommandError("The index differs from PostgreSQL; --repair repairs it.")
         if report["unknown_collections"]:
@@ -73,7 +74,7 @@ class Command(IndexCommand):
                 "--remove-unknown removes them."
             )
         if report["pending"]:
-            raise CommandError(f"{report['pending']} changes are still on their way; the rest is equal.")
+            raise CommandError(f"{counted(report['pending'], 'change')} still on the way; the rest is equal.")
 
     def _all(self, options: dict[str, Any]) -> dict[str, Any]:
         scope = self.scope(options)

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 from tqdm import tqdm
 
+from outbox.counting import counted
 from outbox.management.command import OutboxCommand, WrongUse
 from outbox.operations import prune
 
@@ -26,8 +27,10 @@ class Command(OutboxCommand):
             raise WrongUse(f"--days is {days}. It is the number of days to keep: give 0 or more.")
         total = prune.prunable(days=days)
         if options["dry_run"]:
-            self.answer(options, {"dry_run": True, "pruned": total}, f"Would delete {total} events.")
+            self.answer(
+                options, {"dry_run": True, "pruned": total}, f"Would delete {counted(total, 'event')}."
+            )
             return
         with tqdm(total=total, unit="event", disable=None) as bar:
             count = prune.prune(days=days, on_batch=bar.update)
-        self.answer(options, {"dry_run": False, "pruned": count}, f"Deleted {count} events.")
+        self.answer(options, {"dry_run": False, "pruned": count}, f"Deleted {counted(count, 'event')}.")

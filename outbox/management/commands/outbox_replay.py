@@ -6,6 +6,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db.models import QuerySet
 from tqdm import tqdm
 
+from outbox.counting import counted
 from outbox.management.command import OutboxCommand, WrongUse, operator
 from outbox.management.selection import add_selection, moment, select
 from outbox.models import Event
@@ -37,12 +38,16 @@ class Command(OutboxCommand):
         events = _selected(options)
         total = replayable(events).count()
         if options["dry_run"]:
-            self.answer(options, {"dry_run": True, "replayed": total}, f"Would replay {total} events.")
+            self.answer(
+                options, {"dry_run": True, "replayed": total}, f"Would replay {counted(total, 'event')}."
+            )
             return
         count = self._replay(events, total)
-        record("replayed", f"{count} events", by=operator())
+        record("replayed", counted(count, "event"), by=operator())
         self.answer(
-            options, {"dry_run": False, "replayed": count}, f"{count} events wait to be delivered again."
+            options,
+            {"dry_run": False, "replayed": count},
+            f"{counted(count, 'event')} will be delivered again.",
         )
 
     def _replay(self, events: QuerySet[Event], total: int) -> int:
@@ -58,7 +63,7 @@ class Command(OutboxCommand):
                 return replay(events=events, on_batch=advance)
             except KeyboardInterrupt:
                 raise CommandError(
-                    f"Interrupted after {done} of {total} events. To continue, run the same command with "
+                    f"Interrupted after {done} of {counted(total, 'event')}. To continue, run the same command with "
                     f"--after {reached}"
                 ) from None
 

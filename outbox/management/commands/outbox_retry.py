@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from outbox.counting import counted
 from outbox.management.command import OutboxCommand, operator
 from outbox.management.selection import add_selection, select
 from outbox.models import Status
@@ -31,9 +32,13 @@ class Command(OutboxCommand):
             events = events.filter(last_error__icontains=options["error"])
         if options["dry_run"]:
             count = events.filter(status__in=dead_letters.RETRYABLE).count()
-            self.answer(options, {"dry_run": True, "retried": count}, f"Would retry {count} events.")
+            self.answer(
+                options, {"dry_run": True, "retried": count}, f"Would retry {counted(count, 'event')}."
+            )
         else:
             count = dead_letters.retry(events=events, by=operator(), reason=options["reason"])
             self.answer(
-                options, {"dry_run": False, "retried": count}, f"{count} events wait for delivery again."
+                options,
+                {"dry_run": False, "retried": count},
+                f"{counted(count, 'event')} will be delivered again.",
             )

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
+from outbox.counting import counted
 from outbox.management.command import OutboxCommand, WrongUse
 from semantix.allinone.errors import StartError
 from semantix.recovery import dump
@@ -44,7 +45,7 @@ class Command(OutboxCommand):
             raise CommandError(f"Cannot write {file}: {error.strerror}") from error
         seconds = round(time.monotonic() - started, 3)
         answer = {"file": str(file), "bytes": backup.bytes, "tables": backup.tables, "seconds": seconds}
-        text = f"{file}: {backup.tables} tables, {backup.bytes:,} bytes, in {seconds:.1f} s."
+        text = f"{file}: {counted(backup.tables, 'table')}, {backup.bytes:,} bytes, in {seconds:.1f} s."
         self.answer(options, answer, f"{text} It is as confidential as the database: only you can read it.")
 
     def _write(self, file: Path) -> dump.Backup:

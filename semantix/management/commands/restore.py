@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from memories.erasure import repeat
 from memories.models import MemoryLog
+from outbox.counting import counted
 from outbox.management.command import OutboxCommand, WrongUse
 from outbox.operations.epoch import new_name
 from semantix.allinone import database
@@ -96,7 +97,7 @@ class Command(OutboxCommand):
         memories = database.count_memories()
         if options["yes"] or not memories:
             return
-        question = f"The database holds {memories:,} memories, which the backup replaces."
+        question = f"The database holds {counted(memories, 'memory', 'memories')}, which the backup replaces."
         if not sys.stdin.isatty():
             raise WrongUse(f"{question} Confirm it with --yes.")
         if input(f"{question} Type yes to go on: ").strip().lower() != "yes":
@@ -105,19 +106,21 @@ class Command(OutboxCommand):
     def _require_alone(self) -> None:
         if found := sessions.others():
             raise CommandError(
-                f"{len(found)} other session{'s are' if len(found) > 1 else ' is'} connected to the database: "
+                f"{counted(len(found), 'other session')} connected to the database: "
                 f"{'; '.join(found[:5])}. Stop web servers, clusters and everything else first. Nothing was changed."
             )
 
     def _text(self, answer: dict[str, Any]) -> str:
         index = answer["index"]
+        memories = counted(answer["memories"], "memory", "memories")
         lines = [
-            f"The database holds {answer['memories']:,} memories and {answer['pending']:,} events that wait.",
+            f"The database holds {memories} and {counted(answer['pending'], 'waiting event')}.",
             f"Live updates continue in epoch {answer['epoch']}.",
         ]
         if index:
             lines.append(
-                f"The index was rebuilt: {index['memories']:,} memories, {index['embedded']:,} embedded."
+                f"The index was rebuilt: {counted(index['memories'], 'memory', 'memories')}, "
+                f"{index['embedded']:,} embedded."
             )
         if answer["erasures"]:
             lines.append(

@@ -129,7 +129,7 @@ def test_an_expired_memory_is_not_brought_back(tmp_path: Path) -> None:
     out, err = load(written(tmp_path, [LIBRARY | {"expiration_date": "2020-01-31"}]), "--project-id", "demo")
 
     assert "0 memories stored" in out
-    assert "1 expired memories were skipped" in err
+    assert "1 expired memory skipped" in err
 
 
 def test_a_long_memory_keeps_its_whole_text(tmp_path: Path) -> None:

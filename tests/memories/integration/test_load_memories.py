@@ -80,7 +80,7 @@ def test_a_byte_order_mark_is_read_past(tmp_path: Path) -> None:
     file = tmp_path / "memories.jsonl"
     file.write_text(json.dumps(GOOD), encoding="utf-8-sig")
 
-    assert "1 memories stored, 0 bad lines" in load(file)[0]
+    assert "1 memory stored, 0 bad lines" in load(file)[0]
 
 
 def test_an_unknown_field_makes_a_line_bad_and_is_named(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_an_unknown_field_makes_a_line_bad_and_is_named(tmp_path: Path) -> None:
 def test_a_line_has_the_limits_of_a_body(tmp_path: Path, line: str) -> None:
     out, _ = load(file_of(tmp_path, line, json.dumps(GOOD)))
 
-    assert "1 memories stored, 1 bad lines" in out
+    assert "1 memory stored, 1 bad line" in out
 
 
 def test_a_line_above_the_limit_of_a_body_is_skipped_without_reading_it_whole(
@@ -165,7 +165,7 @@ class TestTwice:
         out, err = load(file_of(tmp_path, *lines))
         load(file_of(tmp_path, *lines))
 
-        assert "1 memories stored, 0 bad lines." in out
+        assert "1 memory stored, 0 bad lines." in out
         assert "0 replaced, 2 unchanged" in out
         assert err == ""
         assert MemoryLog.objects.count() == 3
@@ -217,7 +217,7 @@ class TestBadLines:
         assert written.read_text().splitlines() == bad
         assert f"mend them in {written}" in err
         written.write_text(json.dumps(GOOD | {"task": "Mended"}))
-        assert "1 memories stored" in load(written)[0]
+        assert "1 memory stored" in load(written)[0]
 
     def test_a_line_that_only_postgres_refuses_is_one_of_them(self, tmp_path: Path) -> None:
         """The next version of a memory at the highest version is out of the column's range."""
@@ -229,7 +229,7 @@ class TestBadLines:
 
         out, err = load(file_of(tmp_path, *lines[:2], refused, *lines[2:]))
 
-        assert "4 memories stored, 1 bad lines" in out
+        assert "4 memories stored, 1 bad line" in out
         assert "line 3: PostgreSQL refuses it: integer out of range" in err
         assert "exit code 1" in err
         assert (tmp_path / "memories.bad.jsonl").read_text().splitlines() == [refused]
@@ -320,8 +320,8 @@ class TestRoundTrip:
     def test_a_conversation_is_skipped(self, tmp_path: Path) -> None:
         out, err = load(file_of(tmp_path, json.dumps({"conversation": {"turns": []}}), json.dumps(GOOD)))
 
-        assert "1 memories stored, 0 bad lines" in out
-        assert "1 conversations were skipped" in err
+        assert "1 memory stored, 0 bad lines" in out
+        assert "1 conversation skipped" in err
 
     def test_a_malformed_version_makes_the_line_bad(self, tmp_path: Path) -> None:
         _, err = load(file_of(tmp_path, json.dumps(GOOD | {"versions": [{"change": "created"}]})))

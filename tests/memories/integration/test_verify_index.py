@@ -242,7 +242,7 @@ def test_a_collection_nobody_knows_of_is_named_and_stays_for_it_may_be_another_i
 
 
 def test_a_collection_nobody_knows_of_is_removed_where_a_person_says_so(unknown: str) -> None:
-    with pytest.raises(CommandError, match="1 repair events were published") as error:
+    with pytest.raises(CommandError, match="1 repair event published") as error:
         call_command("verify_index", "--remove-unknown")
     assert error.value.returncode == 1
     drain()

@@ -290,7 +290,7 @@ def test_expired_leases_are_found_and_their_events_freed() -> None:
         for _ in range(2):
             stored("order.placed", Status.CLAIMED, attempts=1, claim_token=uuid4(), lease_expires_at=lost)
 
-        assert wrong() == {"leases": "2 events are claimed by workers that no longer live"}
+        assert wrong() == {"leases": "2 events claimed by workers that no longer live"}
         assert examine("leases", fix=True).ok
 
     assert Event.objects.filter(status=Status.PENDING).count() == 2
@@ -302,7 +302,7 @@ def test_waiting_types_without_a_handler_are_found() -> None:
     stored("memory_log.stored")
     stored("order.shipped", Status.DEAD)
 
-    assert wrong()["handlers"] == "2 events of order.placed have none"
+    assert wrong()["handlers"] == "2 events of order.placed without one"
 
 
 def test_open_circuits_are_found() -> None:

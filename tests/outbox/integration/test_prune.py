@@ -122,9 +122,9 @@ def test_the_command_deletes_and_counts() -> None:
     stored("order.placed", Status.DELIVERED, age=3 * DAY)
 
     assert answer("outbox_prune", "--days", "2", "--dry-run") == {"dry_run": True, "pruned": 1}
-    assert run("outbox_prune", "--days", "2", "--dry-run") == "Would delete 1 events.\n"
+    assert run("outbox_prune", "--days", "2", "--dry-run") == "Would delete 1 event.\n"
     assert answer("outbox_prune") == {"dry_run": False, "pruned": 0}
-    assert run("outbox_prune", "--days", "2") == "Deleted 1 events.\n"
+    assert run("outbox_prune", "--days", "2") == "Deleted 1 event.\n"
     assert left() == set()
 
 

@@ -137,7 +137,7 @@ def test_events_are_selected_by_type() -> None:
     delivered("order.placed")
     shipped = delivered("order.shipped")
 
-    assert run("outbox_replay", "--type", "order.shipped") == "1 events wait to be delivered again.\n"
+    assert run("outbox_replay", "--type", "order.shipped") == "1 event will be delivered again.\n"
     assert copies() == [str(shipped.pk)]
 
 
@@ -191,7 +191,7 @@ def test_a_dry_run_says_how_many_and_publishes_nothing() -> None:
     delivered()
 
     assert answer("outbox_replay", "--all", "--dry-run") == {"dry_run": True, "replayed": 1}
-    assert run("outbox_replay", "--all", "--dry-run") == "Would replay 1 events.\n"
+    assert run("outbox_replay", "--all", "--dry-run") == "Would replay 1 event.\n"
     assert copies() == []
 
 

@@ -141,7 +141,7 @@ def test_the_command_takes_one_type() -> None:
     placed, shipped, billed = dead("order.placed"), dead("order.shipped"), dead("order.billed")
 
     assert run("outbox_retry", "--type", "order.placed", "--type", "order.billed") == (
-        "2 events wait for delivery again.\n"
+        "2 events will be delivered again.\n"
     )
     assert [status(event) for event in (placed, shipped, billed)] == [
         Status.PENDING,
@@ -176,7 +176,7 @@ def test_a_dry_run_says_how_many_and_changes_nothing() -> None:
     stored("order.placed", Status.DELIVERED)
 
     assert answer("outbox_retry", "--all", "--dry-run") == {"dry_run": True, "retried": 1}
-    assert run("outbox_retry", "--all", "--dry-run") == "Would retry 1 events.\n"
+    assert run("outbox_retry", "--all", "--dry-run") == "Would retry 1 event.\n"
     assert status(event) == Status.DEAD
 
 
