@@ -76,7 +76,7 @@ def _told(row: APIKey, key: str) -> dict[str, str | bool | None]:
         "name": row.name,
         "user_id": row.user_id,
         "project_id": row.project_id or None,
-        "expires": row.expiry_date and row.expiry_date.isoformat().replace("+00:00", "Z"),
+        "expires": row.expiry_date.isoformat().replace("+00:00", "Z") if row.expiry_date else None,
         "may_erase": row.may_erase,
     }
 
