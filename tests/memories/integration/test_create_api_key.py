@@ -37,7 +37,7 @@ def test_json_tells_the_key_and_what_it_opens() -> None:
         "name": "n",
         "user_id": "alice",
         "project_id": "p",
-        "expires": "2099-12-31T00:00:00+00:00",
+        "expires": "2099-12-31T00:00:00Z",
         "may_erase": False,
     }
     assert api_keys.holder(key) is not None

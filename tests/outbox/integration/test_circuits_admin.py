@@ -152,7 +152,7 @@ def test_the_page_of_a_circuit_shows_its_past_outages(olga: Client) -> None:
     assert (outage.dependency, outage.failures, outage.reason) == ("oven", 1, "it is cold")
     assert outage.opened_at < outage.closed_at
     page = olga.get(f"{LIST}oven/change/").content.decode()
-    assert re.search(rf"{outage.opened_at:%Y-%m-%d %H:%M:%S}, for \d+ s, 1 try failed: it is cold", page)
+    assert re.search(rf"{outage.opened_at:%Y-%m-%d %H:%M:%SZ}, for \d+ s, 1 try failed: it is cold", page)
 
 
 def test_outages_are_kept_as_long_as_events() -> None:
