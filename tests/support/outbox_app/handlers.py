@@ -44,6 +44,18 @@ def kill_the_worker(events: Sequence[ClaimedEvent]) -> None:
     _note(events)
 
 
+@outbox.handler("test.poisoned")
+def misbehave(event: ClaimedEvent) -> None:
+    """Kill the worker, fail or hang, as the payload says."""
+    if event.payload.get("kill"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if event.payload.get("fail"):
+        raise ValueError("as the payload says")
+    while event.payload.get("hang"):
+        time.sleep(1)
+    _note([event])
+
+
 @outbox.handler("test.baked", "test.toasted", needs=["oven"])
 def bake(event: ClaimedEvent) -> None:
     if Away.objects.filter(dependency="oven").exists():
