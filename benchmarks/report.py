@@ -30,6 +30,7 @@ DRAWN = {
     "conversations": "turns_per_s",
     "costs": "sum_cpu_ms",
     "freshness": "p50_ms",
+    "held_snapshot": "drain_ratio",
     "mixed": "searchable_p50_ms",
     "rebuild": "memories_per_s",
     "relay": "drain_per_s",

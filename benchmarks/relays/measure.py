@@ -1,6 +1,7 @@
 """Measure one round of one subject in a process and a database of its own; print the figures as JSON.
 
-`python -m benchmarks.relays.measure SUBJECT BACKLOG SINGLES`, with DATABASE_URL in the environment.
+`python -m benchmarks.relays.measure SUBJECT BACKLOG SINGLES`, with DATABASE_URL in the environment. Without SINGLES it
+drains a backlog for each line of its standard input, and prints a line of JSON for each.
 """
 
 import json
@@ -31,18 +32,22 @@ GAP_SECONDS = 0.02
 WARM_UP = 50
 
 
-def main(name: str, backlog: int, singles: int) -> None:
+def main(name: str, backlog: int, singles: int = 0) -> None:
     module, cls = SUBJECTS[name].split(".")
     subject: Subject = getattr(import_module(f"benchmarks.relays.{module}"), cls)()
     subject.prepare()
     log = Path(os.environ[starts.VARIABLE])
-    figures = {"drain_per_s": drain(subject, log, backlog), **latency(subject, log, singles)}
-    print(json.dumps(figures))
+    if singles:
+        figures = {"drain_per_s": drain(subject, log, backlog), **latency(subject, log, singles)}
+        print(json.dumps(figures))
+        return
+    for number, _ in enumerate(sys.stdin):
+        print(json.dumps({"drain_per_s": drain(subject, log, backlog, number * backlog)}), flush=True)
 
 
-def drain(subject: Subject, log: Path, count: int) -> float:
+def drain(subject: Subject, log: Path, count: int, first: int = 0) -> float:
     """Events a second, from the first handler's start until the last event is settled."""
-    subject.publish_many(range(count))
+    subject.publish_many(range(first, first + count))
     log.write_bytes(b"")
     with working(subject) as alive:
         # The rest is not counted before: counting costs each subject another time.
@@ -92,4 +97,4 @@ def wait_for(done: Callable[[], bool], alive: Callable[[], bool], seconds: float
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], *map(int, sys.argv[2:]))
