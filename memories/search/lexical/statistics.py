@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from django.db import connection
 
+from memories.search.lexical import spelling
 from memories.search.lexical.days import days
 from memories.tenants import Tenant
 
@@ -32,16 +33,17 @@ WITH tenant AS MATERIALIZED (
         SELECT FROM memory_terms
         WHERE keys @> ARRAY[marker.key] AND (user_id, project_id) = (%(user_id)s, %(project_id)s)
     )
-), term (key, place) AS MATERIALIZED (
-    SELECT memory_term_key(seed, lexeme), min(place)
+), term (key, place, lexeme) AS MATERIALIZED (
+    SELECT memory_term_key(seed, lexeme), min(place), min(lexeme)
     FROM tenant, language, LATERAL (
         SELECT * FROM memory_question(%(text)s, languages)
         UNION ALL SELECT 'ǀ' || day, NULL FROM unnest(%(days)s::text[]) AS day
     ) AS question GROUP BY 1
     UNION ALL
-    SELECT memory_term_key(seed, ''), -1 FROM tenant
+    SELECT memory_term_key(seed, ''), -1, '' FROM tenant
 )
-SELECT term.key, term.place, coalesce(counted.memories, sample.memories * 32), coalesce(counted.length, sample.length)
+SELECT term.key, term.place, term.lexeme,
+    coalesce(counted.memories, sample.memories * 32), coalesce(counted.length, sample.length)
 FROM term
 CROSS JOIN LATERAL (
     SELECT count(*) AS memories, avg(length)::float AS length FROM memory_terms_sample
@@ -54,12 +56,22 @@ LEFT JOIN LATERAL (
 """
 
 
+# Which of these words become one of these terms.
+UNKNOWN = """
+SELECT word FROM unnest(%(words)s::text[]) WITH ORDINALITY AS w (word, number)
+WHERE EXISTS (SELECT FROM memory_question(word, '{}') WHERE place IS NOT NULL AND lexeme = ANY (%(lexemes)s))
+ORDER BY number
+"""
+
+
 class Term(NamedTuple):
     key: int
     memories: int
     """The number of the tenant's memories that have it, at least 1."""
     forms: int
     """The number of memories that have any form of its word: the stems of a word in several languages count as one."""
+    weight: float = 1.0
+    """Below 1 where the question has another word, which is spelled nearly so."""
 
 
 class Statistics(NamedTuple):
@@ -70,29 +82,68 @@ class Statistics(NamedTuple):
     """The average number of terms of the tenant's memories."""
 
     def rarity(self, term: Term) -> float:
-        """Return BM25's inverse document frequency, in the form that is never negative."""
-        return log(1 + (self.memories - term.forms + 0.5) / (term.forms + 0.5))
+        """Return BM25's inverse document frequency, in the form that is never negative, times the term's weight."""
+        return term.weight * log(1 + (self.memories - term.forms + 0.5) / (term.forms + 0.5))
+
+
+class _Words(NamedTuple):
+    """A text's words: of each, how many memories have each of its forms, by key."""
+
+    known: list[dict[int, int]]
+    unknown: list[str]
+    memories: int
+    average_length: float | None
 
 
 def statistics(tenant: Tenant, text: str) -> Statistics:
-    """Return the statistics that weigh the terms of the query `text`; no terms when it has no words."""
-    parameters = {**tenant._asdict(), "text": text, "days": days(text)}
-    with connection.cursor() as cursor:
-        cursor.execute(STATISTICS, parameters)
-        rows = cursor.fetchall()
-    ((memories, average_length),) = [row[2:] for row in rows if row[1] == EVERY_MEMORY]
-    words: dict[int, dict[int, int]] = {}
-    for key, place, count, _ in rows:
-        if count and place != EVERY_MEMORY:
-            words.setdefault(key if place is None else place, {})[key] = count
-    terms = [
-        Term(key, count, sum(forms.values()))
-        for forms in _rarest(words.values())
-        for key, count in forms.items()
-    ]
+    """Return the statistics that weigh the terms of the query `text`; no terms when it has no words.
+
+    A word that no memory has is replaced by those words of the tenant that are spelled nearly so.
+    """
+    words = _words(tenant, text)
+    terms = [term for forms in _rarest(words.known) for term in _terms(forms, 1.0)]
+    if words.memories and words.unknown:
+        terms += _misspelled(tenant, text, words.unknown)
     # Estimates may contradict each other: a term cannot be in more memories than there are.
-    most = max([memories, *(term.forms for term in terms)])
-    return Statistics(sorted(terms, key=lambda term: term.memories), most, average_length or 1.0)
+    most = max([words.memories, *(term.forms for term in terms)])
+    return Statistics(sorted(terms, key=lambda term: term.memories), most, words.average_length or 1.0)
+
+
+def _words(tenant: Tenant, text: str) -> _Words:
+    with connection.cursor() as cursor:
+        cursor.execute(STATISTICS, {**tenant._asdict(), "text": text, "days": days(text)})
+        rows = cursor.fetchall()
+    ((memories, average_length),) = [row[3:] for row in rows if row[1] == EVERY_MEMORY]
+    counts: dict[int, dict[int, int]] = {}
+    lexemes: dict[int, list[str]] = {}
+    for key, place, lexeme, count, _ in rows:
+        if place == EVERY_MEMORY:
+            continue
+        forms = counts.setdefault(key if place is None else place, {})
+        if count:
+            forms[key] = count
+        elif place is not None:
+            lexemes.setdefault(place, []).append(lexeme)
+    known = [forms for forms in counts.values() if forms]
+    unknown = [lexeme for place, those in lexemes.items() if not counts[place] for lexeme in those]
+    return _Words(known, unknown, memories, average_length)
+
+
+def _terms(forms: dict[int, int], weight: float) -> list[Term]:
+    return [Term(key, count, sum(forms.values()), weight) for key, count in forms.items()]
+
+
+def _misspelled(tenant: Tenant, text: str, lexemes: list[str]) -> list[Term]:
+    words = spelling.written_words(text)[: spelling.MAX_LOOKED_UP]
+    with connection.cursor() as cursor:
+        cursor.execute(UNKNOWN, {"words": words, "lexemes": lexemes})
+        unknown = [word for (word,) in cursor.fetchall()]
+    return [
+        term
+        for word, weight in spelling.meant(tenant, unknown)
+        for forms in _words(tenant, word).known
+        for term in _terms(forms, weight)
+    ]
 
 
 def _rarest(words: Iterable[dict[int, int]]) -> list[dict[int, int]]:

@@ -193,6 +193,45 @@ def test_an_exact_whole_comes_before_its_parts_in_another_order(
 
 
 @pytest.mark.parametrize(
+    ("text", "query"),
+    [
+        ("Shipped the onboarding wizard", "onbording wizzard"),
+        ("Shipped the onboarding wizard", "onbaording"),
+        ("Restarted the authentication service", "athentication"),
+        ("Upgraded Kubernetes", "kuberntes"),
+        ("Postgres was slow", "postgers"),
+        ("Der Drucker ist kaputt", "Druker"),
+        ("Die Datenbankverbindung wurde getrennt", "Datenbankverbindnug"),
+        ("Принтер сломался", "принетр"),
+        ("Deployed to Zürich", "Zurihc"),
+    ],
+)
+def test_a_misspelled_word_that_no_memory_has_finds_the_nearest(text: str, query: str) -> None:
+    tenant = new_tenant()
+    row, *_ = remember(tenant, text, "Wizards of the coast", "The print of a post", "Boarding pass")
+
+    assert found(tenant, query)[:1] == [row.id]
+
+
+def test_a_misspelled_word_finds_a_memory_that_was_written_since_the_last_one() -> None:
+    tenant = new_tenant()
+    remember(tenant, "Bake bread")
+    assert found(tenant, "kuberntes") == []
+
+    (row,) = remember(tenant, "Upgraded Kubernetes")
+
+    assert found(tenant, "kuberntes") == [row.id]
+
+
+def test_a_word_of_the_memories_is_not_taken_for_another_one() -> None:
+    tenant = new_tenant()
+    post, _ = remember(tenant, "The poster is new", "The posted letter")
+
+    assert found(tenant, "poster") == [post.id]
+    assert found(tenant, "employs") == []
+
+
+@pytest.mark.parametrize(
     "query", ["sprocket", "bob", "8 May", "2024-05-08", "nested", "404", "colour", "blue", "retry count"]
 )
 def test_every_part_of_a_memory_is_searched(query: str) -> None:
