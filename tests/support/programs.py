@@ -60,6 +60,20 @@ PROGRAMS = {
             brew="curl",
         ),
         Program(
+            name="promtool",
+            executables=("promtool",),
+            tests="the alert rules, by Prometheus' own tool",
+            apt="prometheus",
+            brew="prometheus",
+        ),
+        Program(
+            name="prometheus",
+            executables=("prometheus",),
+            tests="the queries of the alerts and of the dashboard, on real metrics",
+            apt="prometheus",
+            brew="prometheus",
+        ),
+        Program(
             name="chromium",
             executables=(
                 "chromium",
