@@ -64,7 +64,7 @@ def refused_embedders() -> Iterator[Problem]:
     except MisconfiguredError as error:
         yield Problem(
             kind="settings",
-            what=f"The settings refuse the embedder ({error.reason})",
+            what=f"The settings of this process refuse the embedder ({error.reason})",
             holds_up="New memories are stored and found by their words, and wait to be embedded.",
             by_itself="They go on when the settings are right and every process is restarted.",
         )
@@ -73,7 +73,8 @@ def refused_embedders() -> Iterator[Problem]:
         whose = "1 tenant" if tenants == 1 else f"{tenants:,} tenants"
         yield Problem(
             kind="settings",
-            what=f"The settings refuse the former embedder {backend}, {model}, of {whose} ({reason.rstrip('.')})",
+            what=f"The settings of this process refuse the former embedder {backend}, {model}, of {whose} "
+            f"({reason.rstrip('.')})",
             holds_up="Their new memories do not wait: they are embedded by the model in the settings.",
             by_itself="The tenants move to that model in the background. Until then their searches compare what has "
             "moved, and words.",

@@ -156,7 +156,9 @@ class Delivery:
         waiting = [unit, *(other for other in self._units if other.type in types)]
         self._units = deque(other for other in self._units if other.type not in types)
         count = sum(other.size for other in waiting)
-        logger.warning("%s. %d events of this task wait for it.", unavailable, count)
+        logger.warning(
+            "%s. %s for it.", unavailable, "1 event waits" if count == 1 else f"{count} events wait"
+        )
         self._return(waiting)
 
     def _fail(self, unit: Unit, error: Exception) -> None:

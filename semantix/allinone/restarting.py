@@ -40,8 +40,8 @@ class Restarting:
         """Start the part for the first time. Where that fails, it is tried again. Raises StartInterrupted."""
         try:
             self.part.restart()
-        except StartError as error:
-            self._plan(str(error))
+        except (StartError, OSError) as error:
+            self._plan(self._failed(error))
 
     def tend(self) -> None:
         """Restart the part where it is due. Raises StartInterrupted where a stop is requested."""
@@ -52,6 +52,10 @@ class Restarting:
             self._plan(trouble)
         elif self._tries and self._is_well():
             self._tries = 0
+
+    def _failed(self, error: StartError | OSError) -> str:
+        """An OSError is one of the machine: no room on the disk, no more processes."""
+        return str(error) if isinstance(error, StartError) else f"{self.part.name} cannot start ({error})"
 
     def _is_well(self) -> bool:
         return monotonic() - self._tried_at > WELL_AFTER
@@ -69,9 +73,9 @@ class Restarting:
         self._due = None
         try:
             self.part.restart()
-        except StartError as error:
+        except (StartError, OSError) as error:
             self._tried_at = monotonic()
-            self._plan(str(error))
+            self._plan(self._failed(error))
         else:
             self._tried_at = monotonic()
             self._say(f"{self.part.name} runs again.")

@@ -1,9 +1,9 @@
 """Start the whole service, watch it, stop it."""
 
+import logging
 import os
-import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from memories.index.capacity import open_collections
 from memories.index.client import get_client
 from memories.indexing import repair
 from outbox import Unavailable
-from semantix.allinone import chroma, database, postgres, probe, web
+from semantix.allinone import chroma, database, measurements, postgres, probe, web
 from semantix.allinone.access import access
 from semantix.allinone.account import server_account
 from semantix.allinone.announcement import announcement
@@ -27,7 +27,9 @@ from semantix.allinone.private_files import secret_key, write_private, write_ser
 from semantix.allinone.process import Child
 from semantix.allinone.service import Program
 from semantix.allinone.service_group import ServiceGroup
-from semantix.web.parts import to_json
+from semantix.web.parts import Part, to_json
+
+logger = logging.getLogger(__name__)
 
 Say = Callable[[str], None]
 
@@ -43,7 +45,7 @@ def run(say: Say) -> None:
         settings.DATA_DIR.parent.mkdir(parents=True, exist_ok=True)
     os.umask(PRIVATE_UMASK)
     lock = Lock(settings.DATA_DIR / "up.lock", f"The data folder {settings.DATA_DIR}")
-    group = ServiceGroup(say, report=lambda parts: write_private(settings.PARTS_FILE, to_json(parts)))
+    group = ServiceGroup(say, report=_report)
     try:
         settings.PARTS_FILE.unlink(missing_ok=True)
         make_private(settings.DATA_DIR, server_account(settings.DATA_DIR / "postgres"))
@@ -55,8 +57,17 @@ def run(say: Say) -> None:
         group.stop()
         for file in (settings.SERVICES_ENV, settings.PARTS_FILE):
             file.unlink(missing_ok=True)
+        measurements.remove(settings.DATA_DIR)
         lock.release()
     say("Stopped.")
+
+
+def _report(parts: Sequence[Part]) -> None:
+    """Tell the web server which parts fail. A full disk takes this file, and must not end the parts that run."""
+    try:
+        write_private(settings.PARTS_FILE, to_json(parts))
+    except OSError as error:
+        logger.warning("The state of the parts cannot be written (%s).", error)
 
 
 def _start(group: ServiceGroup, interruption: Interruption, say: Say) -> None:
@@ -67,7 +78,7 @@ def _start(group: ServiceGroup, interruption: Interruption, say: Say) -> None:
         database.migrate(say)
         _refuse_wrong_settings(say)
     write_services(settings.SERVICES_ENV, services)
-    environment = {**os.environ, **services, "SEMANTIX_AUTH": auth, **_measurements()}
+    environment = {**os.environ, **services, "SEMANTIX_AUTH": auth, **measurements.prepare(settings.DATA_DIR)}
     url = _start_django(group, environment, interruption, say)
     group.require_needed()
     with interruption.at_once():
@@ -166,14 +177,6 @@ def _web_server(environment: dict[str, str], interruption: Interruption) -> Prog
         return child
 
     return Program(name="Web server", launch=launch)
-
-
-def _measurements() -> dict[str, str]:
-    """Make an empty folder in which web server and cluster keep their metrics, for one /metrics of both."""
-    folder = settings.DATA_DIR / "metrics"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    return {"PROMETHEUS_MULTIPROC_DIR": str(folder)}
 
 
 def _log(name: str) -> Path:

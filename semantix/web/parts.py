@@ -27,7 +27,9 @@ class Part:
         times = f"{self.name} was restarted {self.restarts} time{'' if self.restarts == 1 else 's'} in a row"
         if self.next_start is None:
             return f"{times} and runs now"
-        return f"{times}, and starts again in {max(0, self.next_start - time.time()):.0f} s"
+        seconds = max(0.0, self.next_start - time.time())
+        again = f"starts again in {seconds:.0f} s" if seconds >= 1 else "starts again now"
+        return f"{times}, and {again}" if self.restarts else f"{self.name} {again}"
 
 
 def to_json(parts: Sequence[Part]) -> str:

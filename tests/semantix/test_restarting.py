@@ -1,12 +1,17 @@
 """Watched parts: a part that ends by itself is restarted."""
 
+import errno
+import os
 import re
+import time
 from collections.abc import Iterator, Sequence
 from itertools import count
+from pathlib import Path
 
 import pytest
+from pytest_django.fixtures import Settings
 
-from semantix.allinone import restarting
+from semantix.allinone import restarting, run
 from semantix.allinone.errors import StartError
 from semantix.allinone.process import Child
 from semantix.allinone.service import Program
@@ -41,6 +46,8 @@ def program(*scripts: str) -> Program:
         script = left.pop(0) if len(left) > 1 else left[0]
         if script == "cannot":
             raise StartError("Part cannot start")
+        if script == "full":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return Child("Part", ["sh", "-c", script])
 
     return Program(name="Part", launch=launch)
@@ -77,6 +84,35 @@ def test_a_part_that_does_not_start_at_first_is_tried_again(group: ServiceGroup,
         "Part cannot start: starting it again ...",
         "Part cannot start: starting it again in 1 s ...",
     ]
+
+
+def test_a_start_that_the_machine_refuses_is_tried_again(group: ServiceGroup, said: list[str]) -> None:
+    """A full disk must not end the parts that run."""
+    group.start(program("exit 3", "full", "sleep 600"))
+
+    group.watch(stopping=lambda: "Part runs again." in said)
+
+    assert said[1] == "Part cannot start ([Errno 28] No space left on device): starting it again in 1 s ..."
+
+
+def test_a_state_that_cannot_be_written_ends_nothing(settings: Settings, tmp_path: Path) -> None:
+    settings.PARTS_FILE = tmp_path / "not-there" / "parts.json"
+
+    run._report([Part("Cluster", "Cluster ended by itself", 1, None)])  # noqa: SLF001
+
+
+@pytest.mark.parametrize(
+    ("restarts", "seconds", "says"),
+    [
+        (0, 0.0, "Cluster starts again now"),
+        (1, 30.0, "Cluster was restarted 1 time in a row, and starts again in 30 s"),
+        (2, None, "Cluster was restarted 2 times in a row and runs now"),
+    ],
+)
+def test_the_state_of_a_part_is_a_sentence(restarts: int, seconds: float | None, says: str) -> None:
+    next_start = None if seconds is None else time.time() + seconds + 0.4 * bool(seconds)
+
+    assert Part("Cluster", "It ended", restarts, next_start).status == says
 
 
 def test_a_part_that_always_ends_is_restarted_for_ever_with_growing_pauses(

@@ -54,7 +54,7 @@ def test_new_memories_do_not_wait_and_the_tenant_moves_to_the_model_in_the_setti
 def test_the_overview_says_which_embedder_is_refused_of_how_many_tenants(refused: Tenant) -> None:
     [found] = [problem for problem in problems.find() if problem.kind == "settings"]
 
-    assert "The settings refuse the former embedder google, gemini-embedding-001, of 1 tenant (" in str(found)
+    assert "refuse the former embedder google, gemini-embedding-001, of 1 tenant (" in str(found)
     assert "GOOGLE_API_KEY" in str(found)
     assert "do not wait" in str(found)
 
@@ -64,5 +64,7 @@ def test_settings_without_any_embedder_say_that_memories_wait(settings: Settings
 
     [found] = [problem for problem in problems.find() if problem.kind == "settings"]
 
-    assert str(found).startswith("The settings refuse the embedder (EMBEDDING_BACKEND='no-such-backend' is")
+    assert str(found).startswith(
+        "The settings of this process refuse the embedder (EMBEDDING_BACKEND='no-such-backend' is"
+    )
     assert "wait to be embedded" in str(found)
