@@ -13,6 +13,7 @@ class SemantixConfig(AppConfig):
         from semantix.observability import delivery_log  # noqa: F401 - registers the receivers
         from semantix.observability.metrics import deliveries  # noqa: F401
         from semantix.observability.tracing import start_in_worker
+        from semantix.web import disk  # noqa: F401 - registers the problem
 
         post_migrate.connect(ensure_roles, sender=self, dispatch_uid="semantix_roles")
         post_spawn.connect(start_in_worker, dispatch_uid="semantix_tracing")

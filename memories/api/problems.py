@@ -1,5 +1,6 @@
 """Errors as problem documents: application/problem+json (RFC 9457)."""
 
+import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from http import HTTPStatus
@@ -36,11 +37,14 @@ from memories.records.services import ExternalIdTaken, VersionConflict
 from memories.search.across import TooManyProjects
 from outbox import BacklogTooDeep, Unavailable
 
+logger = logging.getLogger(__name__)
+
 CONTENT_TYPE = "application/problem+json"
 # Retry-After, in seconds, while a store does not answer.
 RETRY_AFTER = 5
 # SQLSTATE classes: the connection is lost (08), the server has no more connections (53), it shuts down (57).
 AWAY = ("08", "53", "57")
+DISK_FULL = "53100"
 # SQLSTATE of a statement that PostgreSQL stopped, after `statement_timeout` or on an operator's request.
 STOPPED = "57014"
 # When the connection is lost during a commit, nobody knows whether the commit happened.
@@ -146,7 +150,11 @@ def translated(error: E) -> E | exceptions.APIException:
 
 
 def _of_postgres(error: Exception) -> str:
+    # For the operator only: the driver's message names hosts, files and accounts.
+    logger.warning("PostgreSQL: %s", " ".join(str(error).split()))
     state = getattr(error.__cause__, "sqlstate", None)
+    if state == DISK_FULL:
+        return "PostgreSQL has no room on its disk. Nothing of this request was stored. Try again later."
     if state == STOPPED:
         return (
             "PostgreSQL stopped a statement that took too long (DATABASE_STATEMENT_SECONDS). Nothing of this "

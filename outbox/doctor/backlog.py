@@ -92,14 +92,14 @@ def pauses() -> Finding:
 
 
 def apps() -> Finding:
-    """What the apps that publish events know of: settings that are missing, such as the key of a provider."""
-    found = [problem for problem in problems.find() if problem.kind == "settings"]
+    """What the apps of the project know of: a provider's key that is missing, a full disk."""
+    found = problems.of_apps()
     return Finding(
-        name="settings of the apps",
+        name="apps",
         ok=not found,
-        expected="what the handlers need is set",
-        actual="; ".join(map(str, found)) or "what the handlers need is set",
-        repair="Set what is missing and restart every process.",
+        expected="the apps tell of no problem",
+        actual="; ".join(map(str, found)) or "the apps tell of no problem",
+        repair="Each sentence says what to do. After a change of settings restart every process.",
     )
 
 

@@ -24,8 +24,8 @@ LATE_SECONDS = 300
 class Problem:
     """`what` is wrong, and `since` when; what it `holds_up`; what happens `by_itself`, or what a person has to do.
 
-    `kind` is stable: cluster, circuit, paused, settings, dead, unhandled or late. `subject`: the dependency or the
-    event type. `public`: the same as `what` without the reason, which may name hosts and accounts.
+    `kind` is stable: cluster, circuit, paused, dead, unhandled, late, or what an app tells of: settings, disk.
+    `subject`: the dependency or the event type. `public`: `what` without the reason, which may name hosts and accounts.
     """
 
     kind: str
@@ -66,9 +66,9 @@ def find(waiting: dict[str, TypeStatistics] | None = None) -> list[Problem]:
     waiting = backlog() if waiting is None else waiting
     found = [
         *_clusters(waiting),
+        *of_apps(),
         *_circuits(waiting),
         *_paused(waiting),
-        *(found for find_more in _of_apps for found in find_more()),
         *_dead_letters(waiting),
         *_unhandled(waiting),
     ]
@@ -87,6 +87,11 @@ def _clusters(waiting: dict[str, TypeStatistics]) -> Iterator[Problem]:
         else "New events are stored and wait.",
         by_itself="Nothing is delivered until a cluster runs: start one with manage.py qcluster.",
     )
+
+
+def of_apps() -> list[Problem]:
+    """What the apps of the project tell of."""
+    return [found for find_more in _of_apps for found in find_more()]
 
 
 def of_dependency(name: str) -> Problem | None:

@@ -18,6 +18,7 @@ from memories.embeddings.backend import DEPENDENCY as EMBEDDER
 from memories.index.client import get_client
 from outbox.operations import clusters, problems
 from outbox.operations.problems import at
+from semantix.web.disk import full_disk
 from semantix.web.parts import failing
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ def ready(request: HttpRequest) -> JsonResponse:
 
 def run_checks() -> dict[str, dict[str, Any]]:
     """Run all checks. Each result has `status` (ok, failed), `latency_ms`, and `detail` when failed."""
-    checks = CHECKS | ({"parts": parts} if failing() else {})
+    checks = CHECKS | ({"parts": parts} if failing() else {}) | ({"disk": disk} if any(full_disk()) else {})
     running = {name: _begin(name, check) for name, check in checks.items()}
     wait(running.values(), timeout=CHECK_SECONDS)
     return {name: _outcome(name, future) for name, future in running.items()}
@@ -89,6 +90,11 @@ def parts() -> None:
         raise NotWell("; ".join(part.status for part in found))
 
 
+def disk() -> None:
+    for problem in full_disk():
+        raise NotWell(problem.for_everybody)
+
+
 CHECKS: dict[str, Check] = {
     "postgres": postgres,
     "migrations": migrations,
@@ -99,7 +105,7 @@ CHECKS: dict[str, Check] = {
 # No memory can be stored unless these pass.
 NEEDED = ("postgres", "migrations")
 
-_threads = ThreadPoolExecutor(max_workers=len(CHECKS) + 1, thread_name_prefix="health")
+_threads = ThreadPoolExecutor(max_workers=len(CHECKS) + 2, thread_name_prefix="health")
 _running: dict[str, Future[float]] = {}
 # The last logged error by check: machines ask every few seconds, and one line for each fault is enough.
 _logged: dict[str, str] = {}

@@ -2,9 +2,13 @@
 
 from typing import Any
 
+import psycopg
 import pytest
+from django.db import OperationalError
 from django.test import Client, RequestFactory
 
+from memories.api.errors import ServiceUnavailable
+from memories.api.problems import translated
 from memories.models import MemoryLog
 from outbox import Unavailable
 from semantix.web.problem_pages import server_error
@@ -178,3 +182,17 @@ def test_nothing_of_a_refused_request_is_stored(client: Client) -> None:
     the_problem(post(client, ONE | {"raw_data": {"a": "\x00"}}), 400)
 
     assert not MemoryLog.objects.exists()
+
+
+def test_a_full_disk_is_told_to_the_client_and_the_file_only_to_the_operator(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told = 'could not extend file "base/16384/17360": No space left on device'
+    error = OperationalError(told)
+    error.__cause__ = psycopg.errors.DiskFull(told)
+
+    problem = translated(error)
+
+    assert isinstance(problem, ServiceUnavailable)
+    assert str(problem.detail).startswith("PostgreSQL has no room on its disk. Nothing of this request was")
+    assert "base/16384" in caplog.text

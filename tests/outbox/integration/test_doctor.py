@@ -325,7 +325,7 @@ def test_what_an_app_tells_of_its_settings_is_found() -> None:
 
     problems.problem(refused)
     try:
-        assert wrong() == {"settings of the apps": "The mailer has no key. Set MAILER_KEY."}
+        assert wrong() == {"apps": "The mailer has no key. Set MAILER_KEY."}
     finally:
         problems._of_apps.remove(refused)  # noqa: SLF001
 
