@@ -2,16 +2,21 @@
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
+import threading
 from typing import Any
 
+import httpx2
 import pytest
 from mcp import Client, StdioServerParameters
 
 from memories.models import APIKey, Erasure, MemoryLog, MemoryVersion
 from memories.tenants import Tenant
+from semantix_client import mcp as bridge
 from tests.clients.conftest import Account
+from tests.support.free_port import free_port
 from tests.support.keys import new_key
 from tests.support.mcp import LIST_TOOLS, call, refused, send, tools, use
 from tests.support.paths import ROOT
@@ -227,3 +232,34 @@ def test_the_command_for_stdio_says_what_is_missing(environment: dict[str, str],
     assert run.returncode == 1
     assert told in run.stderr
     assert "Traceback" not in run.stderr
+
+
+def asked(port: int) -> httpx2.Response:
+    async def ask() -> httpx2.Response:
+        async with bridge.Http() as http:
+            return await http.post(f"http://127.0.0.1:{port}/mcp", json=LIST_TOOLS)
+
+    return asyncio.run(ask())
+
+
+def test_a_service_that_is_away_is_told_to_the_client_for_stdio(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bridge, "PAUSES", (0.01,))
+
+    answer = asked(free_port())
+
+    assert answer.status_code == 503
+    assert "does not answer" in answer.json()["error"]["message"]
+
+
+def test_an_answer_that_is_lost_leaves_no_call_of_the_client_for_stdio_waiting() -> None:
+    def close_instead(server: socket.socket) -> None:
+        connection, _address = server.accept()
+        connection.recv(1000)
+        connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=close_instead, args=[server], daemon=True).start()
+        answer = asked(server.getsockname()[1])
+
+    assert answer.status_code == 503
+    assert "gave no answer" in answer.json()["error"]["message"]

@@ -9,6 +9,7 @@ and SEMANTIX_PROJECT_ID name the tenant where the key opens several, or the serv
 import asyncio
 import os
 import sys
+from typing import Any
 from urllib.parse import quote
 
 import httpx2
@@ -19,6 +20,10 @@ from mcp.server.stdio import stdio_server
 
 # Seconds: longer than a tool may wait until a memory is searchable.
 TIMEOUT = 90.0
+# Seconds between attempts to connect: a service that restarts is back in a few.
+PAUSES = (0.2, 0.5, 1.0, 2.0, 3.0)
+# A code of JSON-RPC that is free for servers.
+AWAY = -32001
 
 
 def address() -> str:
@@ -32,6 +37,32 @@ def address() -> str:
             "SEMANTIX_USER_ID and SEMANTIX_PROJECT_ID go together: set both, or none with a key of one project."
         )
     return f"{url}/mcp/{quote(user, safe='')}/{quote(project, safe='')}" if user and project else f"{url}/mcp"
+
+
+class Http(httpx2.AsyncClient):
+    """Answers in place of a service that does not. Without an answer the SDK would wait for ever."""
+
+    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        """The response of the service, or an error of JSON-RPC that says what is wrong."""
+        for pause in (*PAUSES, None):
+            try:
+                return await super().send(request, **options)
+            except httpx2.ConnectError as error:  # nothing was sent
+                if pause is None:
+                    return _away(request, f"does not answer ({error}). Is it running?")
+                await asyncio.sleep(pause)
+            except httpx2.TransportError as error:
+                told = f"{type(error).__name__}: {error}".removesuffix(": ")
+                return _away(
+                    request, f"gave no answer ({told}). Look whether it was done before you repeat it."
+                )
+        raise AssertionError("the last attempt answers")
+
+
+def _away(request: httpx2.Request, told: str) -> httpx2.Response:
+    service = f"{request.url.scheme}://{request.url.netloc.decode()}"
+    error = {"code": AWAY, "message": f"The Semantix service at {service} {told}"}
+    return httpx2.Response(503, json={"jsonrpc": "2.0", "id": None, "error": error}, request=request)
 
 
 def bridge(service: Client) -> Server:
@@ -51,7 +82,7 @@ async def serve(url: str) -> None:
     key = os.environ.get("SEMANTIX_API_KEY")
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     async with (
-        httpx2.AsyncClient(headers=headers, timeout=TIMEOUT) as http,
+        Http(headers=headers, timeout=TIMEOUT) as http,
         Client(streamable_http_client(url, http_client=http)) as service,
         stdio_server() as (incoming, outgoing),
     ):
