@@ -22,7 +22,19 @@ def find(generation: Generation) -> list[str]:
     if generation.chroma_id is None:
         return []
     # Read all pages before removing anything: removing a document moves the pages behind it.
-    return [found for page in _pages(generation) for found in unknown(generation, page)]
+    return [found for _, part in find_from(generation, 0) for found in part]
+
+
+def find_from(generation: Generation, start: int) -> Iterator[tuple[int | None, list[str]]]:
+    """The orphans of each page of documents from the `start`-th on, with the start of the page after it.
+
+    That is None after the last page. Raises CollectionLost, Unavailable.
+    """
+    following: int | None = start
+    while following is not None:
+        page = _page(generation, following)
+        following = following + PAGE if len(page) == PAGE else None
+        yield following, unknown(generation, page)
 
 
 def unknown(generation: Generation, documents: list[str]) -> list[str]:
@@ -46,12 +58,8 @@ def delete(generation: Generation, documents: list[str]) -> None:
     upsert.delete_documents(generation, documents)
 
 
-def _pages(generation: Generation) -> Iterator[list[str]]:
-    offset = 0
-
+def _page(generation: Generation, start: int) -> list[str]:
     def read(collection: "Collection") -> list[str]:
-        return list(collection.get(limit=PAGE, offset=offset, include=[])["ids"])
+        return list(collection.get(limit=PAGE, offset=start, include=[])["ids"])
 
-    while page := with_collection(generation, read):
-        yield page
-        offset += len(page)
+    return with_collection(generation, read)

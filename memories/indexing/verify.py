@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from django.conf import settings
@@ -34,6 +34,13 @@ logger = logging.getLogger(__name__)
 BATCH = 1_000
 
 Metadata = dict[str, Any]
+
+
+class Place(NamedTuple):
+    """Where the comparison of a tenant continues: after this memory, and from this document of the index on."""
+
+    memory_id: int = 0
+    documents: int = 0
 
 
 @dataclass
@@ -100,14 +107,22 @@ class Verifier:
         if scope.is_everything:
             self.unknown_collections()
 
-    def tenant(self, tenant: Tenant, *, after: int = 0, limit: int | None = None) -> int | None:
-        """Compare a tenant's memories with ids after `after`, and at the end look for orphaned documents.
+    def tenant(
+        self,
+        tenant: Tenant,
+        *,
+        start: Place = Place(),  # noqa: B008 - immutable
+        limit: int | None = None,
+        deadline: float = float("inf"),
+    ) -> Place | None:
+        """Compare a tenant's memories from `start` on, and at the end look for orphaned documents.
 
-        Stops after `limit` memories and returns the last one's id; None at the end. A collection that cannot be
-        compared is reported as failed, so that it does not stop the comparison of the others. Raises Unavailable.
+        Stops after `limit` memories, and among the documents at the deadline (time.monotonic()). Returns where to
+        continue; None at the end. A collection that cannot be compared is reported as failed, so that it does not stop
+        the comparison of the others. Raises Unavailable.
         """
         try:
-            return self._tenant(tenant, after, limit)
+            return self._tenant(tenant, start, limit, deadline)
         except Exception as error:
             if isolation.is_outage(error):
                 raise
@@ -117,17 +132,16 @@ class Verifier:
             self.report.failed.append(name)
             return None
 
-    def _tenant(self, tenant: Tenant, after: int, limit: int | None) -> int | None:
+    def _tenant(self, tenant: Tenant, start: Place, limit: int | None, deadline: float) -> Place | None:
         generation = self._generation(tenant)
-        compared = 0
+        after, compared = start.memory_id, 0
         while rows := self._rows(tenant, after, BATCH if limit is None else min(BATCH, limit - compared)):
             self._memories(generation, rows)
             after, compared = rows[-1].id, compared + len(rows)
             if compared == limit:
-                return after
-        if generation is not None:
-            self._orphans(generation)
-        return None
+                return Place(after, start.documents)
+        documents = self._orphans(generation, start.documents, deadline) if generation is not None else None
+        return None if documents is None else Place(after, documents)
 
     def _generation(self, tenant: Tenant) -> Generation | None:
         """Return the active generation, or the one being built; None when there is none, or Chroma lost it.
@@ -202,8 +216,20 @@ class Verifier:
         elif (held.get("version"), held.get("content_hash")) == (row.version, row.content_hash):
             self.report.wrong_metadata += 1
 
-    def _orphans(self, generation: Generation) -> None:
-        found = orphans.find(generation)
+    def _orphans(self, generation: Generation, start: int, deadline: float) -> int | None:
+        """Count the orphans from the `start`-th document on. Returns where to continue; None at the end."""
+        if generation.chroma_id is None:
+            return None
+        found: list[str] = []
+        for following, part in orphans.find_from(generation, start):
+            found += part
+            if following is None or time.monotonic() >= deadline:
+                break
+        wrong = self._count_orphans(generation, found)
+        # The documents that are removed move the following ones forward.
+        return following - (wrong if self._repair else 0) if following else None
+
+    def _count_orphans(self, generation: Generation, found: list[str]) -> int:
         with_event = _with_open_event(memory_id(document) for document in found)
         still_there = _read_metadata(generation, found)
         waiting = {document for document in still_there if memory_id(document) in with_event}
@@ -215,6 +241,7 @@ class Verifier:
         )
         if self._repair:
             self.report.repairs += repairs.remove_orphans(generation, sorted(wrong))
+        return len(wrong)
 
     def unknown_collections(self) -> None:
         """Look for collections with our prefix that PostgreSQL has no record of. Raises Unavailable."""
@@ -242,13 +269,14 @@ def verify_next(
         live = Generation.objects.exclude(state=Generation.State.RETIRED).order_by("id")
         generation = live.filter(id__gte=state.generation_id).first()
         if generation is None:
-            state.generation_id = state.memory_id = 0  # the next round
+            state.generation_id, (state.memory_id, state.documents) = 0, Place()  # the next round
             break
-        after = state.memory_id if generation.pk == state.generation_id else 0
+        begun = generation.pk == state.generation_id
+        start = Place(state.memory_id, state.documents) if begun else Place()
         limit = memories - verifier.report.memories
-        position = verifier.tenant(generation.tenant, after=after, limit=limit)
-        state.generation_id = generation.pk + (position is None)
-        state.memory_id = position or 0
+        place = verifier.tenant(generation.tenant, start=start, limit=limit, deadline=deadline)
+        state.generation_id = generation.pk + (place is None)
+        state.memory_id, state.documents = place or Place()
         # An outage, or the time limit of the task, must not begin the round again.
         state.save()
         if time.monotonic() >= deadline:

@@ -71,6 +71,9 @@ class Verification(models.Model):
     id = models.SmallAutoField(primary_key=True)
     generation_id = models.BigIntegerField(default=0, help_text="the index that is being compared")
     memory_id = models.BigIntegerField(default=0, help_text="the highest memory id compared so far")
+    documents = models.BigIntegerField(
+        default=0, help_text="after the last memory: how many documents of the index were looked up so far"
+    )
     report = models.JSONField(default=dict, help_text="result of the last part compared")
     checked_at = models.DateTimeField(null=True, blank=True)
 

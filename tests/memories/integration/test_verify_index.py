@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django_q.models import Schedule
 from pytest_django.fixtures import Settings
 
-from memories.index import generations
+from memories.index import generations, orphans
 from memories.index.client import get_client
 from memories.index.collections import collection_names, drop
 from memories.index.ids import document_id
@@ -270,6 +270,30 @@ def test_a_sample_that_runs_out_of_time_continues_where_it_was() -> None:
     drain()
 
     assert [verify_next(seconds=0)["memories"] for _ in range(3)] == [2, 2, 2]
+
+
+def test_a_sample_that_runs_out_of_time_among_the_documents_continues_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A collection may hold so many documents that one run never comes to their end."""
+    monkeypatch.setattr(orphans, "PAGE", 2)
+    first, second = new_tenant(), new_tenant()
+    remember(first, 5)
+    remember(second, 1)
+    drain()
+    memories = MemoryLog.objects.filter(**first._asdict())
+    orphaned = list(memories.order_by("id").values_list("id", flat=True)[3:])
+    memories.filter(id__in=orphaned)._raw_delete("default")  # noqa: SLF001
+
+    reports = [verify_next(seconds=0)]
+    while reports[-1]["memories"] != 1:  # that of the second tenant
+        drain()
+        reports.append(verify_next(seconds=0))
+
+    assert [report["memories"] for report in reports] == [3, *([0] * (len(reports) - 2)), 1]
+    assert len(reports) > 2
+    assert sum(report["orphaned"] for report in reports) == 2
+    assert collection_of(first).count() == 3
 
 
 def test_a_check_of_all_collections_continues_where_it_stopped() -> None:
