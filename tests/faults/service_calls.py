@@ -17,6 +17,7 @@ from memories.conversations.append import append
 from memories.conversations.turns import Post
 from memories.erasure import repeat, run
 from memories.erasure import request as erasure_request
+from memories.filters import EVERYTHING
 from memories.index import generations
 from memories.indexing import repair
 from memories.models import APIKey, Conversation, IdempotentAnswer, MemoryLog, MemoryVersion
@@ -159,13 +160,13 @@ def forget_expired_answers() -> Act:
 @call()
 def request_bulk_deletion() -> Act:
     stored()
-    return lambda: bulk_deletion.request(OWNER._asdict(), {}, confirm=3)
+    return lambda: bulk_deletion.request(OWNER._asdict(), EVERYTHING, confirm=3)
 
 
 @call()
 def delete_page() -> Act:
     stored()
-    deletion = bulk_deletion.request(OWNER._asdict(), {}, confirm=3)
+    deletion = bulk_deletion.request(OWNER._asdict(), EVERYTHING, confirm=3)
     return lambda: bulk_deletion.delete_page(deletion.pk)
 
 

@@ -10,6 +10,7 @@ from django.db import OperationalError, connection
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
+from memories.filters import EVERYTHING
 from memories.index import generations
 from memories.index.client import get_client
 from memories.index.collections import drop
@@ -233,7 +234,7 @@ def test_a_bulk_deletion_deletes_the_others_and_then_fails_with_the_reason(refus
     tenant = new_tenant()
     rows = remember(tenant, "one", "stays", "two")
     refuse("DELETE", "memory_logs", "OLD.task = 'stays'")
-    bulk_deletion.request(tenant._asdict(), {}, confirm=3)
+    bulk_deletion.request(tenant._asdict(), EVERYTHING, confirm=3)
 
     drain(through_backoff=True)
 

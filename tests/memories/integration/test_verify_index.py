@@ -278,9 +278,9 @@ def test_a_sample_that_runs_out_of_time_among_the_documents_continues_there(
     """A collection may hold so many documents that one run never comes to their end."""
     monkeypatch.setattr(orphans, "PAGE", 2)
     first, second = new_tenant(), new_tenant()
-    remember(first, 5)
-    remember(second, 1)
-    drain()
+    for tenant, count in ((first, 5), (second, 1)):
+        remember(tenant, count)
+        drain()
     memories = MemoryLog.objects.filter(**first._asdict())
     orphaned = list(memories.order_by("id").values_list("id", flat=True)[3:])
     memories.filter(id__in=orphaned)._raw_delete("default")  # noqa: SLF001
