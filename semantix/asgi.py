@@ -34,6 +34,7 @@ from memories.api.live.socket import LiveUpdates  # noqa: E402
 from memories.api.prefer_wait import PreferWait  # noqa: E402
 from semantix.web.bodies import BoundedBodies  # noqa: E402
 from semantix.web.live import answer_live  # noqa: E402
+from semantix.web.protocol import STREAMS  # noqa: E402
 from semantix.web.startup import require_secret_key  # noqa: E402
 from semantix.web.threads import ThreadedHandler  # noqa: E402
 
@@ -43,7 +44,6 @@ views = PreferWait(threads, threads.executor)
 
 sockets = CookieMiddleware(URLRouter([path("ws/memory-logs/events", LiveUpdates.as_asgi())]))
 
-STREAMS = {"/memory-logs/events"}
 LIVE = {("GET", "/health/live"), ("HEAD", "/health/live")}
 
 

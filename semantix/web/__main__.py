@@ -7,8 +7,8 @@ import uvicorn
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "semantix.settings")
 
-# Seconds for open requests to finish when the server stops.
-GRACE_SECONDS = 2
+# Seconds for open requests to finish when the server stops; container engines kill after ten. Live streams end at once.
+GRACE_SECONDS = 8
 # The largest WebSocket message of a client: it sends at most the id of the last event that it has seen.
 WEBSOCKET_BYTES = 64 * 1024
 

@@ -15,6 +15,8 @@ from typing import Any
 from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+# The addresses of live streams.
+STREAMS = {"/memory-logs/events"}
 HEAD_BYTES = 64 * 1024
 HEADERS = 100
 # Seconds for a refused client to read its answer before the connection is cut.
@@ -63,6 +65,15 @@ class Protocol(HttpToolsProtocol):
         super().data_received(data)
         if self._unparsed > HEAD_BYTES:
             self._refuse(HEAD_TOO_LARGE)
+
+    def shutdown(self) -> None:
+        """Called when the server begins to stop. A live stream would never end by itself, so it ends now.
+
+        Its client goes on at another process, or at this one after its restart, and misses nothing.
+        """
+        super().shutdown()
+        if self.cycle is not None and not self.cycle.response_complete and self.scope["path"] in STREAMS:
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_head_timer()

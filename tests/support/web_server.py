@@ -43,7 +43,7 @@ class WebServer:
 
     def stop_and_restart(self) -> None:
         """Let it end its requests, start it again on the same port, and wait until it answers."""
-        self._child.stop()
+        self._child.stop(timeout=30)
         self._child = self._start()
         self._wait_until_it_answers()
 
@@ -61,6 +61,9 @@ class WebServer:
     @property
     def pid(self) -> int:
         return self._child.pid
+
+    def ask_to_stop(self) -> None:
+        os.kill(self._child.pid, signal.SIGTERM)
 
     def answers(self) -> bool:
         """Whether it answers at this moment."""
