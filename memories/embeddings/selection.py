@@ -13,6 +13,7 @@ from outbox.exceptions import Unavailable
 BACKENDS = {
     "static": "memories.embeddings.static.StaticBackend",
     "hashing": "memories.embeddings.hashing.HashingBackend",
+    "minilm": "memories.embeddings.minilm.MiniLMBackend",
     "google": "memories.embeddings.google.GoogleBackend",
     "google-genai": "memories.embeddings.google_genai.GoogleGenAIBackend",
     "sentence-transformers": "memories.embeddings.sentence_transformers.SentenceTransformersBackend",

@@ -108,7 +108,7 @@ class StaticBackend:
     def _table(self) -> Table:
         """Load the table at the first text, in the process that embeds: it takes 8 MB."""
         with self._lock:
-            return _load(TABLE)
+            return load_table()
 
 
 def _known(
@@ -122,6 +122,11 @@ def _known(
     # A sign of its own says nothing about what the table knows.
     counted = float(letters @ ((letters > 1) | table.is_latin[first]))
     return known / counted if counted else 0.0
+
+
+def load_table() -> Table:
+    """Read the table. Raises Unavailable if its file is not the one of this version."""
+    return _load(TABLE)
 
 
 def _load(path: Path) -> Table:
