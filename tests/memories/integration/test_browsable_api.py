@@ -38,6 +38,9 @@ def test_every_page_has_a_title_and_the_way_to_the_others(browser: Client) -> No
         "/memory-logs/search",
         f"/memory-logs/{number}",
         f"/memory-logs/{number}/history",
+        f"/memory-logs/{number}/similar",
+        "/memory-logs/count",
+        "/tenants",
     ):
         page = browser.get(path).content.decode()
         assert "– Semantix</title>" in page
@@ -52,7 +55,10 @@ def test_a_form_asks_for_every_field(browser: Client, path: str) -> None:
     assert 'enctype="multipart/form-data"' in page
 
 
-@pytest.mark.parametrize("path", ["/memory-logs/search", "/memory-logs/batch", "/conversations/talk/turns"])
+@pytest.mark.parametrize(
+    "path",
+    ["/memory-logs/search", "/memory-logs/search/batch", "/memory-logs/batch", "/conversations/talk/turns"],
+)
 def test_an_address_that_takes_only_post_shows_its_form(browser: Client, path: str) -> None:
     page = browser.get(path)
 
@@ -70,6 +76,23 @@ def test_a_form_stores_a_memory(browser: Client) -> None:
 
     assert answer.status_code == 201, answer.content
     assert MemoryLog.objects.get().raw_data == {"tags": ["a"]}
+
+
+def test_a_form_searches_by_a_filter_or_without_one(browser: Client) -> None:
+    MemoryLog.objects.all().delete()
+    for agent in ("ann", "bob"):
+        browser.post(
+            "/memory-logs", memory("alice", "web", agent=agent), content_type="application/json", headers=HTML
+        )
+    form = {"user_id": "alice", "project_id": "web", "query": "login", "limit": "10", "mode": "lexical"}
+    form |= {"min_similarity": "0.0", "raw_data": "{}"} | form_token(browser, "/memory-logs/search")
+
+    def found(filter: str) -> Any:
+        return browser.post("/memory-logs/search", form | {"filter": filter}, headers=HTML)
+
+    assert len(found("").data) == 2
+    assert [hit["metadata"]["agent"] for hit in found('{"agent": "ann"}').data] == ["ann"]
+    assert found("{").status_code == 400
 
 
 def test_an_empty_form_field_is_left_out(browser: Client) -> None:
