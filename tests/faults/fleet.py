@@ -38,11 +38,12 @@ class Member(Cluster):
         """Whether its relay works and its workers have started."""
         if not self.is_running:
             return False
-        with suppress(psutil.NoSuchProcess):
+        # It may be dying: without its main process or its sentinel there are no children.
+        with suppress(psutil.NoSuchProcess, IndexError):
+            self.sentinel = psutil.Process(self.process.pid).children()[0].pid
             pids = [process.pid for process in self.processes()]
             found = set(Relay.objects.filter(pid__in=pids).values_list("id", flat=True))
             self.relays |= found
-            self.sentinel = psutil.Process(self.process.pid).children()[0].pid if found else None
             return bool(found) and "ready for work at" in self.output
         return False
 
@@ -67,8 +68,10 @@ class Member(Cluster):
         """Kill one of its processes of this kind, or all processes together for "cluster"."""
         if kind == "cluster":
             self.kill()
-        elif found := self.kinds().get(kind):
-            os.kill(chance.choice(found).pid, signal.SIGKILL)
+        else:
+            with suppress(psutil.NoSuchProcess, ProcessLookupError):
+                if found := self.kinds().get(kind):
+                    os.kill(chance.choice(found).pid, signal.SIGKILL)
 
 
 class Fleet:
