@@ -31,7 +31,7 @@ from tests.support.web_server import WebServer
 
 CLIENTS, OPERATIONS = 8, 200
 # Seconds after which no further history begins.
-MOST_SECONDS = 480.0
+MOST_SECONDS = 360.0
 # Seconds between two faults, on the average.
 PAUSE_SECONDS = 2.0
 TROUBLES = {"worker": 6, "relay": 4, "monitor": 2, "web server": 1, "sessions": 4, "chroma": 4}
