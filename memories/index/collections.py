@@ -169,11 +169,15 @@ def check_collection(generation: Generation, *, create: bool = False) -> bool:
     any_vector = np.full((1, generation.dimensions), 1.0, dtype=np.float32)
 
     def query(collection: "Collection") -> bool:
-        near = collection.query(query_embeddings=any_vector, n_results=1, include=[])["ids"][0]
-        # A damaged collection still counts its documents.
-        if not near and collection.count():
-            raise CollectionDamaged(generation, "it has documents but finds none")
-        return bool(near)
+        for _ in range(EMPTY_CHECKS):
+            if collection.query(query_embeddings=any_vector, n_results=1, include=[])["ids"][0]:
+                return True
+            # A damaged collection still counts its documents.
+            if not collection.count():
+                return False
+            # Its first document may have arrived after the query.
+            time.sleep(EMPTY_PAUSE)
+        raise CollectionDamaged(generation, "it has documents but finds none")
 
     try:
         return with_collection(generation, query, create=create)

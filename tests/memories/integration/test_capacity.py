@@ -60,6 +60,23 @@ def test_an_empty_collection_that_chroma_closed_is_not_damaged(tmp_path: Path, s
     assert not Event.objects.filter(type="index.fill").exists()
 
 
+def test_a_first_document_that_arrives_between_query_and_count_is_no_damage(monkeypatch: Any) -> None:
+    """The soak found it: a search of a tenant whose only memory was being written had its collection filled again."""
+    generation = empty_collection()
+    use(generation)
+    collection_class = type(get_client().get_or_create_collection("any", embedding_function=None))
+    original = collection_class.count
+
+    def count(collection: Any) -> int:
+        vector = np.ones((1, generation.dimensions), dtype=np.float32)
+        collection.upsert(ids=["first"], embeddings=vector)
+        return int(original(collection))
+
+    monkeypatch.setattr(collection_class, "count", count)
+
+    assert check_collection(generation) is True
+
+
 def test_the_room_fits_the_machine_and_can_be_set(settings: Any) -> None:
     assert capacity.LEAST <= capacity.open_collections() <= capacity.MOST
     settings.CHROMA_OPEN_COLLECTIONS = 7
