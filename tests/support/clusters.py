@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -23,14 +23,16 @@ CUT = "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE client
 
 
 class Cluster:
-    """`manage.py qcluster` in its own process group."""
+    """`manage.py qcluster` in its own process group. `argv` stands before the command."""
 
-    def __init__(self, output: Path, database_url: str, **environment: str) -> None:
+    def __init__(
+        self, output: Path, database_url: str, *, argv: Sequence[str] = (), **environment: str
+    ) -> None:
         self._output = output
         self._database_url = database_url
         with output.open("w") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "qcluster", "--skip-checks"],
+                [*argv, sys.executable, "manage.py", "qcluster", "--skip-checks"],
                 cwd=ROOT,
                 env=os.environ | DEFAULTS | {"DATABASE_URL": database_url} | environment,
                 stdout=file,
@@ -88,10 +90,12 @@ class Cluster:
 
 
 @contextmanager
-def cluster(folder: Path, *, database_url: str | None = None, **environment: str) -> Iterator[Cluster]:
+def cluster(
+    folder: Path, *, database_url: str | None = None, argv: Sequence[str] = (), **environment: str
+) -> Iterator[Cluster]:
     """A running cluster. Its remaining processes are killed at the end of the block."""
     output = folder / f"cluster-{len(list(folder.glob('cluster-*')))}.log"
-    running = Cluster(output, database_url or url_of_the_tests_database(), **environment)
+    running = Cluster(output, database_url or url_of_the_tests_database(), argv=argv, **environment)
     try:
         wait_until(lambda: running.relay_pid() or running.process.poll() is not None, seconds=60)
         assert running.process.poll() is None, running.output
