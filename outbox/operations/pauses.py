@@ -55,5 +55,5 @@ def _held_by(by: str, reason: str) -> str:
 
 
 def _with_length(reason: str, pause: timedelta | None) -> str:
-    length = f"for {pause}" if pause else "until it is released"
+    length = f"for {pause}" if pause else "until somebody ends it"
     return f"{reason} ({length})" if reason else length

@@ -112,7 +112,7 @@ def _circuits(waiting: dict[str, TypeStatistics]) -> Iterator[Problem]:
                 holds_up=held_up,
                 by_itself=f"The hold ends at {at(circuit.hold_ends)}."
                 if circuit.hold_ends
-                else "They go on when you release it.",
+                else "Its events go on when you release it.",
             )
         else:
             yield Problem(
@@ -139,14 +139,14 @@ def _paused(waiting: dict[str, TypeStatistics]) -> Iterator[Problem]:
             else "No event of it waits.",
             by_itself=f"The pause ends at {at(type.hold_ends)}."
             if type.hold_ends
-            else "They go on when you resume it.",
+            else "Its events go on when you resume it.",
         )
 
 
 def _next_try(circuit: Circuit) -> str:
     if circuit.open_until is None or circuit.open_until <= timezone.now():
-        return "It is tried again now, and they go on when it answers."
-    return f"It is tried again at {at(circuit.open_until)}, and they go on when it answers."
+        return "It is tried again now, and its events go on when it answers."
+    return f"It is tried again at {at(circuit.open_until)}, and its events go on when it answers."
 
 
 def _dead_letters(waiting: dict[str, TypeStatistics]) -> Iterator[Problem]:

@@ -106,7 +106,7 @@ def _backlog(now: Figures, history: Sequence[Minute]) -> Card:
     return Card(
         "Waiting",
         f"{about}{waiting:,}",
-        f"{now.total('claimed'):,} in hand, {now.total('retrying'):,} failed before and are tried again",
+        f"{now.total('claimed'):,} in hand, {now.total('retrying'):,} to be tried again",
         f"{reverse('admin:outbox_event_changelist')}?status__exact=pending",
         chart=chart(history, Waiting=(BLUE, [_sum(m.waiting) for m in history])),
     )

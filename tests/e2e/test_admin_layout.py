@@ -11,6 +11,7 @@ from memories.models import APIKey
 from memories.models.conversation import BufferFailover, ConversationGap
 from outbox import Unavailable
 from outbox.models import Status
+from outbox.operations import pauses
 from outbox.queue import circuits
 from outbox.testing import drain
 from tests.support.admin_rows import dead_letter, remember
@@ -37,6 +38,7 @@ def rows() -> list[str]:
     waiting = stored("memory_log.stored", last_error=f"Error {LONG}", attempts=1)
     delivered = stored("memory_log.stored", Status.DELIVERED, payload={"text": LONG})
     circuits.open_circuit(Unavailable("embedder", f"503 Service Unavailable {LONG}"))
+    pauses.pause_type("memory_log.stored", by="olga", reason=LONG)
     key, _secret = APIKey.objects.create_key(name="agent one", user_id=f"alice-{LONG}")
     user, group = User.objects.create_user("victor", is_staff=True), Group.objects.create(name="readers")
     BufferFailover.objects.update_or_create(id=1, defaults={"reason": LONG})
@@ -44,6 +46,7 @@ def rows() -> list[str]:
         f"/admin/memories/memorylog/{memory}/change/",
         *(f"/admin/outbox/event/{each.pk}/change/" for each in (event, waiting, delivered)),
         "/admin/outbox/circuit/embedder/change/",
+        "/admin/outbox/eventtype/type_3Amemory_log.stored/change/",
         f"/admin/memories/conversation/{conversation()}/change/",
         f"/admin/memories/apikey/{key.pk}/change/",
         f"/admin/auth/user/{user.pk}/change/",

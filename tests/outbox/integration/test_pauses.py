@@ -102,7 +102,7 @@ def test_a_pause_is_a_problem_with_the_number_of_events_that_wait() -> None:
     assert str(problem).startswith(
         "The event type test.noted is paused (by olga: the target is moved) since 2"
     )
-    assert "1 event waits and loses no attempt. They go on when you resume it." in str(problem)
+    assert "1 event waits and loses no attempt. Its events go on when you resume it." in str(problem)
 
 
 class TestCommands:
@@ -159,7 +159,7 @@ class TestCommands:
         assert list(kept) == [
             ("paused", "event type test.noted", "olga", "moving (for 1:00:00)"),
             ("resumed", "event type test.noted", "bob", ""),
-            ("held", "dependency oven", "olga", "moving (until it is released)"),
+            ("held", "dependency oven", "olga", "moving (until somebody ends it)"),
             ("released", "dependency oven", "bob", ""),
         ]
 
