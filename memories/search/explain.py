@@ -8,16 +8,17 @@ from django.db import connection
 from memories.search.results import SearchHit
 from memories.search.search import Query, find
 
-# The words of a query that each of these memories has. A term that stands for signs (see functions.sql) is no word that
-# a person wrote.
+# The words of a query that each of these memories has.
 WORDS = """
 WITH term AS (
-    SELECT lexeme, positions[1] AS position, memory_term_key(memory_term_seed(
+    SELECT lexeme, place, memory_term_key(memory_term_seed(
         (SELECT secret FROM memory_terms_secret), %(user_id)s, %(project_id)s), lexeme) AS key
-    FROM unnest(memory_lexemes(%(text)s)) WHERE lexeme !~ '[ǀʘǂ]'
+    FROM memory_question(%(text)s, '{}') WHERE place IS NOT NULL
+), held AS (
+    SELECT memory_id, place, min(lexeme) AS lexeme FROM memory_terms CROSS JOIN term
+    WHERE memory_id = ANY(%(ids)s) AND keys @> ARRAY[key] GROUP BY memory_id, place
 )
-SELECT memory_id, array_agg(lexeme ORDER BY position) FILTER (WHERE keys @> ARRAY[key])
-FROM memory_terms CROSS JOIN term WHERE memory_id = ANY(%(ids)s) GROUP BY 1
+SELECT memory_id, array_agg(lexeme ORDER BY place) FROM held GROUP BY memory_id
 """
 
 

@@ -10,7 +10,14 @@ from django.db import connection
 
 # One look into the index for each tenant: 1,000 take less than a second.
 MAX_TENANTS = 1_000
+# Words of a text that a memory must have. A pasted page has more.
+MAX_WORDS = 16
 
+# The words of a text, each with its forms: its stems in English and in the language of the text.
+WORDS = """
+SELECT array_agg(DISTINCT lexeme) FROM memory_question(%(text)s, '{}') WHERE place IS NOT NULL
+GROUP BY place ORDER BY place LIMIT %(max_words)s
+"""
 # The tenants are found by jumping through the index of memories: distinct values would read all of it.
 HOLDING = """
 WITH RECURSIVE tenant AS (
@@ -26,19 +33,16 @@ WITH RECURSIVE tenant AS (
 ), known AS MATERIALIZED (
     SELECT *, memory_term_seed((SELECT secret FROM memory_terms_secret), user_id, project_id) AS seed
     FROM (SELECT * FROM tenant LIMIT %(max_tenants)s + 1) AS found
-), wanted AS MATERIALIZED (
-    SELECT user_id, project_id, array_agg(memory_term_key(seed, lexeme)) AS keys
-    FROM (SELECT * FROM known LIMIT %(max_tenants)s) AS searched, unnest(memory_lexemes(%(text)s))
-    GROUP BY 1, 2
 )
 SELECT (SELECT count(*) FROM known), ARRAY(
-    SELECT found.memory_id FROM wanted CROSS JOIN LATERAL (
+    SELECT found.memory_id FROM (SELECT * FROM known LIMIT %(max_tenants)s) AS searched CROSS JOIN LATERAL (
         SELECT memory_id FROM memory_terms AS m
-        WHERE m.keys @> wanted.keys AND (m.user_id, m.project_id) = (wanted.user_id, wanted.project_id)
+        WHERE {has_every_word} AND (m.user_id, m.project_id) = (searched.user_id, searched.project_id)
     ) AS found
     ORDER BY 1 DESC LIMIT %(limit)s
 )
 """
+HAS_WORD = "m.keys && ARRAY(SELECT memory_term_key(searched.seed, lexeme) FROM unnest(%(word_{number})s::text[]) AS lexeme)"
 
 
 class Holding(NamedTuple):
@@ -50,8 +54,20 @@ class Holding(NamedTuple):
 
 def memories_with_all_words(text: str, *, user_id: str | None = None, limit: int) -> Holding:
     """Return the newest `limit` memories with all words of the text, of one user or of all. None has no words."""
-    parameters = {"text": text, "user_id": user_id, "limit": limit, "max_tenants": MAX_TENANTS}
+    words = words_of(text)
+    if not words:
+        return Holding([], is_partial=False)
+    parameters = {"user_id": user_id, "limit": limit, "max_tenants": MAX_TENANTS}
+    parameters |= {f"word_{number}": forms for number, forms in enumerate(words)}
+    clauses = " AND ".join(HAS_WORD.format(number=number) for number in range(len(words)))
     with connection.cursor() as cursor:
-        cursor.execute(HOLDING, parameters)
+        cursor.execute(HOLDING.format(has_every_word=clauses), parameters)
         [(tenants, ids)] = cursor.fetchall()
     return Holding(ids, is_partial=tenants > MAX_TENANTS)
+
+
+def words_of(text: str) -> list[list[str]]:
+    """Return the words of the text in their order, each with its stems."""
+    with connection.cursor() as cursor:
+        cursor.execute(WORDS, {"text": text, "max_words": MAX_WORDS})
+        return [forms for (forms,) in cursor.fetchall()]
