@@ -42,7 +42,9 @@ SELECT (SELECT count(*) FROM known), ARRAY(
     ORDER BY 1 DESC LIMIT %(limit)s
 )
 """
-HAS_WORD = "m.keys && ARRAY(SELECT memory_term_key(searched.seed, lexeme) FROM unnest(%(word_{number})s::text[]) AS lexeme)"
+HAS_WORD = """m.keys && ARRAY(
+    SELECT memory_term_key(searched.seed, lexeme) FROM unnest(%(word_{number})s::text[]) AS lexeme
+)"""
 
 
 class Holding(NamedTuple):
