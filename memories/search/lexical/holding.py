@@ -4,7 +4,7 @@ The keys of terms differ from tenant to tenant, so the words are looked up once 
 how rare a word is differs from tenant to tenant, too.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connection
 
@@ -59,7 +59,7 @@ def memories_with_all_words(text: str, *, user_id: str | None = None, limit: int
     words = words_of(text)
     if not words:
         return Holding([], is_partial=False)
-    parameters = {"user_id": user_id, "limit": limit, "max_tenants": MAX_TENANTS}
+    parameters: dict[str, Any] = {"user_id": user_id, "limit": limit, "max_tenants": MAX_TENANTS}
     parameters |= {f"word_{number}": forms for number, forms in enumerate(words)}
     clauses = " AND ".join(HAS_WORD.format(number=number) for number in range(len(words)))
     with connection.cursor() as cursor:
