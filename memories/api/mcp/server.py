@@ -42,7 +42,8 @@ def caller_of(context: Context | RequestContext) -> Caller:
 
 async def throttle(ctx: RequestContext, call_next: CallNext) -> HandlerResult:
     """Count what never reaches the REST API, so that THROTTLE_RATE holds for it as well."""
-    if ctx.method not in COUNTED_BY_REST:
+    is_request = ctx.request_id is not None  # nobody hears why a notification is refused
+    if is_request and ctx.method not in COUNTED_BY_REST:
         try:
             await asyncio.to_thread(count, caller_of(ctx).throttled_as)
         except Throttled as refusal:
