@@ -4,14 +4,12 @@ Without it, a page that draws the last half hour would read every event that was
 """
 
 import ctypes
-import fcntl
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from multiprocessing.sharedctypes import RawArray
 from typing import Any
 
 from outbox import signals
+from outbox.cluster.kernel_lock import KernelLock
 from outbox.events import ClaimedEvent
 
 # More event types than a project has. Those that find no room are not counted.
@@ -28,12 +26,12 @@ class Activity:
 
     def __init__(self) -> None:
         self._counters = RawArray(_Counter, TYPES)
-        self._lock_file = tempfile.TemporaryFile()  # noqa: SIM115 - inherited by forks
+        self._lock = KernelLock()
 
     def add(self, type: str, count: int) -> None:
         """Count delivered events of a type."""
         name = type.encode()[: NAME_BYTES - 1]
-        with self._lock():
+        with self._lock.held():
             for counter in self._counters:
                 if counter.name == name or not counter.name:
                     counter.name = name
@@ -43,7 +41,7 @@ class Activity:
     def take(self) -> dict[str, int]:
         """The counts since the last call, by type, without those that are 0."""
         found = {}
-        with self._lock():
+        with self._lock.held():
             for counter in self._counters:
                 if not counter.name:
                     break
@@ -51,18 +49,6 @@ class Activity:
                     found[counter.name.decode(errors="ignore")] = counter.count
                     counter.count = 0
         return found
-
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        """A lock that the kernel releases when its holder dies."""
-        fcntl.lockf(self._lock_file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.lockf(self._lock_file, fcntl.LOCK_UN)
-
-    def __del__(self) -> None:
-        self._lock_file.close()
 
 
 _shared: Activity | None = None

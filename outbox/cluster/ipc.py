@@ -5,7 +5,6 @@ such a lock while it waits for a task. If it is killed then (out of memory, `kil
 again (django-q2's issues 23 and 339). Here the kernel does the locking, and it releases the locks of a dead process.
 """
 
-import fcntl
 import logging
 import math
 import os
@@ -14,12 +13,13 @@ import select
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from multiprocessing.sharedctypes import RawValue
 from typing import Any
 
 from django_q.signing import SignedPackage
+
+from outbox.cluster.kernel_lock import KernelLock
 
 logger = logging.getLogger(__name__)
 
@@ -178,7 +178,7 @@ class SharedTimer:
 
     def __init__(self, typecode: str, value: float) -> None:
         self._value = RawValue(typecode, value)
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - stays open as long as the timer exists
+        self._lock = KernelLock()
 
     @property
     def value(self) -> float:
@@ -188,16 +188,8 @@ class SharedTimer:
     def value(self, value: float) -> None:
         self._value.value = value
 
-    @contextmanager
-    def get_lock(self) -> Iterator[None]:
-        fcntl.lockf(self._file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.lockf(self._file, fcntl.LOCK_UN)
-
-    def __del__(self) -> None:
-        self._file.close()
+    def get_lock(self) -> AbstractContextManager[None]:
+        return self._lock.held()
 
 
 class SharedFlag:

@@ -7,9 +7,7 @@ too: it reads the journal, and revokes every task that no worker has begun.
 All of it is memory that the processes of one cluster share. Nothing is written to the database.
 """
 
-import fcntl
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.sharedctypes import RawArray, RawValue
@@ -19,6 +17,7 @@ from uuid import UUID
 import psutil
 
 from outbox.cluster.journal import Journal, Record
+from outbox.cluster.kernel_lock import KernelLock
 
 # More tasks than can be unfinished at once.
 SLOTS = 65_536
@@ -50,7 +49,7 @@ class TaskOwners:
         # The number of the next task. A successor continues the numbers: tasks with the former ones are in the queue.
         self._next = RawValue("q", 0)
         self._relay_pid = RawValue("q", 0)
-        self._lock_file = tempfile.TemporaryFile()  # noqa: SIM115 - inherited by forks
+        self._lock = KernelLock()
         self._journal = Journal()
         # The relay's own: the unfinished tasks.
         self._assigned: dict[int, Record] = {}
@@ -69,7 +68,7 @@ class TaskOwners:
     def running(self, number: int) -> Iterator[bool]:
         """Own the task while the block runs. Yields whether this worker may run it."""
         slot = number % SLOTS
-        with self._lock():
+        with self._lock.held():
             mine = self._states[slot] == NOT_BEGUN
             if mine:
                 self._states[slot] = os.getpid()
@@ -119,7 +118,7 @@ class TaskOwners:
         self._relay_pid.value = os.getpid()
         self._assigned = {}
         if is_successor:
-            with self._lock():
+            with self._lock.held():
                 self._assigned = {
                     record.number: record for record in self._journal.read() if self._keep(record)
                 }
@@ -144,18 +143,6 @@ class TaskOwners:
         slot = record.number % SLOTS
         start, end = self._starts[slot], self._starts[slot] + self._sizes[slot]
         return Abandoned(record.token, record.ids[start:end], record.ids[:start] + record.ids[end:], worker)
-
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        """A lock that the kernel releases when its holder dies."""
-        fcntl.lockf(self._lock_file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.lockf(self._lock_file, fcntl.LOCK_UN)
-
-    def __del__(self) -> None:
-        self._lock_file.close()
 
 
 _shared: TaskOwners | None = None
