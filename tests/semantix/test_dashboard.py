@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from semantix.console.cards import Figures, cards
 from semantix.console.charts import MOST_LINES, chart_by
 from semantix.console.numbers import numbers
 from semantix.observability.metrics.view import embedding_cache_use
+from semantix.web import parts
 from tests.support.published import publish
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -189,6 +191,21 @@ def test_a_single_point_is_drawn_and_no_point_makes_no_chart(start: datetime) ->
 
     empty = {card.title: card for card in shown(minutes(start - 3 * MINUTE, 2))}["Publishing to delivery"]
     assert (empty.chart, empty.drawn) == ("", True)
+
+
+def test_the_page_names_a_part_that_ends_again_and_again(
+    client: Client, settings: Settings, tmp_path: Path
+) -> None:
+    settings.PARTS_FILE = tmp_path / "parts.json"
+    failing = parts.Part("Cluster", "Cluster ended by itself (killed by signal 9)", 3, None)
+    settings.PARTS_FILE.write_text(parts.to_json([failing]))
+    client.force_login(User.objects.create_superuser("olga"))
+
+    page = client.get("/admin/").content.decode()
+
+    assert "Cluster ended by itself (killed by signal 9)" in page
+    assert "Cluster was restarted 3 times in a row and runs now" in page
+    assert "All is well." not in page
 
 
 def test_the_page_begins_with_what_is_wrong_and_the_link_to_go_to(client: Client) -> None:

@@ -55,7 +55,10 @@ class Cluster:
         os.killpg(self.process.pid, signal.SIGSTOP)
 
     def cut_off(self) -> None:
-        """Freeze it, and end every session of its processes, as if its machine were lost."""
+        """Freeze it, and end every session of its processes over TCP, as if its machine were lost.
+
+        Sessions over a Unix socket stay open, as those of a machine that the server still waits for.
+        """
         self.freeze()
         ports = {
             address.laddr.port

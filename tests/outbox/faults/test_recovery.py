@@ -15,8 +15,9 @@ import pytest
 from django.db import transaction
 
 from outbox.models import Event, Relay, Status
-from tests.support.clusters import Cluster, cluster
+from tests.support.clusters import Cluster, cluster, url_of_the_tests_database
 from tests.support.outbox_app.models import Effect
+from tests.support.proxy import Proxy
 from tests.support.published import publish, publish_all, status_of
 from tests.support.waiting import wait_until
 
@@ -119,23 +120,24 @@ def test_another_cluster_delivers_what_a_lost_machine_had_claimed_and_the_lost_o
     tmp_path: Path,
 ) -> None:
     """Its processes are frozen and its connections cut. Then it comes back."""
-    with cluster(tmp_path) as lost, cluster(tmp_path) as other:
+    with Proxy(url_of_the_tests_database()) as network, cluster(tmp_path, database_url=network.url) as lost:
         in_hand = publish("test.waited_for", file=str(tmp_path / "go on"))
         wait_until(Effect.objects.exists)
-        first = Effect.objects.get().worker
-        frozen, living = (lost, other) if first in pids(lost) else (other, lost)
-        frozen.cut_off()
+        with cluster(tmp_path) as living:
+            lost.freeze()
+            network.refuse()
 
-        wait_until(lambda: Effect.objects.count() == 2, seconds=SECONDS)
-        assert Effect.objects.last().worker in pids(living)
-        frozen.thaw()
-        (tmp_path / "go on").touch()
-        wait_until(lambda: status_of(in_hand) == ["delivered"], seconds=SECONDS)
-        wait_until(lambda: "their claim had ended" in frozen.output, seconds=SECONDS)
+            wait_until(lambda: Effect.objects.count() == 2, seconds=SECONDS)
+            assert Effect.objects.last().worker in pids(living)
+            network.heal()
+            lost.thaw()
+            (tmp_path / "go on").touch()
+            wait_until(lambda: status_of(in_hand) == ["delivered"], seconds=SECONDS)
+            wait_until(lambda: "their claim had ended" in lost.output, seconds=SECONDS)
 
-        # Both clusters work on.
-        after = publish_all("test.slow", range(200))
-        wait_until(lambda: status_of(*after) == ["delivered"] * 200, seconds=SECONDS)
+            # Both clusters work on.
+            after = publish_all("test.slow", range(200))
+            wait_until(lambda: status_of(*after) == ["delivered"] * 200, seconds=SECONDS)
     assert Event.objects.get(id=in_hand.id).attempts == 1
     assert Effect.objects.count() == 202
 
