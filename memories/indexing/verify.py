@@ -20,7 +20,7 @@ from memories.index import generations, orphans
 from memories.index.collections import CollectionLost, check_collection, collection_names, with_collection
 from memories.index.ids import document_id, memory_id
 from memories.index.metadata import metadata_of
-from memories.indexing import isolation, sync
+from memories.indexing import isolation, reachable, sync
 from memories.indexing import repair as repairs
 from memories.models import Generation, MemoryLog, Verification
 from memories.tenants import Scope, Tenant
@@ -57,6 +57,10 @@ class Report:
     wrong_metadata: int = 0
     # Of the stale: the metadata is right, but the vector is missing or differs.
     wrong_vector: int = 0
+    # With vectors: equal memories that were asked for by their own vector, and those that the index did not find so.
+    # The index is approximate, so this is no difference between the stores. A repair indexes them again.
+    asked: int = 0
+    not_found: int = 0
     # Documents without a memory of the collection's tenant (`wrong_tenant`: they name another tenant).
     orphaned: int = 0
     wrong_tenant: int = 0
@@ -182,7 +186,18 @@ class Verifier:
         self.report.indexed += len(rows) - len(differing)
         if differing:
             self._classify(generation, [row for row in rows if row.id in differing])
+        if self._vectors and generation is not None and generation.chroma_id is not None:
+            self._ask_for(generation, [row for row in rows if row.id not in differing])
         self._advance(len(rows))
+
+    def _ask_for(self, generation: Generation, rows: Sequence[MemoryLog]) -> None:
+        """Ask the index for some of these memories by their own vectors."""
+        asked = reachable.sample([row for row in rows if sync.is_embedded(row, generation)])
+        lost = reachable.not_found(generation, asked)
+        self.report.asked += len(asked)
+        self.report.not_found += len(lost)
+        if self._repair:
+            self.report.repairs += repairs.repair_memories([row.id for row in lost])
 
     def _classify(self, generation: Generation | None, rows: Sequence[MemoryLog]) -> None:
         """Count each as pending or as a fault.

@@ -109,6 +109,10 @@ def _lines(report: dict[str, Any]) -> list[str]:
         lines.append(f"Of the stale, {report['wrong_metadata']} have the right version but other metadata.")
     if report["wrong_vector"]:
         lines.append(f"Of the stale, {report['wrong_vector']} have no vector or another one.")
+    if report["asked"]:
+        lines.append(
+            f"Of {report['asked']} asked for by their own vector, the index did not find {report['not_found']}."
+        )
     if report["wrong_tenant"]:
         lines.append(f"Of the orphaned, {report['wrong_tenant']} name another tenant.")
     lines += [f"back after erasure: {id}" for id in report["erased_back"]]

@@ -1,6 +1,7 @@
 """`manage.py verify_index` on real stores: each kind of difference is told from the others, and mended."""
 
 import json
+import random
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +13,11 @@ from django.core.management import CommandError, call_command
 from django_q.models import Schedule
 from pytest_django.fixtures import Settings
 
-from memories.index import generations, orphans
+from memories.index import collections, generations, orphans
 from memories.index.client import get_client
 from memories.index.collections import collection_names, drop
 from memories.index.ids import document_id
-from memories.indexing import rebuild, repair
+from memories.indexing import reachable, rebuild, repair
 from memories.indexing.verify import verify_next
 from memories.models import MemoryLog
 from memories.records.services import NewMemory, create_memories, delete_memory, update_memory
@@ -147,6 +148,42 @@ def test_vectors_that_went_back_while_all_else_stayed_are_noticed_and_mended(
         assert counts(verify(tenant, "--vectors")) == {"memories": 5, "indexed": 5, **EQUAL}
         held = collection_of(tenant).get(include=["embeddings"])
         assert set(held["ids"]) == {document_id(row.id, tenant) for row in [*before, *after]}
+
+
+def test_memories_that_the_index_does_not_find_by_their_own_vector_are_counted(
+    verify: Verify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reachable, "STEP", 1)
+    # With so few links, vectors that have little to do with each other get lost.
+    monkeypatch.setitem(collections.HNSW, "max_neighbors", 2)
+    monkeypatch.setitem(collections.HNSW, "ef_construction", 2)
+    monkeypatch.setitem(collections.HNSW, "ef_search", 10)
+    tenant, letters = new_tenant(), random.Random(1)
+    create_memories(
+        NewMemory(**tenant._asdict(), agent="coder", task="".join(letters.choices("abcdefghijk ", k=30)))
+        for _ in range(200)
+    )
+    drain()
+
+    answer = verify(tenant, "--vectors")
+
+    assert answer["asked"] == 200
+    assert 0 < answer["not_found"] < 200
+    assert verify.exit_code == 0
+
+
+def test_memories_are_found_by_their_own_vectors_and_equal_ones_too(
+    verify: Verify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reachable, "STEP", 1)
+    tenant = new_tenant()
+    remember(tenant, 12)
+    create_memories(NewMemory(**tenant._asdict(), task="Equal", agent="coder") for _ in range(12))
+    drain()
+
+    answer = verify(tenant, "--vectors")
+
+    assert (answer["asked"], answer["not_found"]) == (24, 0)
 
 
 def test_a_vector_of_something_else_is_noticed_and_mended_by_the_sample() -> None:
