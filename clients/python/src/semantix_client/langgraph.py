@@ -15,7 +15,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from itertools import chain, islice
 from typing import Any
 
@@ -109,7 +109,7 @@ class SemantixStore(BaseStore):
                 "key": op.key,
                 "value": dict(op.value),
             },
-            expires_at=None if op.ttl is None else datetime.now(UTC) + timedelta(minutes=op.ttl),
+            expires_at=None if op.ttl is None else datetime.now(timezone.utc) + timedelta(minutes=op.ttl),
             external_id=external_id,
             wait=self._wait or None,
         )
@@ -127,7 +127,7 @@ class SemantixStore(BaseStore):
         """Extend the life of an item that was read."""
         if memory.expires_at is None or not (minutes := memory.raw_data.get("ttl")):
             return
-        now, life = datetime.now(UTC), timedelta(minutes=minutes)
+        now, life = datetime.now(timezone.utc), timedelta(minutes=minutes)
         if memory.expires_at - now < FRESH * life:
             with suppress(NotFound):  # it has ended, or was deleted, meanwhile
                 self._client.update(memory.id, expires_at=now + life)

@@ -47,7 +47,7 @@ class Http(httpx2.AsyncClient):
         for pause in (*PAUSES, None):
             try:
                 return await super().send(request, **options)
-            except httpx2.ConnectError as error:  # nothing was sent
+            except httpx2.ConnectError as error:  # noqa: PERF203 - nothing was sent, so it is sent again
                 if pause is None:
                     return _away(request, f"does not answer ({error}). Is it running?")
                 await asyncio.sleep(pause)
