@@ -58,14 +58,14 @@ class Storm:
 
     def run(self) -> None:
         self.trial.say("the storm: one kill after another")
-        storm = self.trial.size(450, quick=3)
+        storm = self.trial.size(400, quick=3)
         while self.kills.total() < storm:
             self.kill(self.storm)
             if self.kills.total() % 50 == 0:
                 self.trial.say(f"{self.kills.total()} kills, {stores.open_events().count()} open events")
         self.settle()
         self.trial.say("single kills: each waits until all is delivered that was in hand")
-        single = storm + self.trial.size(45, quick=1)
+        single = storm + self.trial.size(95, quick=1)
         while self.kills.total() < single:
             self.fleet.wait_until_ready()
             self.kill(self.calm)
