@@ -37,6 +37,16 @@ class Unreadable(ValueError):
     """The payload or the headers of an event cannot be read."""
 
 
+class EventDecoder(json.JSONDecoder):
+    """Reads payloads and headers for a person. Of what Python cannot read it gives the beginning."""
+
+    def decode(self, s: str, *args: Any) -> Any:
+        try:
+            return super().decode(s, *args)
+        except (ValueError, RecursionError):
+            return {"unreadable": s[:200]}
+
+
 class ClaimedEvent(NamedTuple):
     """A claimed event, as a handler gets it. `attempts` includes the current attempt."""
 

@@ -8,6 +8,8 @@ from django.db import models
 from django.db.models.functions import Cast, Now
 from django.utils import timezone
 
+from outbox.events import EventDecoder
+
 
 class Status(models.TextChoices):
     PENDING = "pending"
@@ -28,8 +30,10 @@ class Event(models.Model):
     aggregatetype = models.TextField()
     aggregateid = models.TextField()
     type = models.TextField()
-    payload = models.JSONField()
-    headers = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
+    payload = models.JSONField(decoder=EventDecoder)
+    headers = models.JSONField(
+        decoder=EventDecoder, default=dict, db_default=models.Value({}, models.JSONField())
+    )
     status = models.TextField(choices=Status, default=Status.PENDING, db_default=Status.PENDING)
     priority = models.SmallIntegerField(
         default=0, db_default=0, help_text="interactive 0, bulk 10: lower goes first"

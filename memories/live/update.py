@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from outbox.queue.stream import Position, Recorded
 
@@ -20,11 +21,18 @@ class Update:
     def of(cls, event: Recorded) -> "Update":
         """The update for a recorded event.
 
-        An event whose payload names no tenant, as somebody's SQL may write it, is nobody's: it must not stop the
-        stream of all clients.
+        An event whose payload cannot be read or names no tenant, as somebody's SQL may write it, is nobody's: it must
+        not stop the stream of all clients.
         """
-        payload = json.loads(event.payload)
-        payload = payload if isinstance(payload, dict) else {}
+        payload = _read(event.payload)
         body = {"id": str(event.position), "type": event.type, **payload, "at": event.created_at.isoformat()}
         user_id, project_id = (str(payload.get(name) or "") for name in ("user_id", "project_id"))
         return cls(event.position, event.type, user_id, project_id, json.dumps(body))
+
+
+def _read(payload: str) -> dict[str, Any]:
+    try:
+        read = json.loads(payload)
+    except (ValueError, RecursionError):
+        return {}
+    return read if isinstance(read, dict) else {}

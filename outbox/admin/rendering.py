@@ -73,7 +73,11 @@ def text_block(text: str) -> SafeString:
 
 def json_block(value: Any) -> SafeString:
     """A value as indented JSON with sorted keys."""
-    return text_block(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True))
+    try:
+        text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
+    except RecursionError:
+        text = "It is nested too deeply to be shown."
+    return text_block(text)
 
 
 def timeline(event: Event) -> SafeString:

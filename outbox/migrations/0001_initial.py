@@ -4,6 +4,7 @@ import django.db.models.functions.comparison
 import django.db.models.functions.datetime
 from django.db import migrations, models
 
+import outbox.events
 from outbox.database import autovacuum
 from outbox.database.triggers import TRIGGERS, drop_statements
 
@@ -116,8 +117,8 @@ class Migration(migrations.Migration):
                 ('aggregatetype', models.TextField()),
                 ('aggregateid', models.TextField()),
                 ('type', models.TextField()),
-                ('payload', models.JSONField()),
-                ('headers', models.JSONField(db_default=models.Value({}, models.JSONField()), default=dict)),
+                ('payload', models.JSONField(decoder=outbox.events.EventDecoder)),
+                ('headers', models.JSONField(db_default=models.Value({}, models.JSONField()), decoder=outbox.events.EventDecoder, default=dict)),
                 ('status', models.TextField(choices=[('pending', 'Pending'), ('claimed', 'Claimed'), ('delivered', 'Delivered'), ('dead', 'Dead'), ('discarded', 'Discarded')], db_default='pending', default='pending')),
                 ('priority', models.SmallIntegerField(db_default=0, default=0, help_text='interactive 0, bulk 10: lower goes first')),
                 ('attempts', models.PositiveIntegerField(db_default=0, default=0, help_text='claims so far: counted when claimed')),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
-from django.db import transaction
+from django.db import connection, transaction
 from django.test import Client
 
 import outbox
@@ -62,6 +62,27 @@ def test_an_event_of_a_deleted_memory_says_so_and_one_without_a_memory_has_a_pag
 
     assert ">deleted<" in re.sub(r"\s", "", olga.get(f"{LIST}{event.pk}/change/").content.decode())
     assert olga.get(f"{LIST}{other.pk}/change/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        pytest.param(f'{{"n": 1{"0" * 5_000}}}', id="an integer of 5,001 digits"),
+        pytest.param(f"{'[' * 900}{']' * 900}", id="900 lists in each other"),
+        pytest.param(f"{'[' * 3_000}{']' * 3_000}", id="3,000 lists in each other"),
+    ],
+)
+def test_an_event_that_cannot_be_read_is_listed_and_has_a_page(olga: Client, payload: str) -> None:
+    """A publisher that inserts rows by SQL may store it. A person must be able to discard it."""
+    event, other = event_of(remember(ALICE)), event_of(remember(ALICE))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE outbox_event SET status = 'dead', payload = %s::jsonb WHERE id = %s", [payload, event.pk]
+        )
+
+    assert listed(olga) == [event.pk, other.pk]
+    assert olga.get(f"{LIST}{event.pk}/change/").status_code == 200
+    assert olga.get("/admin/").status_code == 200
 
 
 def test_a_filter_shows_the_events_of_one_tenant(olga: Client) -> None:

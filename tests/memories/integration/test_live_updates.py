@@ -85,7 +85,13 @@ def test_an_event_that_commits_late_is_not_lost(server: str) -> None:
         assert [stream.next()["memory_id"] for _ in range(2)] == [1, 2]
 
 
-@pytest.mark.parametrize("payload", ["{}", "[]", "null", '{"user_id": null, "project_id": 5}'])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        *("{}", "[]", "null", '{"user_id": null, "project_id": 5}'),
+        pytest.param(f'{{"n": 1{"0" * 5_000}}}', id="an integer of 5,001 digits"),
+    ],
+)
 def test_an_event_of_nobody_stops_no_stream(server: str, payload: str) -> None:
     """As somebody's SQL may write it."""
     with listen(server, **ALICE._asdict()) as stream, psycopg.connect(environment()["DATABASE_URL"]) as other:
