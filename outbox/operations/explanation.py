@@ -1,11 +1,11 @@
 """Why an event is where it is: one sentence for the person who looks at it."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db.models.functions import Now
 
 from outbox.conf import conf
-from outbox.models import Circuit, Event, Status, open_events
+from outbox.models import Circuit, Event, Relay, Status, open_events
 from outbox.operations import clusters
 from outbox.operations.problems import at
 from outbox.registry import handler_of
@@ -36,7 +36,12 @@ def explain(event: Event) -> str:
 
 
 def _claimed(event: Event) -> str:
-    return f"A worker has it now, in attempt {event.attempts} of {conf.MAX_ATTEMPTS}."
+    relay = Relay.objects.filter(pk=event.relay).first() if event.relay else None
+    who = f"Cluster {relay}" if relay else "A worker"
+    since = ""
+    if event.lease_expires_at:
+        since = f" since {_moment(event.lease_expires_at - timedelta(seconds=conf.LEASE_SECONDS))}"
+    return f"{who} has it{since}, in attempt {event.attempts} of {conf.MAX_ATTEMPTS}."
 
 
 def _no_handler(event: Event) -> str:

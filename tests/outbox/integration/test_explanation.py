@@ -1,5 +1,6 @@
 """The sentence that says why an event waits, and when it goes on."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -9,6 +10,7 @@ from outbox import Unavailable
 from outbox.models import Event, Relay, Status
 from outbox.operations.explanation import explain
 from outbox.queue import circuits
+from outbox.queue.claim import claim
 from tests.support.events import stored
 from tests.support.published import claim_all, publish
 
@@ -84,7 +86,14 @@ def test_a_claimed_event_is_with_a_worker() -> None:
     event = publish()
     claim_all()
 
-    assert explained(event).startswith("A worker has it now, in attempt 1 of 8.")
+    assert re.fullmatch(r"A worker has it since 2\S+ \S+Z, in attempt 1 of 8\.", explained(event))
+
+
+def test_a_claimed_event_names_the_cluster_that_has_it() -> None:
+    event = publish()
+    claim([event.type], batch=10, retries=10, relay=Relay.objects.get().id)
+
+    assert explained(event).startswith("Cluster here:1 has it since 2")
 
 
 @pytest.mark.parametrize(
