@@ -36,7 +36,7 @@ bench: $(VENV)/.dev  ## Run all benchmarks in turns and write docs/reference/per
 	$(BIN)/python -m benchmarks.report $(ARGS)
 
 screenshots: $(VENV)/.dev  ## Take the pictures of docs/images from a real browser
-	SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest tests/e2e/test_admin_pages.py
+	SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest tests/e2e/test_admin_pages.py tests/e2e/test_memory_pages.py tests/e2e/test_overview.py tests/e2e/test_pages.py
 
 lint: $(VENV)/.dev  ## Check style, types, layers and missing migrations
 	$(BIN)/ruff check .
