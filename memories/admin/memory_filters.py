@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from django.contrib import admin
-from django.db.models import Case, F, QuerySet, Value, When
+from django.contrib.postgres.fields import ArrayField
+from django.db.models import BigIntegerField, F, Func, IntegerField, QuerySet, Value
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import TextFilter
 
@@ -102,8 +103,9 @@ def search(request: HttpRequest, rows: Rows, term: str) -> Found:
 
 
 def _in_order(rows: Rows, ids: Sequence[int]) -> Rows:
-    places = Case(*(When(pk=id, then=Value(place)) for place, id in enumerate(ids)), default=Value(0))
-    return rows.filter(pk__in=ids).annotate(place=places).order_by(F("place"), "-id")
+    given = Value(list(ids), output_field=ArrayField(BigIntegerField()))
+    place = Func(given, F("pk"), function="array_position", output_field=IntegerField())
+    return rows.filter(pk__in=ids).order_by(place)
 
 
 def _at_most(ids: Sequence[int]) -> str:
