@@ -8,6 +8,7 @@ from memories.search.search import Mode, Query, search
 from memories.tenants import Tenant
 from outbox.models import Event
 from outbox.publishing import background
+from outbox.publishing.background import flush
 from outbox.testing import drain
 from tests.support.tenants import new_tenant
 
@@ -63,4 +64,5 @@ def test_an_explanation_records_no_search(tenant: Tenant) -> None:
     explain(Query(text="cookie", tenant=tenant))
 
     assert background.flush(60)
-    assert not Event.objects.filter(type="vector.searched").exists()
+    flush()
+    assert not Event.objects.filter(type="vector.searched", aggregateid="/".join(tenant)).exists()
