@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from random import Random
 from typing import Self
 
@@ -22,6 +23,7 @@ from tests.support.waiting import wait_until
 TENANTS = [Tenant(f"user-{number}", "web") for number in range(6)]
 # The longest time that a rebuild may run before it is killed. Many are killed at their first steps.
 LONGEST_SECONDS = 1.5
+LAST_SECONDS = 300
 OPTIONS: tuple[tuple[str, ...], ...] = ((), ("--recreate",))
 
 
@@ -35,9 +37,11 @@ def run(trial: Trial) -> None:
             for _ in range(kills):
                 kill_a_rebuild(trial)
             started = time.monotonic()
-            ended = rebuilding(*trial.chance.choice(OPTIONS)).wait(timeout=300)
+            ended = end_of(rebuilding(*trial.chance.choice(OPTIONS)))
             trial.figures["last_rebuild_s"] = round(time.monotonic() - started, 1)
-        trial.expect(ended == 0, f"the last rebuild ended with exit code {ended}")
+        trial.expect(
+            ended == 0, f"the last rebuild ended with exit code {ended} (-9: after {LAST_SECONDS} s)"
+        )
         stores.wait_until_drained(trial, seconds=300)
     trial.counts |= {"rebuilds_killed": kills, "writes": writers.count}
     trial.expect(not writers.errors, f"a writer failed: {writers.errors}")
@@ -58,6 +62,14 @@ def rebuilding(*options: str) -> "subprocess.Popen[bytes]":
     )
 
 
+def end_of(process: "subprocess.Popen[bytes]") -> int:
+    """Its exit code. It is killed when it takes too long."""
+    with suppress(subprocess.TimeoutExpired):
+        return process.wait(LAST_SECONDS)
+    process.kill()
+    return process.wait()
+
+
 def kill_a_rebuild(trial: Trial) -> None:
     process = rebuilding(*trial.chance.choice(OPTIONS))
     wait_until(lambda: rebuild.is_running() or process.poll() is not None)
@@ -75,7 +87,7 @@ class Writers:
         self.count = 0
         self.errors: list[Exception] = []
         self._stopped = threading.Event()
-        self._pause = trial.size(0.02, quick=0.1)
+        self._pause = 0.1
         self._chances = [Random(trial.chance.random()) for _ in range(2)]
         self._threads = [threading.Thread(target=self._write, args=[chance]) for chance in self._chances]
 
