@@ -1,13 +1,12 @@
 """What is true at the end of every experiment with memories: nothing waits, nothing is dead, the stores are equal."""
 
-from collections.abc import Iterable
 from dataclasses import asdict
 
 from django.db.models import QuerySet
 
 from memories.indexing.sync import RECHECK
 from memories.indexing.verify import Verifier
-from memories.tenants import Scope, Tenant
+from memories.tenants import Scope
 from outbox.models import Event, Status
 from outbox.models import open_events as all_open_events
 from tests.faults.trial import Trial
@@ -32,12 +31,12 @@ def wait_until_drained(trial: Trial, *, seconds: float = 120.0) -> None:
         )
 
 
-def compare(trial: Trial, tenants: Iterable[Tenant] | None = None) -> None:
-    """Compare the stores row by row with all vectors, for these tenants or for all, and look for dead events."""
+def compare(trial: Trial) -> None:
+    """Compare the stores row by row with all vectors, and look for dead events."""
     dead = Event.objects.filter(status=Status.DEAD)
     trial.expect(not dead.exists(), f"{dead.count()} events are dead, such as {dead.first()}")
     verifier = Verifier(vectors=True)
-    for tenant in Scope().tenants() if tenants is None else tenants:
+    for tenant in Scope().tenants():
         verifier.tenant(tenant)
     report = asdict(verifier.report)
     trial.counts["memories"] = report["memories"]
