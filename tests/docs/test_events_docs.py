@@ -8,6 +8,7 @@ from memories.records.services import NewMemory, create_memory, delete_memory, u
 from memories.search.search import Query, search
 from memories.tenants import Tenant
 from outbox.models import Event
+from outbox.publishing import background
 from outbox.registry import handler_of, known_types
 from outbox.tasks.handler import TASK_ENQUEUED
 from outbox.testing import drain
@@ -48,6 +49,8 @@ def test_a_memorys_events_have_the_payload_that_the_page_says() -> None:
     search(Query(text="logout", tenant=tenant))
     delete_memory(row.id)
     drain()
+    # A search records its event a moment later.
+    assert background.flush(60)
 
     published = {event.type: sorted(event.payload) for event in Event.objects.all()}
 
