@@ -52,6 +52,11 @@ class Proxy:
         return sum(link.is_in_hand for link in list(self._links))
 
     @property
+    def unsent(self) -> int:
+        """Bytes from clients that are on their way to the server."""
+        return sum(link.unsent for link in list(self._links))
+
+    @property
     def connections(self) -> int:
         return len(self._links)
 
@@ -159,11 +164,11 @@ class _Link:
         self._server: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._is_answered = True
-        self._unsent = 0
+        self.unsent = 0
 
     @property
     def is_in_hand(self) -> bool:
-        return self._unsent > 0 or not self._is_answered
+        return self.unsent > 0 or not self._is_answered
 
     async def run(self, server_url: str) -> None:
         try:
@@ -246,12 +251,12 @@ class _Link:
             waiting.task_done()
 
     def _begin(self, length: int) -> bool:
-        self._unsent += length
+        self.unsent += length
         self._is_answered = False
         return True
 
     def _sent(self, length: int) -> None:
-        self._unsent -= length
+        self.unsent -= length
 
     def _answered(self, _length: int) -> bool:
         self._is_answered = True
