@@ -296,7 +296,8 @@ def test_events_pending_at_the_stop_are_delivered_after_the_next_start(data: Pat
     nobody_there = f"http://127.0.0.1:{free_port()}"
     with Up(data, ordinary_user=True, CHROMA_URL=nobody_there).wait_until_up() as up:
         assert up.accounts() == {data.stat().st_uid}
-        assert f"Chroma at {nobody_there} does not answer" in up.output
+        assert "Chroma does not answer" in up.output
+        assert nobody_there in up.output
         up.post("/memory-logs", alice.memory)
         assert up.stop(signal.SIGTERM) == 0
         assert up.processes() == []

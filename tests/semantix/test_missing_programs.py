@@ -65,9 +65,10 @@ class Machine:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
-    """Nothing but curl is there."""
+    """Redis, PgBouncer and a browser are missing."""
     machine = Machine(tmp_path)
-    machine.has("curl")
+    for name in PROGRAMS.keys() - {"redis-server", "pgbouncer", "chromium"}:
+        machine.has(name)
     return machine
 
 

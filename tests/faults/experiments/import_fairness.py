@@ -10,7 +10,7 @@ import httpx
 from memories.models import MemoryLog
 from tests.faults import stores
 from tests.faults.trial import Trial
-from tests.support.clusters import cluster
+from tests.support.clusters import cluster, url_of_the_tests_database
 from tests.support.load import percentile
 from tests.support.web_server import WebServer
 
@@ -23,7 +23,8 @@ GOAL_SECONDS = 1.0
 
 
 def run(trial: Trial) -> None:
-    environment = {"CLUSTER_WORKERS": "2", "LOG_LEVEL": "ERROR"}
+    database = url_of_the_tests_database()
+    environment = {"DATABASE_URL": database, "CLUSTER_WORKERS": "2", "LOG_LEVEL": "ERROR"}
     batches = trial.size(100, quick=1)
     with cluster(trial.folder, **environment), WebServer(**environment) as server:
         alone = [found_after(server.url, number) for number in range(trial.size(20, quick=3))]

@@ -167,6 +167,8 @@ class Listener:
 
     def __enter__(self) -> Self:
         self._thread.start()
+        # Nothing is missed from here on.
+        wait_until(lambda: self.streams)
         return self
 
     def __exit__(self, *_error: object) -> None:

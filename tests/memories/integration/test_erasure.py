@@ -107,10 +107,10 @@ def test_an_erasure_goes_on_in_shares_with_pauses(cast: Cast, monkeypatch: pytes
     monkeypatch.setattr(run, "SHARE_SECONDS", 0.0)
     asked = cast.alice.send("POST", "/erasures", {"user_id": cast.alice.tenant.user_id})
 
-    drain(through_backoff=True)
+    drain(rounds=1_000, through_backoff=True)
 
     receipt = cast.alice.get(asked["Location"]).json()
-    assert (receipt["status"], receipt["counts"]["postgresql"]["memories"]) == ("done", 5)
+    assert (receipt["status"], receipt["counts"]["postgresql"]["memories"]) == ("done", 5), receipt
     assert receipt["counts"]["chroma"]["documents"] == 5
     assert rows_with(WORD) == []
     shares = Event.objects.filter(aggregatetype="erasure")

@@ -8,7 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from memories.filters import Filters
-from memories.index import availability, generations, metadata
+from memories.index import availability, generations, metadata, quotas
 from memories.models import MemoryLog
 from memories.records.services import NewMemory, create_memories
 from memories.search.search import Answer, Mode, Query, answer
@@ -148,6 +148,7 @@ def test_a_query_that_chroma_cannot_run_is_answered_by_postgres_and_is_no_outage
     remember(neighbour, {})
     drain()
     monkeypatch.setattr(metadata, "MAX_CONDITIONS", 10_000)
+    monkeypatch.setattr(quotas, "current", lambda: quotas.Quotas(predicates=10_000))
 
     failed = ask(tenant, Filters(tags=tuple(TAGS[:1_200])))
 

@@ -56,7 +56,7 @@ def test_all_of_them_are_embedding_errors():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("gogle", "'gogle' is unknown. Use one of static, hashing, google"),
+        ("gogle", "'gogle' is unknown. Use one of static, hashing, minilm, google"),
         ("no.such.Backend", "cannot be imported: No module named"),
     ],
 )
