@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 
 from outbox import registry
 from outbox.delivery.deliver import deliver
-from outbox.models import Event, Status
+from outbox.models import Event, Status, open_events
 from outbox.queue.claim import claim
 
 
@@ -37,8 +37,9 @@ def drain(*, rounds: int = 100, through_backoff: bool = False) -> int:
         for rows in [claimed.fresh, *([row] for row in (*claimed.retries, *claimed.suspects))]:
             deliver(claimed.token, [row.event() for row in rows])
         count += len(claimed.rows)
+    left = ", ".join(sorted(set(open_events().values_list("type", flat=True))))
     raise AssertionError(
-        f"There are still events after {rounds} rounds. Does a handler publish the type that it handles?"
+        f"There are still events after {rounds} rounds: {left}. Does a handler publish the type that it handles?"
     )
 
 
