@@ -139,12 +139,15 @@ def events(erasure: Erasure) -> bool:
     """A range of events: payloads keep ids only, errors and tracebacks go."""
     position = erasure.position
     through = position.setdefault("through", scrub.newest_id())
-    after = position.setdefault("after", 0)
-    ids = wordy_events(erasure, after, min(after + EVENTS, through))
+    first = scrub.next_id(position.setdefault("after", 0))
+    if first is None or first > through:
+        return True
+    last = min(first + EVENTS - 1, through)
+    ids = wordy_events(erasure, first - 1, last)
     scrubbed = scrub.scrub(ids, keep=KEPT, mark=MARK, value=erasure.pk)
     count(erasure, "outbox", events=scrubbed.events, failures=scrubbed.failures)
-    position["after"] = after + EVENTS
-    return bool(position["after"] >= through)
+    position["after"] = last
+    return bool(last >= through)
 
 
 def wordy_events(erasure: Erasure, after: int, through: int) -> list[int]:
@@ -203,8 +206,11 @@ def left(erasure: Erasure) -> dict[str, int]:
 
 
 def _events_left(erasure: Erasure) -> int:
-    newest = scrub.newest_id()
-    return sum(len(wordy_events(erasure, after, after + EVENTS)) for after in range(0, newest, EVENTS))
+    left = after = 0
+    while (first := scrub.next_id(after)) is not None:
+        after = first + EVENTS - 1
+        left += len(wordy_events(erasure, first - 1, after))
+    return left
 
 
 def _answers_left(erasure: Erasure) -> int:

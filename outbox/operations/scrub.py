@@ -36,6 +36,12 @@ class Scrubbed(NamedTuple):
     failures: int
 
 
+def next_id(after: int) -> int | None:
+    """The first id above this one that an event has. Most ids below belong to events that were pruned."""
+    found: int | None = Event.objects.filter(id__gt=after).order_by("id").values_list("id", flat=True).first()
+    return found
+
+
 def newest_id() -> int:
     """The largest id of an event, 0 without events."""
     return Event.objects.aggregate(newest=Max("id"))["newest"] or 0

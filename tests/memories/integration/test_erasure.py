@@ -119,6 +119,19 @@ def test_an_erasure_goes_on_in_shares_with_pauses(cast: Cast, monkeypatch: pytes
     assert shares.filter(available_at__gt=F("created_at")).count() > 5
 
 
+def test_an_erasure_spends_no_time_on_ids_whose_events_were_pruned(cast: Cast) -> None:
+    cast.alice.remember(task=WORD)
+    drain()
+    stored = Event.objects.filter(type="memory_log.stored").latest("id")
+    stored.pk = 10**15
+    stored.save(force_insert=True)
+
+    receipt = erase(cast.alice)
+
+    assert (receipt["status"], receipt["verified"]) == ("done", True)
+    assert rows_with(WORD) == []
+
+
 def test_a_bulk_deletion_that_never_ended_keeps_no_filter(cast: Cast) -> None:
     stays = cast.bob.remember(task=WORD)
     cast.alice.remember(task=WORD)
