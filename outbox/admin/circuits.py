@@ -2,11 +2,11 @@
 release it."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Model, Q, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -23,6 +23,8 @@ from outbox.operations import pauses
 from outbox.operations.statistics import backlog
 from outbox.queue import circuits
 from outbox.registry import types_needing
+
+Decided = TypeVar("Decided", bound=Model)
 
 HOLD_TIMES = (
     ("3600", "for an hour"),
@@ -96,8 +98,22 @@ RELEASE = ConfirmedAction(
 )
 
 
+class DecisionPages(ReadOnly, ModelAdmin[Decided]):
+    """Pages of dependencies or event types: each that the handlers name has a row, and a person decides about it."""
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        circuits.list_all()
+        return super().changelist_view(request, extra_context)
+
+    def get_fields(self, request: HttpRequest, obj: Decided | None = None) -> Any:
+        may_decide = self.has_change_permission(request, obj)
+        return [field for field in self.readonly_fields if may_decide or field != "decide"]
+
+
 @admin.register(Circuit)
-class CircuitAdmin(ReadOnly, ModelAdmin[Circuit]):
+class CircuitAdmin(DecisionPages[Circuit]):
     """The dependencies that handlers name, and others that were found to be away."""
 
     list_display = ("dependency", "state", "waiting", "failures", "why", "opened_at", "open_until")
@@ -123,12 +139,6 @@ class CircuitAdmin(ReadOnly, ModelAdmin[Circuit]):
         """What is away comes first."""
         return (F("opened_at").asc(nulls_last=True), "dependency")
 
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        circuits.list_all()
-        return super().changelist_view(request, extra_context)
-
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """Count the waiting events of all rows of the page in one query."""
         page = super().get_changelist_instance(request)
@@ -138,10 +148,6 @@ class CircuitAdmin(ReadOnly, ModelAdmin[Circuit]):
             row.backlog = counts
         page.result_list = rows
         return page
-
-    def get_fields(self, request: HttpRequest, obj: Circuit | None = None) -> Any:
-        may_decide = self.has_change_permission(request, obj)
-        return [field for field in self.readonly_fields if may_decide or field != "decide"]
 
     @admin.display(description="what you can do")
     def decide(self, circuit: Circuit) -> SafeString:

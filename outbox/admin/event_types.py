@@ -6,20 +6,17 @@ from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from outbox.admin import rendering
-from outbox.admin.circuits import HOLD_TIMES, hold_time
+from outbox.admin.circuits import HOLD_TIMES, DecisionPages, hold_time
 from outbox.admin.confirmed_actions import ConfirmedAction, buttons, confirmed
-from outbox.admin.generic import ModelAdmin
-from outbox.admin.reading import ReadOnly
 from outbox.models import EventType
 from outbox.operations import pauses
 from outbox.operations.statistics import TypeStatistics, backlog
-from outbox.queue import circuits
 from outbox.registry import handler_of
 
 NOUN = ("event type", "event types")
@@ -63,19 +60,13 @@ RESUME = ConfirmedAction(
 
 
 @admin.register(EventType)
-class EventTypeAdmin(ReadOnly, ModelAdmin[EventType]):
+class EventTypeAdmin(DecisionPages[EventType]):
     list_display = ("name", "state", "waiting", "in_hand", "died", "oldest", "needs", "why")
     list_per_page = 200
     show_full_result_count = False
     readonly_fields = ("name", "state", "decide", "why", "waiting", "in_hand", "died", "oldest", "needs")
     actions = (confirmed(PAUSE), confirmed(RESUME))
     ordering = ("dependency",)
-
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        circuits.list_all()
-        return super().changelist_view(request, extra_context)
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """Count the events of all types of the page in one query."""
@@ -86,10 +77,6 @@ class EventTypeAdmin(ReadOnly, ModelAdmin[EventType]):
             row.statistics = counts.get(row.name, TypeStatistics())
         page.result_list = rows
         return page
-
-    def get_fields(self, request: HttpRequest, obj: EventType | None = None) -> Any:
-        may_decide = self.has_change_permission(request, obj)
-        return [field for field in self.readonly_fields if may_decide or field != "decide"]
 
     @admin.display(description="event type", ordering="dependency")
     def name(self, row: EventType) -> str:
