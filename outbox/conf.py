@@ -11,6 +11,9 @@ class Defaults:
     # listen: a trigger sends a NOTIFY, the relay LISTENs and polls as well. poll: inserts pay for no NOTIFY.
     WAKEUP: Literal["listen", "poll"] = "listen"
     POLL_SECONDS: float = 1.0
+    # The alias in DATABASES for connections that hold a session: LISTEN and heartbeats. Behind a transaction-mode
+    # pooler it names the database past the pooler.
+    DIRECT_DATABASE: str = "default"
     # The most events in one task.
     BATCH_SIZE: int = 100
     # The most failed events in one claim, and the most groups of suspects. Each is a task of its own. The number is

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from semantix import processors
 from semantix.console.menu import unfold_settings
-from semantix.environment import Environment
+from semantix.environment import Environment, wrong
 from semantix.observability import logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -251,23 +251,32 @@ SPECTACULAR_SETTINGS = {
 # --- PostgreSQL, the source of truth -------------------------------------------------------------------
 
 DATABASES = {"default": env.postgres("DATABASE_URL", default="postgresql://postgres@127.0.0.1:5432/semantix")}
-DATABASES["default"] |= {
-    "ENGINE": "semantix.database",
-    "CONN_MAX_AGE": env.int("DATABASE_CONN_MAX_AGE", default=600),
-    "CONN_HEALTH_CHECKS": True,
-    # Server-side cursors do not work through a transaction-mode pooler (PgBouncer).
-    "DISABLE_SERVER_SIDE_CURSORS": env.bool("DATABASE_TRANSACTION_POOLER", default=False),
-}
+# PostgreSQL past a transaction-mode pooler, for what needs a session of its own: LISTEN, the heartbeat of a cluster,
+# the lock of a rebuild, `migrate`, `backup` and `restore`. Empty: DATABASE_URL serves for these, too.
+if env.str("DATABASE_DIRECT_URL", default=""):
+    if "DATABASE_URL" not in GIVEN:
+        raise wrong("DATABASE_DIRECT_URL", "it names the database of DATABASE_URL, which is not set")
+    DATABASES["direct"] = env.postgres("DATABASE_DIRECT_URL", default="")
+OUTBOX_DIRECT_DATABASE = "direct" if "direct" in DATABASES else "default"
 # A server that vanished (its machine or the network failed) must block nobody for more than half a minute: sent data
-# must be acknowledged within tcp_user_timeout (ms), and keepalives probe an idle wait after 15 s. DATABASE_URL may set
-# other values (?tcp_user_timeout=5000). On a Unix socket they have no effect.
-DATABASES["default"]["OPTIONS"] = {
+# must be acknowledged within tcp_user_timeout (ms), and keepalives probe an idle wait after 15 s. The URL may set other
+# values (?tcp_user_timeout=5000). On a Unix socket they have no effect.
+_OPTIONS = {
     "connect_timeout": 3,
     "tcp_user_timeout": 15_000,
     "keepalives_idle": 15,
     "keepalives_interval": 5,
     "keepalives_count": 3,
-} | DATABASES["default"].get("OPTIONS", {})
+}
+for _database in DATABASES.values():
+    _database |= {
+        "ENGINE": "semantix.database",
+        "CONN_MAX_AGE": env.int("DATABASE_CONN_MAX_AGE", default=600),
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": _OPTIONS | _database.get("OPTIONS", {}),
+    }
+# Server-side cursors do not work through a transaction-mode pooler (PgBouncer).
+DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = env.bool("DATABASE_TRANSACTION_POOLER", default=False)
 # Seconds after which a request closes its connection to a server that accepts data but does not answer (frozen).
 DATABASE_WAIT_SECONDS = env.float("DATABASE_WAIT_SECONDS", default=60.0)
 # Seconds after which PostgreSQL stops a statement of the web server; the answer is then 503. 0: never. It has no effect

@@ -2,21 +2,25 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from memories.index import generations
 from memories.index.collections import CollectionDamaged, CollectionLost, CollectionUnusable, check_collection
 from memories.indexing import fill, isolation
 from memories.models import Generation
 from memories.tenants import Scope
+from outbox.conf import conf
 
 logger = logging.getLogger(__name__)
 
 # The key of the advisory lock: any number that nothing else in this database uses.
 LOCK = 7_305_981_144
 
+TRY = "SELECT pg_try_advisory_lock(%s)"
+TRY_IN_TRANSACTION = "SELECT pg_try_advisory_xact_lock(%s)"
 # Read, not tried: who tries the lock holds it for a moment, and a rebuild that starts then would be refused.
 HELD = """
 SELECT EXISTS (
@@ -37,18 +41,27 @@ class RebuildRunning(Exception):
 
 @contextmanager
 def exclusive() -> Iterator[None]:
-    """Hold the rebuild lock, which also ends with the connection. Raises RebuildRunning."""
-    if not _lock("SELECT pg_try_advisory_lock(%s)"):
-        raise RebuildRunning("Another rebuild_index is running against this database.")
-    try:
+    """Hold the rebuild lock, which also ends with its connection. Raises RebuildRunning."""
+    with closing(connections[conf.DIRECT_DATABASE].copy()) as session:
+        if not _lock(session):
+            raise RebuildRunning("Another rebuild_index is running against this database.")
         yield
-    finally:
-        _lock("SELECT pg_advisory_unlock(%s)")
+
+
+def _lock(session: BaseDatabaseWrapper) -> bool:
+    # A transaction-mode pooler gives the session to others after each transaction: there an open one holds the lock.
+    is_pooled = session.settings_dict["DISABLE_SERVER_SIDE_CURSORS"]
+    session.set_autocommit(not is_pooled)
+    with session.cursor() as cursor:
+        cursor.execute(TRY_IN_TRANSACTION if is_pooled else TRY, [LOCK])
+        return bool(cursor.fetchone()[0])
 
 
 def is_running() -> bool:
     """Tell whether a rebuild holds the lock now."""
-    return _lock(HELD)
+    with connection.cursor() as cursor:
+        cursor.execute(HELD, [LOCK])
+        return bool(cursor.fetchone()[0])
 
 
 def unfinished(scope: Scope, *, recreate: bool = False) -> list[Generation]:
@@ -142,9 +155,3 @@ def _successor(damaged: CollectionDamaged) -> Generation:
             raise damaged
         Generation.objects.filter(pk=successor.pk).update(rebuild=True)
     return successor
-
-
-def _lock(sql: str) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [LOCK])
-        return bool(cursor.fetchone()[0])

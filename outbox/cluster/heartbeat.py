@@ -27,7 +27,7 @@ from django.db import connection
 from psycopg.types.json import Jsonb
 
 from outbox.cluster import process_identity, workers
-from outbox.database.connection import own_connection
+from outbox.database.connection import direct_connection
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +150,7 @@ class Heartbeat(threading.Thread):
         self._connection = None
 
     def _connect(self) -> psycopg.Connection[Any]:
-        parameters = {"connect_timeout": 3, **own_connection(), "application_name": "outbox heartbeat"}
+        parameters = {"connect_timeout": 3, **direct_connection(), "application_name": "outbox heartbeat"}
         return psycopg.connect(**parameters, autocommit=True)
 
 

@@ -86,8 +86,8 @@ def listen() -> Finding:
         ok=hears == wanted,
         expected="a NOTIFY arrives" if wanted else f"not used (OUTBOX_WAKEUP={conf.WAKEUP})",
         actual="a NOTIFY arrives" if hears else "no NOTIFY arrived" if wanted else "not used",
-        repair="Give the cluster a direct connection instead of one through a transaction-mode pooler, or set "
-        "OUTBOX_WAKEUP=poll to save the NOTIFYs. Until then the cluster polls.",
+        repair="Name a connection past the transaction-mode pooler in OUTBOX_DIRECT_DATABASE (in Semantix: "
+        "DATABASE_DIRECT_URL), or set OUTBOX_WAKEUP=poll to save the NOTIFYs. Until then the cluster polls.",
     )
 
 

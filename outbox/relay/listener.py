@@ -11,7 +11,7 @@ from django.db import connection
 from outbox.cluster.ipc import is_readable
 from outbox.conf import conf
 from outbox.database import channels
-from outbox.database.connection import own_connection
+from outbox.database.connection import direct_connection
 
 logger = logging.getLogger(__name__)
 
@@ -168,8 +168,9 @@ class Listener:
         listening.close()
         self._retry_at = time.monotonic() + self.UNHEARD_SECONDS
         logger.warning(
-            "No NOTIFY arrives, most likely because of a transaction-mode pooler. The relay polls every %s s. Give the "
-            "cluster a direct connection, or set OUTBOX_WAKEUP=poll to save the NOTIFYs.",
+            "No NOTIFY arrives, most likely because of a transaction-mode pooler. The relay polls every %s s. Name a "
+            "direct connection in OUTBOX_DIRECT_DATABASE (in Semantix: DATABASE_DIRECT_URL), or set "
+            "OUTBOX_WAKEUP=poll to save the NOTIFYs.",
             conf.POLL_SECONDS,
         )
 
@@ -182,7 +183,7 @@ class Listener:
 
 def parameters() -> dict[str, Any]:
     """The connection's parameters: it may prepare statements, and keepalives detect a dead peer within 30 s."""
-    own = own_connection()
+    own = direct_connection()
     own.pop("prepare_threshold", None)
     keepalive = {"keepalives": 1, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
     return {**own, **keepalive, "application_name": "outbox relay"}

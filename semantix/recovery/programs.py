@@ -10,7 +10,7 @@ from typing import Any
 
 from psycopg.pq import Conninfo
 
-from outbox.database.connection import own_connection
+from outbox.database.connection import direct_connection
 from semantix.allinone import programs
 
 SERVICE = "semantix"
@@ -44,7 +44,9 @@ def _parameters() -> Mapping[str, Any]:
     """The parameters of Django's connection that every program of PostgreSQL knows."""
     known = {option.keyword.decode() for option in Conninfo.get_defaults()}
     return {
-        name: value for name, value in own_connection().items() if name in known and value not in (None, "")
+        name: value
+        for name, value in direct_connection().items()
+        if name in known and value not in (None, "")
     }
 
 

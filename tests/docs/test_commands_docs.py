@@ -11,8 +11,8 @@ from tests.support.paths import ROOT
 
 PAGE = (ROOT / "docs/reference/commands.md").read_text()
 COMMANDS = {name: app for name, app in get_commands().items() if app in ("memories", "semantix")}
-# Its options are django-q2's.
-FOREIGN = {"qcluster"}
+# Their options are django-q2's and Django's.
+FOREIGN = {"migrate", "qcluster"}
 
 
 def options(name: str) -> set[str]:

@@ -16,6 +16,7 @@ from outbox.management.command import OutboxCommand, WrongUse
 from outbox.operations.epoch import new_name
 from semantix.allinone import database
 from semantix.allinone.errors import StartError
+from semantix.database.direct import connect_directly
 from semantix.recovery import aftermath, load, sessions
 from semantix.recovery.programs import ProgramFailed
 from semantix.recovery.servers import database_without_up, empty_index
@@ -43,6 +44,7 @@ class Command(OutboxCommand):
         )
 
     def handle(self, *_args: object, **options: Any) -> None:
+        connect_directly()
         file: Path | None = options["file"] and options["file"].absolute()
         if (file is None) != options["after"]:
             raise WrongUse("Name a FILE, or --after.")
