@@ -29,38 +29,38 @@ TOLD = """
 
 class Balancer(NamedTuple):
     url: str
-    ports: Sequence[int]
+    servers: int
 
     def sends_to_all(self) -> bool:
         """Whether it holds every server for ready."""
         table = httpx.get(f"{self.url}/haproxy;csv", timeout=5, verify=False).text
-        return all(re.search(rf"^web,web{port},.*,UP,", table, re.MULTILINE) for port in self.ports)
+        return len(re.findall(r"^web,web\d+,.*,UP,", table, re.MULTILINE)) == self.servers
 
 
 @contextmanager
-def balancer(folder: Path, ports: Sequence[int]) -> Iterator[Balancer]:
-    """Run it before the web servers on these ports of loopback."""
+def balancer(folder: Path, servers: Sequence[str]) -> Iterator[Balancer]:
+    """Run it before the web servers at these addresses (host:port)."""
     program = require("haproxy")
     port = free_port()
     configuration = folder / "haproxy.cfg"
-    configuration.write_text(_configuration(port, ports))
+    configuration.write_text(_configuration(port, servers))
     url = f"http://127.0.0.1:{port}"
     child = Child("HAProxy", [program, "-f", str(configuration)], log=folder / "haproxy.log")
     try:
         child.wait_until(lambda: _answers(url), timeout=60)
-        yield Balancer(url, ports)
+        yield Balancer(url, len(servers))
     finally:
         child.stop()
 
 
-def _configuration(port: int, ports: Sequence[int]) -> str:
+def _configuration(port: int, servers: Sequence[str]) -> str:
     """The one that the documentation shows, with our addresses."""
     found = re.search(r"^```haproxy\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     assert found
     shown = found[1].replace("bind :80", f"bind 127.0.0.1:{port}").replace(FRONTEND, FRONTEND + TOLD)
     without_servers = re.sub(r"^    server .*\n", "", shown, flags=re.MULTILINE)
-    servers = "\n".join(f"    server web{each} 127.0.0.1:{each}" for each in ports)
-    return f"{GLOBAL}{without_servers}{servers}\n"
+    lines = [f"    server web{number} {address}\n" for number, address in enumerate(servers)]
+    return f"{GLOBAL}{without_servers}{''.join(lines)}"
 
 
 def _answers(url: str) -> bool:

@@ -17,10 +17,15 @@ PEER = "peer0"
 
 
 class Machine(Protocol):
-    """`argv`: what to put before a command to run it there. `database_url`: PostgreSQL, as seen from there."""
+    """`argv`: what to put before a command to run it there. `database_url`: PostgreSQL, as seen from there.
+
+    `address`: its own, at which its servers are reached. `gateway`: the one at which it reaches this machine.
+    """
 
     argv: list[str]
     database_url: str
+    address: str
+    gateway: str
 
     def cut(self) -> None:
         """Let no packet pass. Neither side is told."""
@@ -35,6 +40,8 @@ class Behind:
 
     proxy: Proxy
     argv: list[str]
+    address: str = "127.0.0.1"
+    gateway: str = "127.0.0.1"
 
     @property
     def database_url(self) -> str:
@@ -54,6 +61,8 @@ class Namespace:
     proxy: Proxy
     argv: list[str]
     cable: str
+    address: str
+    gateway: str
 
     @property
     def database_url(self) -> str:
@@ -100,7 +109,7 @@ def _namespace(database_url: str) -> Iterator[Machine]:
         _ip("-n", name, "link", "set", "dev", PEER, "up")
         _ip("-n", name, "link", "set", "dev", "lo", "up")
         with Proxy(database_url, host=f"{net}.1") as proxy:
-            yield Namespace(proxy, ["ip", "netns", "exec", name], cable)
+            yield Namespace(proxy, ["ip", "netns", "exec", name], cable, f"{net}.2", f"{net}.1")
     finally:
         _ip("netns", "delete", name)
 

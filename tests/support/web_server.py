@@ -6,6 +6,7 @@ needs.
 
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -19,18 +20,27 @@ from tests.support.waiting import wait_until
 
 
 class WebServer:
-    """Runs inside the `with`. `environment` overrides variables of this process."""
+    """Runs inside the `with`. `argv` stands before the command, `environment` overrides variables of this process."""
 
-    def __init__(self, *, log: Path | None = None, **environment: str) -> None:
+    def __init__(
+        self,
+        *,
+        log: Path | None = None,
+        argv: Sequence[str] = (),
+        address: str = "127.0.0.1",
+        **environment: str,
+    ) -> None:
         self.port = free_port()
-        self.url = web.base_url("127.0.0.1", self.port)
+        self.address = f"{address}:{self.port}"
+        self.url = f"http://{self.address}"
+        self._command = [*argv, *web.command(address, self.port)]
         self._environment, self._log = environment, log
         self._child = self._start()
 
     def _start(self) -> Child:
         return Child(
             "Web server",
-            web.command("127.0.0.1", self.port),
+            self._command,
             env=os.environ | self._environment,
             cwd=settings.BASE_DIR,
             log=self._log,

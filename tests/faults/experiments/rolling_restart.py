@@ -1,24 +1,27 @@
 """Web servers, clusters, Chroma and Redis are restarted one after the other: no request fails, nothing is lost.
 
-HAProxy stands before two web servers, and there are three clusters. Clients write memories and turns, search, and call
-the MCP server through it all the time, each request once. One follows the live stream, resumes it when its server ends,
-and hears of each memory.
+HAProxy stands before two web servers, and there are three clusters, on three machines. The machines are network
+namespaces with addresses of their own where this process may make them. PgBouncer in transaction mode stands before
+PostgreSQL for everything but the relays. Clients write memories and turns, search, and call the MCP server through it
+all the time, each request once. One follows the live stream, resumes it when its server ends, and hears of each memory.
 """
 
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from datetime import timedelta
 from functools import partial
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import httpx
+from django.db import connection
 from django.test import override_settings
 
 from memories.conversations import flush
 from memories.models import MemoryLog
+from outbox.models import Relay
 from tests.faults import stores
 from tests.faults.trial import Trial
 from tests.support.balancer import Balancer, balancer
@@ -26,7 +29,10 @@ from tests.support.chroma_server import ChromaServer
 from tests.support.clusters import Cluster, cluster, url_of_the_tests_database
 from tests.support.live import listen
 from tests.support.load import Load
+from tests.support.machine import Machine, machine
 from tests.support.mcp import calling
+from tests.support.pooler import Pooler
+from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
 from tests.support.web_server import WebServer
@@ -34,6 +40,14 @@ from tests.support.web_server import WebServer
 TENANT = {"user_id": "ada", "project_id": "ship"}
 # Every fifth write is a turn of a conversation.
 TURNS = 5
+# Of the pooler with PostgreSQL, for all machines together.
+SESSIONS = 8
+# The pooler's sessions come from no program by name; the others are those that go past it.
+SESSIONS_BY_NAME = """
+SELECT CASE WHEN application_name LIKE 'outbox %' THEN 'direct_sessions' ELSE 'pooled_sessions' END, count(*)
+FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+GROUP BY 1
+"""
 
 
 def run(trial: Trial) -> None:
@@ -43,34 +57,77 @@ def run(trial: Trial) -> None:
         stack.callback(chroma.stop)
         named = override_settings(CONVERSATION_REDIS_URL=redis.url, CHROMA_URL=chroma.url)
         stack.enter_context(named)
-        environment = {
-            "DATABASE_URL": url_of_the_tests_database(),
-            "CONVERSATION_REDIS_URL": redis.url,
-            "CHROMA_URL": chroma.url,
-            "CLUSTER_WORKERS": "1",
-            "LIVE_HEARTBEAT_SECONDS": "1",
-            "LOG_LEVEL": "WARNING",
-        }
-        web = [stack.enter_context(WebServer(**environment)) for _ in range(2)]
-        front = stack.enter_context(balancer(trial.folder, [server.port for server in web]))
-        clusters = trial.size(3, quick=2)
-        workers = [stack.enter_context(cluster(trial.folder, **environment)) for _ in range(clusters)]
+        direct = url_of_the_tests_database()
+        machines = [stack.enter_context(machine(direct)) for _ in range(trial.size(3, quick=2))]
+        gateways = sorted({each.gateway for each in machines})
+        pool = Pooler(trial.folder / "pgbouncer.log", sessions=SESSIONS, addresses=gateways)
+        pooler = stack.enter_context(pool)
+        places = [Place(each, environment(stack, each, pooler, redis, chroma)) for each in machines]
+        web = [stack.enter_context(place.web_server()) for place in places[:2]]
+        front = stack.enter_context(balancer(trial.folder, [server.address for server in web]))
+        workers = [stack.enter_context(place.cluster(trial)) for place in places]
+        trial.counts["network_namespaces"] = sum(bool(place.machine.argv) for place in places)
         restarts: dict[str, Callable[[], object]] = {
             **{f"web server {n}": server.stop_and_restart for n, server in enumerate(web)},
             **{
-                f"cluster {n}": partial(restart, stack, trial, running, environment)
-                for n, running in enumerate(workers)
+                f"cluster {n}": partial(restart, stack, trial, place, running)
+                for n, (place, running) in enumerate(zip(places, workers, strict=True))
             },
             "Chroma": lambda: (chroma.stop(), chroma.start()),
             "Redis": lambda: (redis.stop(), redis.start()),
         }
         under_load(trial, front, restarts)
+        look_at_sessions(trial, pooler)
 
 
-def restart(stack: ExitStack, trial: Trial, running: Cluster, environment: dict[str, str]) -> None:
+class Place(NamedTuple):
+    """A machine for a cluster, and perhaps a web server."""
+
+    machine: Machine
+    environment: dict[str, str]
+
+    def web_server(self) -> WebServer:
+        return WebServer(argv=self.machine.argv, address=self.machine.address, **self.environment)
+
+    def cluster(self, trial: Trial) -> AbstractContextManager[Cluster]:
+        url = self.environment["DATABASE_URL"]
+        others = {name: value for name, value in self.environment.items() if name != "DATABASE_URL"}
+        return cluster(trial.folder, database_url=url, argv=self.machine.argv, **others)
+
+
+def environment(
+    stack: ExitStack, place: Machine, pooler: Pooler, redis: RedisServer, chroma: ChromaServer
+) -> dict[str, str]:
+    """What a process on that machine has to know. Chroma and Redis are reached at the machine's gateway, too."""
+    index = stack.enter_context(Proxy(chroma.url, host=place.gateway))
+    buffer = stack.enter_context(Proxy(redis.url, host=place.gateway))
+    return {
+        "DATABASE_URL": pooler.url(place.gateway),
+        "DATABASE_TRANSACTION_POOLER": "true",
+        "DATABASE_DIRECT_URL": place.database_url,
+        "CONVERSATION_REDIS_URL": f"{buffer.url}/0",
+        "CHROMA_URL": index.url,
+        "ALLOWED_HOSTS": f"127.0.0.1,{place.address}",
+        "CLUSTER_WORKERS": "1",
+        "LIVE_HEARTBEAT_SECONDS": "1",
+        "LOG_LEVEL": "WARNING",
+    }
+
+
+def restart(stack: ExitStack, trial: Trial, place: Place, running: Cluster) -> None:
     running.ask_to_stop()
     running.wait_for_end()
-    stack.enter_context(cluster(trial.folder, **environment))
+    stack.enter_context(place.cluster(trial))
+
+
+def look_at_sessions(trial: Trial, pooler: Pooler) -> None:
+    """Every relay LISTENs past the pooler, and the pooler needs few sessions for many clients."""
+    ended_or_listening = Relay.objects.exclude(wakeup="listen").filter(ended_at=None)
+    trial.expect(not ended_or_listening.exists(), "a relay polls, although it has a direct connection")
+    trial.counts["clients_of_the_pooler"] = pooler.clients()
+    with connection.cursor() as cursor:
+        cursor.execute(SESSIONS_BY_NAME)
+        trial.counts |= dict(cursor.fetchall())
 
 
 def under_load(trial: Trial, front: Balancer, restarts: dict[str, Callable[[], object]]) -> None:
