@@ -11,11 +11,11 @@ import outbox
 from memories.embeddings.backend import DEPENDENCY as EMBEDDER
 from memories.erasure import request as erasures
 from memories.erasure import run
-from memories.event_types import VECTOR_AGGREGATE
-from memories.index import collections, generations, orphans, upsert
+from memories.event_types import RECHECK_AGGREGATE, VECTOR_AGGREGATE
+from memories.index import collections, generations, orphans
 from memories.index.client import DEPENDENCY as CHROMA
 from memories.index.collections import CollectionLost
-from memories.indexing import migrate, repair, sync
+from memories.indexing import migrate, rebuild, repair, sync, unverified
 from memories.indexing.fill import SHARE_SECONDS, continue_fill, refill
 from memories.models import Generation, MemoryLog
 from memories.records import bulk_deletion, expiry
@@ -110,14 +110,24 @@ def _pieces(
 def index(events: Sequence[ClaimedEvent]) -> None:
     """Make the index equal to what PostgreSQL holds of these memories."""
     of = {int(event.aggregateid): event for event in events}
-    # Of an attempt that Chroma did not finish in time, what was written stays.
-    once = {memory_id for memory_id, event in of.items() if event.type == "embedding.generated"}
+    # Of an attempt that Chroma did not finish in time, what was written stays. A repair writes in any case.
+    once = {
+        memory_id
+        for memory_id, event in of.items()
+        if event.type == "embedding.generated" or event.aggregatetype == RECHECK_AGGREGATE
+    }
     indexed = index_even_if_lost({memory_id: _tenant(event) for memory_id, event in of.items()}, once=once)
     with sync.derived_write():
+        _recheck_repeated(events)
         marked = sync.mark_indexed(indexed)
         outbox.publish_many(
             _vector_event("vector.stored", of[row.id], row.tenant) for row in indexed if row.id in marked
         )
+
+
+def _recheck_repeated(events: Sequence[ClaimedEvent]) -> None:
+    """Have memories indexed again later whose former worker died: Chroma may carry out its last write from now on."""
+    sync.publish_rechecks({int(event.aggregateid): _tenant(event) for event in events if event.is_repeated})
 
 
 @outbox.handler("memory_log.deleted", needs=[CHROMA], batch=True)
@@ -126,6 +136,7 @@ def unindex(events: Sequence[ClaimedEvent]) -> None:
     tenants = {int(event.aggregateid): _tenant(event) for event in events}
     restored = {row.id for row in index_even_if_lost(tenants)}
     with sync.derived_write():
+        _recheck_repeated(events)
         outbox.publish_many(
             _vector_event("vector.deleted", event, _tenant(event))
             for event in events
@@ -135,11 +146,24 @@ def unindex(events: Sequence[ClaimedEvent]) -> None:
 
 @outbox.handler("index.fill", needs=[EMBEDDER, CHROMA])
 def fill(event: ClaimedEvent) -> None:
-    """Fill a collection from PostgreSQL for some seconds. The next event does the rest."""
+    """Fill a collection from PostgreSQL for some seconds. The next event does the rest.
+
+    What a running `rebuild_index` fills is left to it: the two would take the collection from each other again and
+    again.
+    """
     generation = Generation.objects.filter(pk=event.payload["generation_id"]).first()
-    if generation is not None:
+    if generation is not None and not (generation.rebuild and rebuild.is_running()):
         with refill_if_lost():
             continue_fill(generation)
+
+
+@outbox.handler("index.unverified", needs=[CHROMA])
+def verify_late_writes(event: ClaimedEvent) -> None:
+    """Compare the memories that a filling wrote before it ended, and did not verify."""
+    generation = Generation.objects.filter(pk=event.payload["generation_id"]).first()
+    if generation is not None and generation.state != Generation.State.RETIRED:
+        with refill_if_lost():
+            unverified.verify(generation, after=event.payload["after"], until=event.payload["until"])
 
 
 @outbox.handler("vector.orphaned", needs=[CHROMA])
@@ -148,8 +172,7 @@ def remove_orphans(event: ClaimedEvent) -> None:
     generation = Generation.objects.filter(pk=event.payload["generation_id"]).first()
     if generation is not None:
         with refill_if_lost():
-            documents = orphans.unknown(generation, event.payload["document_ids"])
-            upsert.delete_documents(generation, documents)
+            sync.remove_orphans(generation, orphans.unknown(generation, event.payload["document_ids"]))
 
 
 @outbox.handler("index.doubted", needs=[CHROMA])

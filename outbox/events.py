@@ -48,7 +48,10 @@ class EventDecoder(json.JSONDecoder):
 
 
 class ClaimedEvent(NamedTuple):
-    """A claimed event, as a handler gets it. `attempts` includes the current attempt."""
+    """A claimed event, as a handler gets it. `attempts` includes the current attempt.
+
+    `is_repeated`: an earlier attempt may have begun and not ended, so that what it did outside may still take effect.
+    """
 
     id: int
     aggregatetype: str
@@ -59,6 +62,7 @@ class ClaimedEvent(NamedTuple):
     priority: int
     attempts: int
     created_at: datetime
+    is_repeated: bool = False
 
 
 class ClaimedRow(NamedTuple):
@@ -98,4 +102,5 @@ class ClaimedRow(NamedTuple):
             self.priority,
             self.attempts,
             self.created_at,
+            is_repeated=self.attempts > 1 or self.batch_limit is not None,
         )

@@ -1,9 +1,8 @@
 """Orphans: documents in the index without a memory in PostgreSQL."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from memories.index import upsert
 from memories.index.collections import with_collection
 from memories.index.ids import document_id, memory_id
 from memories.models import Generation, MemoryLog
@@ -40,22 +39,16 @@ def find_from(generation: Generation, start: int) -> Iterator[tuple[int | None, 
 def unknown(generation: Generation, documents: list[str]) -> list[str]:
     """Return those of `documents` that have no memory of the tenant in PostgreSQL."""
     tenant = generation.tenant
-    candidates = [number for document in documents if (number := memory_id(document)) is not None]
-    rows = MemoryLog.objects.filter(id__in=candidates, **tenant._asdict()).values_list("id", flat=True)
+    rows = MemoryLog.objects.filter(id__in=memory_ids(documents), **tenant._asdict()).values_list(
+        "id", flat=True
+    )
     known = {document_id(number, tenant) for number in rows}
     return [document for document in documents if document not in known]
 
 
-def remove(generation: Generation) -> int:
-    """Delete the orphans and return their number. Raises CollectionLost, Unavailable."""
-    found = find(generation)
-    delete(generation, found)
-    return len(found)
-
-
-def delete(generation: Generation, documents: list[str]) -> None:
-    """Take these documents out of the index. Raises CollectionLost, Unavailable."""
-    upsert.delete_documents(generation, documents)
+def memory_ids(documents: Iterable[str]) -> list[int]:
+    """Return the memories' ids in the documents' ids; a document with an id of another form is left out."""
+    return [number for document in documents if (number := memory_id(document)) is not None]
 
 
 def _page(generation: Generation, start: int) -> list[str]:

@@ -33,6 +33,8 @@ MAX_BYTES = 20_000_000
 # Chroma's message for a document whose vector is gone.
 LOST_VECTOR_MESSAGE = "Error finding id"
 READ_BACKS = 3
+NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+GATEWAY_ERRORS = (httpx.codes.BAD_GATEWAY, httpx.codes.GATEWAY_TIMEOUT)
 # A float32 in base64.
 BYTES_A_NUMBER = 16 / 3
 
@@ -148,8 +150,20 @@ def _write_part(generation: Generation, entries: Sequence[Entry], vectors: Vecto
 
 
 def is_timeout(error: Exception) -> bool:
-    """Tell whether Chroma did not answer in time. It may carry out the write all the same, later."""
+    """Tell whether Chroma did not answer in time."""
     return isinstance(error.__cause__, httpx.TimeoutException)
+
+
+def may_land_late(error: Exception) -> bool:
+    """Tell whether Chroma may have got the write without an answer, and so may carry it out later.
+
+    A write that found no connection never reached it. A gateway answers before the server has.
+    """
+    cause = error.__cause__
+    if isinstance(cause, httpx.TransportError):
+        return not isinstance(cause, NOT_SENT)
+    gateway = cause and (cause.__cause__ or cause.__context__)
+    return isinstance(gateway, httpx.HTTPStatusError) and gateway.response.status_code in GATEWAY_ERRORS
 
 
 def _is_refusal(error: Exception) -> bool:

@@ -4,6 +4,10 @@ It goes through the tenant's memories in the order of their ids and stores its p
 be stopped at any moment and continues from there. Writers need not stop: a change behind the position has its own
 event, which is written to every collection of the tenant. Each batch is read again after the write, as in
 `memories.indexing.sync`.
+
+Only one process moves the position: the last one that took the generation. It records how far it sends before it sends
+it. So its successor knows which writes nobody has verified, goes through these memories itself, and has them verified
+once more when Chroma has no old write left (see `memories.indexing.unverified`).
 """
 
 import logging
@@ -11,13 +15,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import NamedTuple
+from uuid import UUID
 
 import numpy as np
-from django.db import connection, transaction
-from django.db.models import F, Func, IntegerField
+from django.db import DatabaseError, connection, transaction
+from django.db.models import F, Func, IntegerField, QuerySet
 
 import outbox
 from memories.embeddings import NotFiniteError, WrongCountError
@@ -59,6 +65,7 @@ class Batch(NamedTuple):
     """Memories of one generation with ids after `start` up to `end`. `end` equal to `start` marks the end."""
 
     generation: Generation
+    token: UUID
     start: int
     end: int
     rows: list[MemoryLog]
@@ -117,16 +124,18 @@ def fill(
 ) -> None:
     """Fill these collections from their positions on, and activate each that is complete.
 
-    Stops after `seconds`. With `remove_extra`, a collection that already holds documents also loses extra metadata of
-    an earlier release and, at the end, its orphans. Stored embeddings are used. A memory without an embedding of the
-    collection's model is embedded. Raises Unavailable, CollectionLost, CollectionUnusable.
+    A collection that another process takes meanwhile is left to that one. Stops after `seconds`. With `remove_extra`,
+    a collection that already holds documents also loses extra metadata of an earlier release and, at the end, its
+    orphans. Stored embeddings are used. A memory without an embedding of the collection's model is embedded. Raises
+    Unavailable, CollectionLost, CollectionUnusable.
     """
     deadline = time.monotonic() + seconds
     progress = progress or FillProgress()
-    with ThreadPoolExecutor(WRITERS, thread_name_prefix="fill") as writers:
+    with _stopped_after_error() as tokens, ThreadPoolExecutor(WRITERS, thread_name_prefix="fill") as writers:
         writes: deque[tuple[Batch, Future[None]]] = deque()
         for generation in targets:
             for batch in _opened(generation, batch_rows, progress, remove_extra):
+                tokens.add(batch.token)
                 writes.append((batch, writers.submit(copy_context().run, _write, batch)))
                 if len(writes) > WRITERS:
                     _settle_named(*writes.popleft(), progress)
@@ -138,11 +147,28 @@ def fill(
             _settle_named(*writes.popleft(), progress)
 
 
+@contextmanager
+def _stopped_after_error() -> Iterator[set[UUID]]:
+    """Have what the block wrote verified later if an error ends it. Yields a set for the tokens of the block.
+
+    While PostgreSQL is away this is not recorded. The next process that fills the collection, or a schedule, does it.
+    """
+    tokens: set[UUID] = set()
+    try:
+        yield tokens
+    except Exception:
+        with suppress(DatabaseError):
+            generations.stop_fill(Generation.objects.filter(fill_token__in=tokens))
+        raise
+
+
 def _opened(generation: Generation, size: int, progress: FillProgress, remove_extra: bool) -> Iterator[Batch]:
     """The batches of a collection, which is created if it does not exist."""
     with isolation.named(generation):
         was_filled = _open(generation)
-        yield from _batches(generation, size, progress, remove_extra and was_filled)
+        token = generations.take_fill(generation)
+        if token is not None:
+            yield from _batches(generation, token, size, progress, remove_extra and was_filled)
 
 
 def _open(generation: Generation) -> bool:
@@ -159,19 +185,27 @@ def _open(generation: Generation) -> bool:
 
 
 def _batches(
-    generation: Generation, size: int, progress: FillProgress, remove_extra: bool
+    generation: Generation, token: UUID, size: int, progress: FillProgress, remove_extra: bool
 ) -> Iterator[Batch]:
     start = generation.position or 0
     while ids := _next_ids(generation, start, size):
         rows = list(MemoryLog.objects.filter(id__in=ids).defer(*DEFERRED).order_by("id"))
-        yield Batch(generation, start, ids[-1], _embedded(rows, generation, progress), remove_extra)
+        embedded = _embedded(rows, generation, progress)
+        if not _taken(generation, token).update(sent=ids[-1]):
+            return  # another process fills it now
+        yield Batch(generation, token, start, ids[-1], embedded, remove_extra)
         start = ids[-1]
-    yield Batch(generation, start, start, [], remove_extra)
+    yield Batch(generation, token, start, start, [], remove_extra)
+
+
+def _taken(generation: Generation, token: UUID) -> "QuerySet[Generation]":
+    """The generation, while the process that has this token fills it."""
+    return Generation.objects.filter(pk=generation.pk, fill_token=token)
 
 
 def _next_ids(generation: Generation, after: int, limit: int) -> list[int]:
     sizes = (
-        MemoryLog.objects.filter(**generation.tenant._asdict(), id__gt=after)
+        MemoryLog.objects.filter(**generation.tenant._asdict(), id__gt=after, id__lte=generation.until)
         .order_by("id")
         .values_list("id", Func(F("raw_data"), function="pg_column_size", output_field=IntegerField()))
     )
@@ -228,8 +262,7 @@ def _write(batch: Batch) -> None:
     try:
         if batch.rows:
             vectors = np.stack([row.embedding for row in batch.rows])
-            with sync.rechecked(batch.generation.tenant, [row.id for row in batch.rows]):
-                upsert.upsert(batch.generation, batch.rows, vectors, remove_extra=batch.remove_extra)
+            upsert.upsert(batch.generation, batch.rows, vectors, remove_extra=batch.remove_extra)
     finally:
         connection.close()  # this thread's own connection, if it opened one
 
@@ -241,7 +274,7 @@ def _settle_named(batch: Batch, write: "Future[None]", progress: FillProgress) -
 
 def _settle(batch: Batch, write: "Future[None]", progress: FillProgress) -> None:
     """Wait for the write, correct what changed during it, and store the new position."""
-    generation, start, end, rows, remove_extra = batch
+    generation, token, start, end, rows, remove_extra = batch
     try:
         write.result()
     except upsert.DocumentsRefused as error:
@@ -249,15 +282,13 @@ def _settle(batch: Batch, write: "Future[None]", progress: FillProgress) -> None
         rows = [row for row in rows if row.id not in error.reasons]
     if end > start:
         _correct(generation, rows, progress)
-        # Only from this batch's start: another process may have restarted the filling.
-        at_start = Generation.objects.filter(pk=generation.pk, position=start)
-        at_start.update(position=end)
+        _taken(generation, token).update(position=end)
         progress.memories += len(rows)
         progress.advance(len(rows))
     else:
         if remove_extra:
-            progress.removed += orphans.remove(generation)
-        _complete(generation, end)
+            progress.removed += sync.remove_orphans(generation, orphans.find(generation))
+        _complete(generation, token)
 
 
 def _refuse(reasons: Mapping[int, str], progress: FillProgress) -> None:
@@ -269,7 +300,9 @@ def _refuse(reasons: Mapping[int, str], progress: FillProgress) -> None:
 def _correct(generation: Generation, rows: Sequence[MemoryLog], progress: FillProgress) -> None:
     """Write again the rows that changed during the write, and delete those that were deleted."""
     now = dict(MemoryLog.objects.filter(id__in=[r.id for r in rows]).values_list("id", "version"))
-    upsert.delete(generation, [row.id for row in rows if row.id not in now])
+    gone = [row.id for row in rows if row.id not in now]
+    with sync.rechecked(generation.tenant, gone):
+        upsert.delete(generation, gone)
     try:
         sync.index({r.id: r.tenant for r in rows if now.get(r.id, r.version) != r.version})
     except upsert.DocumentsRefused as error:
@@ -280,9 +313,9 @@ def _correct(generation: Generation, rows: Sequence[MemoryLog], progress: FillPr
             sync.mark_indexed(unmarked)
 
 
-def _complete(generation: Generation, end: int) -> None:
-    at_end = Generation.objects.filter(pk=generation.pk, position=end)
-    if at_end.filter(state=Generation.State.BUILDING).exists():
+def _complete(generation: Generation, token: UUID) -> None:
+    taken = _taken(generation, token)
+    if taken.filter(state=Generation.State.BUILDING).exists():
         generations.activate(generation)
     else:
-        at_end.update(position=None, rebuild=False)
+        taken.update(**generations.FILLED)

@@ -4,6 +4,7 @@ until it is complete."""
 import logging
 
 from django.db import connection, transaction
+from django.db.models.functions import Coalesce
 
 from memories.embeddings import get_backend
 from memories.index import generations
@@ -67,9 +68,13 @@ def _begin(tenant: Tenant) -> bool:
 
 
 def _resume_abandoned(scope: Scope) -> None:
-    """Publish events for collections that a killed rebuild left partly filled."""
+    """Publish events for collections that a killed rebuild left partly filled.
+
+    One that was filled in place waits for the next `rebuild_index`. What nobody verified of it is verified meanwhile.
+    """
     building = scope.of(Generation.objects.filter(state=State.BUILDING))
-    if not building.exists() or rebuild.is_running():
+    unverified = scope.of(Generation.objects.filter(state=State.ACTIVE, sent__gt=Coalesce("position", 0)))
+    if not (building.exists() or unverified.exists()) or rebuild.is_running():
         return
     events = Event.objects.filter(
         type="index.fill",
@@ -78,6 +83,7 @@ def _resume_abandoned(scope: Scope) -> None:
         status__in=(Status.PENDING, Status.CLAIMED, Status.DEAD),
     )
     filled = set(events.values_list("aggregateid", flat=True))
+    generations.stop_fill(unverified.exclude(pk__in=[int(pk) for pk in filled]))
     for generation in building:
         if str(generation.pk) not in filled:
             with isolation.logged("filling it further", generation), transaction.atomic():
@@ -86,7 +92,8 @@ def _resume_abandoned(scope: Scope) -> None:
 
 FILLED = """
 SELECT count(DISTINCT g.id), coalesce(sum((m.id <= g.position)::int), 0), count(m.id)
-FROM memory_index_generations g LEFT JOIN memory_logs m USING (user_id, project_id)
+FROM memory_index_generations g LEFT JOIN memory_logs m
+    ON m.user_id = g.user_id AND m.project_id = g.project_id AND m.id <= coalesce(g.until, m.id)
 WHERE g.position IS NOT NULL AND g.state <> 'retired'
 """
 

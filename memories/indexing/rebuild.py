@@ -31,7 +31,7 @@ SELECT EXISTS (
 
 REMAINING = """
 SELECT count(*) FROM memory_logs m JOIN memory_index_generations g USING (user_id, project_id)
-WHERE g.id = ANY(%s) AND m.id > g.position
+WHERE g.id = ANY(%s) AND m.id > g.position AND m.id <= coalesce(g.until, m.id)
 """
 
 
@@ -80,8 +80,14 @@ def restart_lost(scope: Scope) -> list[Generation]:
     """
     complete = Generation.objects.filter(state=Generation.State.ACTIVE, position=None)
     lost = [generation for generation in scope.of(complete) if generation.chroma_id and _is_lost(generation)]
-    Generation.objects.filter(pk__in=[generation.pk for generation in lost]).update(position=0, rebuild=True)
+    _restart(lost)
     return lost
+
+
+def _restart(chosen: Sequence[Generation]) -> None:
+    with transaction.atomic():
+        generations.restart_fill(chosen)
+        Generation.objects.filter(pk__in=[generation.pk for generation in chosen]).update(rebuild=True)
 
 
 def _is_lost(generation: Generation) -> bool:
@@ -110,9 +116,7 @@ def start(scope: Scope, *, recreate: bool = False) -> list[Generation]:
             else of.write_target
             for tenant, of in live.items()
         ]
-        Generation.objects.filter(pk__in=[generation.pk for generation in chosen]).update(
-            position=0, rebuild=True
-        )
+        _restart(chosen)
     for generation in chosen:
         generation.position = 0
     return chosen
@@ -126,14 +130,15 @@ def count_remaining(filled: Sequence[Generation]) -> int:
 
 
 def run(filled: Sequence[Generation], progress: fill.FillProgress) -> None:
-    """Fill the incomplete collections from their positions on.
+    """Fill the incomplete collections from their positions on, until each is complete.
 
-    A collection that cannot be filled does not stop the others: its error is raised at the end. Raises Unavailable,
+    One that another process has taken meanwhile is taken back: an `index.fill` event leaves it to a rebuild. A
+    collection that cannot be filled does not stop the others: its error is raised at the end. Raises Unavailable,
     CollectionUnusable.
     """
     ids = [generation.pk for generation in filled]
     unusable: dict[int, CollectionUnusable] = {}
-    incomplete = Generation.objects.filter(position__isnull=False)
+    incomplete = Generation.objects.filter(position__isnull=False).exclude(state=Generation.State.RETIRED)
     while waiting := list(incomplete.filter(pk__in=ids).exclude(pk__in=unusable)):
         try:
             fill.fill(waiting, remove_extra=True, progress=progress)
@@ -142,8 +147,6 @@ def run(filled: Sequence[Generation], progress: fill.FillProgress) -> None:
         except CollectionUnusable as error:
             logger.error("A collection cannot be filled: %s", error)
             unusable[error.generation.pk] = error
-        else:
-            break
     for first in unusable.values():
         raise first
 

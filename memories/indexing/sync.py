@@ -20,8 +20,11 @@ import outbox
 from memories import metrics
 from memories.embeddings import EmbeddingError, embed_documents, is_truncated
 from memories.embeddings.backend import Vectors
-from memories.index import generations, upsert
+from memories.event_types import RECHECK_AGGREGATE, RECHECK_SECONDS
+from memories.index import generations, orphans, reading, upsert
 from memories.index.collections import CollectionLost
+from memories.index.ids import document_id
+from memories.index.metadata import metadata_of
 from memories.index.pace import pace
 from memories.models import Generation, MemoryLog
 from memories.tenants import Tenant
@@ -32,11 +35,6 @@ from outbox.database.async_commit import own_transaction
 logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
-
-# A write that nobody waits for any more is over by then.
-RECHECK_SECONDS = 60.0
-# Rechecks have an aggregate type of their own, so that they hold back no other event of the memory meanwhile.
-RECHECK = "memory_vector_recheck"
 
 # Rows are locked in the order of their ids, so that an embedder and an indexer do not deadlock. An embedding of a text
 # that has changed meanwhile is not stored: the change has its own event.
@@ -145,15 +143,30 @@ def index(tenants: Mapping[int, Tenant], *, once: Collection[int] = ()) -> list[
         indexed = {memory_id: row for memory_id, row in indexed.items() if memory_id not in gone}
         live = generations.get_or_create(row.tenant for row in found.values())
         rows = [row for row in found.values() if is_embedded(row, live[row.tenant].write_target)]
-        held = {row.id for row in rows if row.id in once and _is_held(row, live[row.tenant])}
+        held = _held([row for row in rows if row.id in once], live)
         _write_all([row for row in rows if row.id not in held], live)
         indexed |= {row.id: row for row in rows}
         ids = _changed_meanwhile(rows) | _moved_meanwhile(rows, live)
     return list(indexed.values())
 
 
-def _is_held(row: MemoryLog, live: generations.Live) -> bool:
-    """Tell whether the index holds this version with this vector; not while a new collection is being built."""
+def _held(rows: Sequence[MemoryLog], live: dict[Tenant, generations.Live]) -> set[int]:
+    """Return the ids of the rows that the index holds as they are.
+
+    Chroma is asked, because the record on a row is not enough: a filling may have recorded this version before an older
+    one was written over it, or may have written it to a collection that was replaced since.
+    """
+    found: set[int] = set()
+    for tenant, its in _by_tenant(
+        (row.tenant, row) for row in rows if _is_recorded(row, live[row.tenant])
+    ).items():
+        held = reading.metadata(live[tenant].write_target, [document_id(row.id, tenant) for row in its])
+        found |= {row.id for row in its if held.get(document_id(row.id, tenant)) == metadata_of(row)}
+    return found
+
+
+def _is_recorded(row: MemoryLog, live: generations.Live) -> bool:
+    """Tell whether this version was indexed with this vector; not while a new collection is being built."""
     if live.building is not None or row.indexed_at is None or row.embedded_at is None:
         return False
     return row.indexed_version == row.version and row.indexed_at > row.embedded_at
@@ -185,16 +198,21 @@ def rechecked(tenant: Tenant, memory_ids: Sequence[int]) -> Iterator[None]:
     try:
         yield
     except Unavailable as unavailable:
-        if upsert.is_timeout(unavailable):
+        if upsert.may_land_late(unavailable):
             with derived_write():
-                outbox.publish_many(_recheck(tenant, memory_id) for memory_id in memory_ids)
+                publish_rechecks(dict.fromkeys(memory_ids, tenant))
         raise
+
+
+def publish_rechecks(tenants: Mapping[int, Tenant]) -> None:
+    """Have these memories, given by id and tenant, indexed again when Chroma has no write of before left."""
+    outbox.publish_many(_recheck(tenant, memory_id) for memory_id, tenant in tenants.items())
 
 
 def _recheck(tenant: Tenant, memory_id: int) -> outbox.NewEvent:
     return outbox.NewEvent(
         type="vector.outdated",
-        aggregatetype=RECHECK,
+        aggregatetype=RECHECK_AGGREGATE,
         aggregateid=memory_id,
         payload={"memory_id": memory_id, **tenant._asdict()},
         priority=outbox.BULK,
@@ -208,6 +226,13 @@ def forget(tenant: Tenant, memory_ids: Sequence[int]) -> None:
     for generation in live.all:
         with _ignore_loss_if_replaced(generation, live), rechecked(tenant, memory_ids):
             upsert.delete(generation, memory_ids)
+
+
+def remove_orphans(generation: Generation, documents: Sequence[str]) -> int:
+    """Delete documents without a memory; returns their number. Raises CollectionLost, Unavailable."""
+    with rechecked(generation.tenant, orphans.memory_ids(documents)):
+        upsert.delete_documents(generation, documents)
+    return len(documents)
 
 
 def mark_indexed(rows: Sequence[MemoryLog]) -> set[int]:

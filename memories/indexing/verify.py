@@ -12,14 +12,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from django.conf import settings
 from django.utils import timezone
 
 from memories.event_types import AGGREGATE, VECTOR_AGGREGATE
-from memories.index import generations, orphans
+from memories.index import generations, orphans, reading
 from memories.index.collections import CollectionLost, check_collection, collection_names, with_collection
 from memories.index.ids import document_id, memory_id
 from memories.index.metadata import metadata_of
+from memories.index.reading import Metadata
 from memories.indexing import isolation, reachable, sync
 from memories.indexing import repair as repairs
 from memories.models import Generation, MemoryLog, Verification
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BATCH = 1_000
-
-Metadata = dict[str, Any]
 
 
 class Place(NamedTuple):
@@ -172,7 +170,7 @@ class Verifier:
         self, generation: Generation | None, rows: Sequence[MemoryLog]
     ) -> dict[int, Metadata | None]:
         """Return the memories that differ in the index, with the metadata that it holds (None: nothing)."""
-        held = _read_metadata(generation, [document_id(row.id, row.tenant) for row in rows])
+        held = _held(generation, [document_id(row.id, row.tenant) for row in rows])
         found = {row.id: held.get(document_id(row.id, row.tenant)) for row in rows}
         differing = {row.id: found[row.id] for row in rows if found[row.id] != metadata_of(row)}
         if self._vectors and generation is not None:
@@ -246,7 +244,7 @@ class Verifier:
 
     def _count_orphans(self, generation: Generation, found: list[str]) -> int:
         with_event = _with_open_event(memory_id(document) for document in found)
-        still_there = _read_metadata(generation, found)
+        still_there = _held(generation, found)
         waiting = {document for document in still_there if memory_id(document) in with_event}
         wrong = still_there.keys() - waiting
         self.report.pending += len(waiting)
@@ -333,24 +331,8 @@ def _is_same(held: Any, vector: Any) -> bool:
     )
 
 
-def _read_metadata(generation: Generation | None, documents: Sequence[str]) -> dict[str, Metadata]:
-    """Return the metadata of those documents that exist.
-
-    A text counts as metadata, and so as a difference, where CHROMA_STORE_DOCUMENTS says that Chroma stores none.
-    """
-    if generation is None or generation.chroma_id is None or not documents:
-        return {}
-
-    def read(collection: "ChromaCollection") -> dict[str, Metadata]:
-        found = collection.get(ids=list(documents), include=include)
-        texts = found["documents"] or [""] * len(found["ids"])
-        return {
-            id: {**(metadata or {}), **({"document": text} if text else {})}
-            for id, metadata, text in zip(found["ids"], found["metadatas"] or (), texts, strict=True)
-        }
-
-    include: list[Any] = ["metadatas"] if settings.CHROMA_STORE_DOCUMENTS else ["metadatas", "documents"]
-    return with_collection(generation, read)
+def _held(generation: Generation | None, documents: Sequence[str]) -> dict[str, Metadata]:
+    return reading.metadata(generation, documents) if generation is not None else {}
 
 
 def _with_open_event(memory_ids: "Iterator[int | None] | Collection[int]") -> set[int]:

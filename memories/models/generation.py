@@ -35,6 +35,21 @@ class Generation(models.Model):
     position = models.BigIntegerField(
         null=True, blank=True, help_text="while it is being filled: the highest memory id it holds"
     )
+    until = models.BigIntegerField(
+        null=True,
+        blank=True,
+        help_text="while it is being filled: the newest memory when that began; later ones have events of their own",
+    )
+    sent = models.BigIntegerField(
+        null=True,
+        blank=True,
+        help_text="while it is being filled: the highest memory id whose write to Chroma may have begun",
+    )
+    fill_token = models.UUIDField(
+        null=True,
+        blank=True,
+        help_text="while it is being filled: the run that fills it; no other moves the position",
+    )
     rebuild = models.BooleanField(
         default=False, help_text="a person asked for a rebuild that is not finished"
     )

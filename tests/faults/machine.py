@@ -277,5 +277,5 @@ class Stores(RuleBasedStateMachine):
 def _handle(event: Event) -> None:
     handler = handler_of(event.type)
     assert handler is not None
-    again = ClaimedEvent(**{name: getattr(event, name) for name in ClaimedEvent._fields})
+    again = ClaimedEvent(**{name: getattr(event, name, False) for name in ClaimedEvent._fields})
     handler([again])

@@ -21,7 +21,9 @@ from memories.search.search import Query, search
 from memories.tenants import Scope, Tenant
 from outbox.testing import captured_events, drain
 from tests.support.chroma_server import own_chroma
+from tests.support.equality import assert_equal_stores
 from tests.support.indexed import collection_of, held
+from tests.support.late_writer import LateWriter
 from tests.support.tenants import new_tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -193,24 +195,43 @@ def interrupt_at(batch: int) -> Any:
     return advance
 
 
-def test_what_changes_while_it_is_written_ends_as_postgres_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_changes_while_it_is_written_ends_as_postgres_has_it() -> None:
     tenant = new_tenant()
     changed, deleted, kept = remember(tenant)
     drain()
     [generation] = rebuilding.start(Scope(*tenant))
-    batches = list(fill._batches(generation, 100, fill.FillProgress(), True))  # noqa: SLF001
-    update_memory(changed.id, {"agent": "reviewer"})
-    MemoryLog.objects.filter(id=deleted.id).delete()
-    drain()
-    monkeypatch.setattr(fill, "_batches", lambda *_: iter(batches))
 
-    fill.fill([generation], remove_extra=True)
+    with LateWriter(lambda: fill.fill([generation], remove_extra=True), lives=True) as filling:
+        update_memory(changed.id, {"agent": "reviewer"})
+        MemoryLog.objects.filter(id=deleted.id).delete()
+        drain()
+        filling.land()
 
     entry = held(changed)
     assert entry is not None
     assert (entry["agent"], entry["version"]) == ("reviewer", 2)
     assert held(deleted) is None
     assert held(kept) is not None
+
+
+@pytest.mark.parametrize("recreate", [False, True])
+def test_it_ends_although_writers_are_faster(recreate: bool) -> None:
+    tenant = new_tenant()
+    remember(tenant, 3)
+    drain()
+
+    progress = fill.FillProgress(advance=lambda count: write_two_more(tenant, progress))
+    fill.fill(rebuilding.start(Scope(*tenant), recreate=recreate), batch_rows=1, progress=progress)
+    drain()
+
+    assert progress.memories == 3
+    assert generations.of_tenant(tenant).write_target.position is None
+    assert_equal_stores(tenant)
+
+
+def write_two_more(tenant: Tenant, progress: fill.FillProgress) -> None:
+    assert progress.memories < 10, "it goes on for ever"
+    remember(tenant, 2)
 
 
 def test_two_rebuilds_at_once_are_refused() -> None:
