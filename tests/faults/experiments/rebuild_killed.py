@@ -10,7 +10,7 @@ from typing import Self
 
 from django.db import connection
 
-from memories.indexing import rebuild
+from memories.indexing import migrate, rebuild
 from memories.models import MemoryLog
 from memories.records.services import NewMemory, create_memories, delete_memory, update_memory
 from memories.tenants import Tenant
@@ -24,6 +24,8 @@ TENANTS = [Tenant(f"user-{number}", "web") for number in range(6)]
 # The longest time that a rebuild may run before it is killed. Many are killed at their first steps.
 LONGEST_SECONDS = 1.5
 LAST_SECONDS = 300
+# The schedule that has workers go on with abandoned collections runs once a minute. Here it runs after so many kills.
+SCHEDULE_RUNS = 0.5
 OPTIONS: tuple[tuple[str, ...], ...] = ((), ("--recreate",))
 
 
@@ -78,6 +80,8 @@ def kill_a_rebuild(trial: Trial) -> None:
     process.wait()
     # A server process that waits for Chroma or a lock does not see at once that its client is gone.
     wait_until(lambda: not rebuild.is_running())
+    if trial.chance.random() < SCHEDULE_RUNS:
+        migrate.migrate_models()
 
 
 class Writers:
