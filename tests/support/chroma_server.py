@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 from pytest_django.fixtures import Settings
 
 from semantix.allinone import chroma
 from tests.support.free_port import free_port
+from tests.support.waiting import wait_until
 
 
 class ChromaServer:
@@ -46,6 +48,8 @@ class ChromaServer:
         """Inside the `with` the server accepts connections and does not answer."""
         os.kill(self.service.pid, signal.SIGSTOP)
         try:
+            # A thread on another processor may still answer after the signal was sent.
+            wait_until(lambda: psutil.Process(self.service.pid).status() == psutil.STATUS_STOPPED)
             yield
         finally:
             os.kill(self.service.pid, signal.SIGCONT)
