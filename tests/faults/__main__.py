@@ -42,6 +42,12 @@ def parse(arguments: list[str]) -> Namespace:
         "names", nargs="*", metavar="NAME", help="an experiment of the list below; by default all but soak"
     )
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="repeat a run's choices")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=Trial.minutes,
+        help="how long `histories` may begin further histories; it ends after 1,000 anyway. Default: %(default)s",
+    )
     parser.add_argument("--quick", action="store_true", help="the short run, as in the test suite")
     parser.add_argument(
         "--logs", type=Path, help="a folder in which the logs of servers and clusters are kept"
@@ -61,7 +67,7 @@ def run_here(name: str, options: Namespace) -> Result:
         own = folder / name
         own.mkdir()
         set_up_django()
-        result = run(Trial(name, options.seed, options.quick, own)).result()
+        result = run(Trial(name, options.seed, options.quick, own, options.minutes)).result()
         if options.logs:
             keep_logs(folder, options.logs / f"{name}-{options.seed}")
         return result
@@ -87,6 +93,7 @@ def set_up_django() -> None:
 def run_in_a_process(name: str, options: Namespace) -> Result:
     """An experiment that breaks its process or its servers disturbs no other."""
     command = [sys.executable, "-m", "tests.faults", name, "--seed", str(options.seed), "--json"]
+    command += ["--minutes", str(options.minutes)]
     command += ["--quick"] * options.quick + (["--logs", str(options.logs)] if options.logs else [])
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode not in (0, 1) or not done.stdout:

@@ -22,6 +22,8 @@ class Trial:
     quick: bool
     # An empty folder for this run alone.
     folder: Path
+    # How long an experiment may begin further parts that repeats one part very many times.
+    minutes: float = 6.0
     counts: dict[str, int] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
     anomalies: list[str] = field(default_factory=list)

@@ -172,7 +172,7 @@ def delivered(trial: Trial, server: Service, load: Load) -> None:
 
         open_events = (
             "SELECT count(*) FROM outbox_event WHERE status IN ('pending', 'claimed') "
-            "AND aggregatetype <> 'memory_vector_recheck'"
+            "AND aggregatetype NOT IN ('memory_vector_recheck', 'memory_index_recheck')"
         )
         wait_until(lambda: ask(open_events) == [(0,)], seconds=300)
         trial.figures["drain_s"] = round(time.monotonic() - started, 1)
