@@ -12,7 +12,7 @@ from memories.embeddings.backend import DEPENDENCY as EMBEDDER
 from memories.erasure import request as erasures
 from memories.erasure import run
 from memories.event_types import RECHECK_AGGREGATE, VECTOR_AGGREGATE
-from memories.index import collections, generations, orphans
+from memories.index import collections, fillings, generations, orphans
 from memories.index.client import DEPENDENCY as CHROMA
 from memories.index.collections import CollectionLost
 from memories.indexing import migrate, rebuild, repair, sync, unverified
@@ -159,11 +159,18 @@ def fill(event: ClaimedEvent) -> None:
 
 @outbox.handler("index.unverified", needs=[CHROMA])
 def verify_late_writes(event: ClaimedEvent) -> None:
-    """Compare the memories that a filling wrote before it ended, and did not verify."""
+    """Compare the memories that a filling wrote before it ended, and did not verify.
+
+    A worker that died at it may have left a write, too: they are compared once more.
+    """
+    after, until = event.payload["after"], event.payload["until"]
     generation = Generation.objects.filter(pk=event.payload["generation_id"]).first()
     if generation is not None and generation.state != Generation.State.RETIRED:
         with refill_if_lost():
-            unverified.verify(generation, after=event.payload["after"], until=event.payload["until"])
+            unverified.verify(generation, after=after, until=until)
+        if event.is_repeated:
+            with transaction.atomic():
+                fillings.publish_unverified(generation, after=after, until=until)
 
 
 @outbox.handler("vector.orphaned", needs=[CHROMA])

@@ -9,32 +9,25 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import timedelta
 from secrets import token_hex
 from typing import NamedTuple
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, QuerySet
+from django.db.models import Count
 from django.db.models.functions import Now
-from django.utils import timezone
 
 import outbox
 from memories.embeddings import EmbeddingBackend, MisconfiguredError, get_backend, make_backend
-from memories.event_types import INDEX_RECHECK_AGGREGATE, RECHECK_SECONDS
+from memories.index import fillings
 from memories.index.ids import collection_name
-from memories.models import Generation, MemoryLog
+from memories.models import Generation
 from memories.tenants import Tenant
 
 State = Generation.State
 
 AGGREGATE = "memory_index"
-
-# The fields of a generation that is to be filled from the first memory on.
-FROM_START = {"position": 0, "until": None, "sent": None, "fill_token": None}
-# The fields of a generation that holds all memories of its tenant.
-FILLED = {"position": None, "until": None, "sent": None, "fill_token": None, "rebuild": False}
 
 LIVE = """
 SELECT g.* FROM memory_index_generations g
@@ -174,7 +167,7 @@ def restart_build(lost: Generation) -> bool:
             _retire(same)
             return False
         # Writes that are still on their way go to the collection that is lost.
-        return bool(same.update(state=State.BUILDING, chroma_id=None, **FROM_START))
+        return bool(same.update(state=State.BUILDING, chroma_id=None, **fillings.FROM_START))
 
 
 def replace(damaged: Generation) -> Generation | None:
@@ -188,7 +181,7 @@ def replace(damaged: Generation) -> Generation | None:
         same = live.filter(pk=damaged.pk)
         if not same.exists() or live.filter(state=State.BUILDING).exclude(pk=damaged.pk).exists():
             return None
-        same.update(**FILLED)
+        same.update(**fillings.FILLED)
         return begin(damaged.tenant)
 
 
@@ -202,7 +195,9 @@ def activate(generation: Generation) -> bool:
         if not Generation.objects.filter(pk=generation.pk, state=State.BUILDING).exists():
             return False
         _retire(Generation.objects.filter(**generation.tenant._asdict(), state=State.ACTIVE))
-        Generation.objects.filter(pk=generation.pk).update(state=State.ACTIVE, activated_at=Now(), **FILLED)
+        Generation.objects.filter(pk=generation.pk).update(
+            state=State.ACTIVE, activated_at=Now(), **fillings.FILLED
+        )
     generation.refresh_from_db()
     return True
 
@@ -212,66 +207,8 @@ def cancel_build(active: Generation) -> None:
     with transaction.atomic():
         _lock(active.tenant)
         _retire(Generation.objects.filter(**active.tenant._asdict(), state=State.BUILDING))
-        restart_fill([active])
+        fillings.restart([active])
     active.refresh_from_db()
-
-
-def restart_fill(chosen: Iterable[Generation]) -> None:
-    """Have these generations filled from the first memory on. Whoever fills one now stops."""
-    same = Generation.objects.filter(pk__in=[generation.pk for generation in chosen])
-    with transaction.atomic():
-        stop_fill(same)
-        same.update(**FROM_START)
-
-
-def stop_fill(filled: "QuerySet[Generation]") -> None:
-    """Stop whoever fills these generations, if one still lives, and have verified later what it has not verified."""
-    with transaction.atomic():
-        for row in filled.select_for_update().order_by("id"):
-            if row.sent is not None and row.sent > (row.position or 0):
-                _publish_unverified(row)
-        filled.update(sent=None, fill_token=None)
-
-
-def take_fill(generation: Generation) -> UUID | None:
-    """Become the only one that fills the generation, and give it the stored position and end. Returns the token.
-
-    The last one may have died, and Chroma may carry out its last writes from now on, over newer versions: they are
-    verified later. Returns None when there is nothing to fill.
-    """
-    with transaction.atomic():
-        same = Generation.objects.filter(pk=generation.pk, position__isnull=False)
-        row = same.exclude(state=State.RETIRED).select_for_update().first()
-        if row is None:
-            return None
-        stop_fill(same)
-        token = uuid4()
-        # Writers may be faster than the filling, which would never reach an end that moves.
-        until = row.until if row.until is not None else _newest(row.tenant)
-        same.update(fill_token=token, until=until)
-    generation.position, generation.until = row.position, until
-    return token
-
-
-def _newest(tenant: Tenant) -> int:
-    """The newest memory of the tenant. Later ones are written to the generation by their own events."""
-    newest = MemoryLog.objects.filter(**tenant._asdict()).order_by("-id").values_list("id", flat=True).first()
-    return newest or 0
-
-
-def _publish_unverified(row: Generation) -> None:
-    outbox.publish(
-        "index.unverified",
-        aggregate=(INDEX_RECHECK_AGGREGATE, row.pk),
-        payload={
-            "generation_id": row.pk,
-            "collection": row.collection,
-            "after": row.position or 0,
-            "until": row.sent,
-        },
-        priority=outbox.BULK,
-        available_at=timezone.now() + timedelta(seconds=RECHECK_SECONDS),
-    )
 
 
 def _retire(generations: "Iterable[Generation]") -> None:

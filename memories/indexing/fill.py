@@ -15,19 +15,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
 
 import numpy as np
-from django.db import DatabaseError, connection, transaction
+from django.db import connection, transaction
 from django.db.models import F, Func, IntegerField, QuerySet
 
 import outbox
 from memories.embeddings import NotFiniteError, WrongCountError
-from memories.index import generations, orphans, upsert
+from memories.index import fillings, generations, orphans, upsert
 from memories.index.collections import CollectionDamaged, CollectionLost, check_collection
 from memories.indexing import isolation, sync
 from memories.models import Generation, MemoryLog
@@ -131,7 +130,10 @@ def fill(
     """
     deadline = time.monotonic() + seconds
     progress = progress or FillProgress()
-    with _stopped_after_error() as tokens, ThreadPoolExecutor(WRITERS, thread_name_prefix="fill") as writers:
+    with (
+        fillings.stopped_after_error() as tokens,
+        ThreadPoolExecutor(WRITERS, thread_name_prefix="fill") as writers,
+    ):
         writes: deque[tuple[Batch, Future[None]]] = deque()
         for generation in targets:
             for batch in _opened(generation, batch_rows, progress, remove_extra):
@@ -147,26 +149,11 @@ def fill(
             _settle_named(*writes.popleft(), progress)
 
 
-@contextmanager
-def _stopped_after_error() -> Iterator[set[UUID]]:
-    """Have what the block wrote verified later if an error ends it. Yields a set for the tokens of the block.
-
-    While PostgreSQL is away this is not recorded. The next process that fills the collection, or a schedule, does it.
-    """
-    tokens: set[UUID] = set()
-    try:
-        yield tokens
-    except Exception:
-        with suppress(DatabaseError):
-            generations.stop_fill(Generation.objects.filter(fill_token__in=tokens))
-        raise
-
-
 def _opened(generation: Generation, size: int, progress: FillProgress, remove_extra: bool) -> Iterator[Batch]:
     """The batches of a collection, which is created if it does not exist."""
     with isolation.named(generation):
         was_filled = _open(generation)
-        token = generations.take_fill(generation)
+        token = fillings.take(generation)
         if token is not None:
             yield from _batches(generation, token, size, progress, remove_extra and was_filled)
 
@@ -318,4 +305,4 @@ def _complete(generation: Generation, token: UUID) -> None:
     if taken.filter(state=Generation.State.BUILDING).exists():
         generations.activate(generation)
     else:
-        taken.update(**generations.FILLED)
+        taken.update(**fillings.FILLED)

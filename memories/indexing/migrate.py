@@ -7,7 +7,7 @@ from django.db import connection, transaction
 from django.db.models.functions import Coalesce
 
 from memories.embeddings import get_backend
-from memories.index import generations
+from memories.index import fillings, generations
 from memories.indexing import fill, isolation, rebuild
 from memories.models import Generation
 from memories.tenants import EVERYTHING, Scope, Tenant
@@ -83,7 +83,7 @@ def _resume_abandoned(scope: Scope) -> None:
         status__in=(Status.PENDING, Status.CLAIMED, Status.DEAD),
     )
     filled = set(events.values_list("aggregateid", flat=True))
-    generations.stop_fill(unverified.exclude(pk__in=[int(pk) for pk in filled]))
+    fillings.stop(unverified.exclude(pk__in=[int(pk) for pk in filled]))
     for generation in building:
         if str(generation.pk) not in filled:
             with isolation.logged("filling it further", generation), transaction.atomic():

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from django.db import connection, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from memories.index import generations
+from memories.index import fillings, generations
 from memories.index.collections import CollectionDamaged, CollectionLost, CollectionUnusable, check_collection
 from memories.indexing import fill, isolation
 from memories.models import Generation
@@ -86,7 +86,7 @@ def restart_lost(scope: Scope) -> list[Generation]:
 
 def _restart(chosen: Sequence[Generation]) -> None:
     with transaction.atomic():
-        generations.restart_fill(chosen)
+        fillings.restart(chosen)
         Generation.objects.filter(pk__in=[generation.pk for generation in chosen]).update(rebuild=True)
 
 
