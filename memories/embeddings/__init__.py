@@ -2,7 +2,14 @@
 
 from memories.embeddings.backend import EmbeddingBackend, Vectors
 from memories.embeddings.cache import cache_statistics
-from memories.embeddings.embed import embed_documents, embed_queries, embed_query, is_truncated, load
+from memories.embeddings.embed import (
+    embed_documents,
+    embed_queries,
+    embed_query,
+    is_truncated,
+    known_part,
+    load,
+)
 from memories.embeddings.selection import MisconfiguredError, get_backend, make_backend
 from memories.embeddings.vectors import (
     EmbeddingError,
@@ -27,6 +34,7 @@ __all__ = [
     "embed_query",
     "get_backend",
     "is_truncated",
+    "known_part",
     "load",
     "make_backend",
 ]

@@ -59,3 +59,12 @@ class LoadedBackend(Protocol):
     def load(self) -> None:
         """Load what the first text would otherwise wait for. Called in the process that embeds, after the fork."""
         ...
+
+
+@runtime_checkable
+class PartlyKnowingBackend(Protocol):
+    """An optional part of a backend: it does not know the meaning of every text, and compares words then."""
+
+    def known_part(self, text: str) -> float:
+        """Return the part of the text, 0 to 1, whose meaning is in its vector."""
+        ...

@@ -7,6 +7,7 @@ from memories.embeddings.backend import (
     EmbeddingBackend,
     LimitedBackend,
     LoadedBackend,
+    PartlyKnowingBackend,
     QueriesBackend,
     Vectors,
 )
@@ -51,6 +52,12 @@ def embed_queries(texts: Sequence[str], backend: EmbeddingBackend | None = None)
 def is_truncated(text: str, backend: EmbeddingBackend | None = None) -> bool:
     """Tell whether the backend's model reads only the beginning of the text. The rest is then not found by meaning."""
     return len(_fit(backend or get_backend(), text)) < len(text)
+
+
+def known_part(text: str, backend: EmbeddingBackend | None = None) -> float:
+    """Return the part of the text, 0 to 1, whose meaning the backend knows. Models are trusted: 1."""
+    backend = backend or get_backend()
+    return backend.known_part(text) if isinstance(backend, PartlyKnowingBackend) else 1.0
 
 
 def load() -> None:

@@ -80,6 +80,9 @@ class HashingBackend:
     def embed_query(self, text: str) -> Vectors:
         return self._vector(text, 0.0)
 
+    def known_part(self, text: str) -> float:
+        return 0.0
+
     def _vector(self, text: str, bias: float) -> Vectors:
         words = _words(text)
         vector = np.zeros(self.dimensions, dtype=np.float64)

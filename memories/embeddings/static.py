@@ -80,6 +80,9 @@ class StaticBackend:
     def embed_query(self, text: str) -> Vectors:
         return self._vector(text, self._hashing.embed_query(text))
 
+    def known_part(self, text: str) -> float:
+        return self._meaning(text)[1]
+
     def _vector(self, text: str, hashed: Vectors) -> Vectors:
         meaning, known = self._meaning(text)
         share = MEANING_SHARE * known

@@ -7,7 +7,7 @@ place that is far behind as much as one that is close.
 A memory is often one line of something longer: a turn of a conversation, a step of a task. The answer to a question is
 then often next to the line that has the question's words. So each memory adds a part of its score to its neighbours:
 the memories written just before and after it with the same task and date. A neighbour that neither ranking found gets
-nothing.
+nothing. A longer memory adds less: a paragraph has a context of its own, and its neighbours are about other things.
 """
 
 from collections.abc import Sequence
@@ -15,17 +15,24 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 
+from memories.embeddings import known_part
 from memories.filters import EVERYTHING, IS_TENANTS, IS_UNEXPIRED, Filters
+from memories.index import generations
+from memories.index.query import QueryVector
 from memories.search.lexical import Ranked
 from memories.search.meaning import MEANING
 from memories.search.results import DISTANCE, ROW, Explanation, SearchHit, hit
 
-# The best memory by words gets 1, the nearest by meaning this.
-VECTOR_WEIGHT = 0.4
+# The best memory by words gets 1. The nearest by meaning gets the first number if the embedder only compares words, and
+# the second if it knows the meaning of the question: see memories.embeddings.known_part.
+VECTOR_WEIGHTS = (0.2, 0.4)
 # Added to the margins of distances: the only memory gets the full weight, and the farthest one a little.
 MARGIN = 0.02
 # The part of a memory's score that its next neighbour gets, and the one after that.
 NEIGHBOUR_BOOSTS = (0.3, 0.15)
+# A memory whose raw_data takes this many bytes gives half of that, and one with three times as many almost nothing.
+HALF_BOOST_BYTES = 400
+MAX_BOOSTER_BYTES = 3 * HALF_BOOST_BYTES
 # Several writers may write at once, so neighbours are searched among this many memories on each side.
 NEIGHBOUR_WINDOW = 8
 # Only the top memories boost their neighbours. Lower ones change nothing.
@@ -36,7 +43,7 @@ SELECT id, sum(score) AS score FROM (
     SELECT id, score / max(score) OVER () AS score
     FROM unnest(%(word_ids)s::bigint[], %(word_scores)s::float[]) AS word (id, score)
     UNION ALL
-    SELECT id, {VECTOR_WEIGHT} * (max(distance) OVER () - distance + {MARGIN})
+    SELECT id, %(vector_weight)s::float * (max(distance) OVER () - distance + {MARGIN})
         / (max(distance) OVER () - min(distance) OVER () + {MARGIN})
     FROM meaning
 ) AS part GROUP BY id
@@ -48,10 +55,13 @@ AROUND = f"""
     WHERE m.user_id = booster.user_id AND m.project_id = booster.project_id AND {IS_UNEXPIRED}
     AND m.id {{side}} booster.id ORDER BY m.id {{order}} LIMIT {NEIGHBOUR_WINDOW}
 """
+# pg_column_size reads no TOAST table.
 BOOSTED = f"""
-SELECT m.id, fused.score * (ARRAY{list(NEIGHBOUR_BOOSTS)}::float[])[m.step] AS score
+SELECT m.id, fused.score * (ARRAY{list(NEIGHBOUR_BOOSTS)}::float[])[m.step]
+    / (1 + (pg_column_size(booster.raw_data) / {HALF_BOOST_BYTES}::float) ^ 2) AS score
 FROM (SELECT * FROM fused ORDER BY score DESC, id DESC LIMIT {MAX_BOOSTERS}) AS fused
-JOIN memory_logs AS booster USING (id) CROSS JOIN LATERAL (
+JOIN memory_logs AS booster ON booster.id = fused.id AND pg_column_size(booster.raw_data) < {MAX_BOOSTER_BYTES}
+CROSS JOIN LATERAL (
     SELECT one.*, row_number() OVER (PARTITION BY id < booster.id ORDER BY abs(id - booster.id)) AS step
     FROM (
         ({AROUND.format(side="<", order="DESC")}) UNION ALL ({AROUND.format(side=">", order="ASC")})
@@ -82,11 +92,21 @@ class Fused(NamedTuple):
     certain: int
 
 
+def vector_weight(query_vector: QueryVector | None, text: str) -> float:
+    """Return the score of the memory that is nearest to the question `text` by this vector. Raises Unavailable."""
+    words_alone, meaning = VECTOR_WEIGHTS
+    if query_vector is None:
+        return words_alone
+    known = known_part(text, generations.embedder(query_vector.generation))
+    return words_alone + (meaning - words_alone) * known
+
+
 def best(
     words: Sequence[Ranked],
     given: dict[str, Any],
     filters: Filters = EVERYTHING,
     *,
+    vector_weight: float,
     horizon: float,
     limit: int | None,
 ) -> Fused:
@@ -97,6 +117,7 @@ def best(
     found: dict[str, Any] = {
         "word_ids": [item.memory_id for item in words],
         "word_scores": [item.score for item in words],
+        "vector_weight": vector_weight,
     }
     with connection.cursor() as cursor:
         cursor.execute(filters.put_into(BEST), {**given, **found, "horizon": horizon, "limit": limit})

@@ -20,7 +20,7 @@ from memories.index.collections import CollectionLost, NotFilled
 from memories.index.query import Neighbours, QueryFailed, QueryVector, make_query_vector, nearest
 from memories.indexing import fill
 from memories.search import exact, meaning, results
-from memories.search.hybrid import Fused, best
+from memories.search.hybrid import Fused, best, vector_weight
 from memories.search.lexical import Ranked, lexical_search
 from memories.search.results import Explanation, SearchHit
 from memories.tenants import Tenant
@@ -148,7 +148,9 @@ def _search_both(query: Query) -> Answer:
 
     def read(neighbours: Neighbours, from_index: bool) -> Fused:
         given = _meaning(query, query_vector, neighbours, from_index=from_index, depth=depth)
-        return best(words, given, query.filters, horizon=neighbours.horizon, limit=limit)
+        weight = vector_weight(query_vector, query.text)
+        horizon = neighbours.horizon
+        return best(words, given, query.filters, vector_weight=weight, horizon=horizon, limit=limit)
 
     try:
         query_vector = embedded.result()

@@ -10,10 +10,12 @@ from memories.index.query import Neighbours
 from memories.models import MemoryLog
 from memories.records.services import NewMemory, create_memories
 from memories.search import meaning
-from memories.search.hybrid import MARGIN, NEIGHBOUR_BOOSTS, VECTOR_WEIGHT, best
+from memories.search.hybrid import MARGIN, MAX_BOOSTER_BYTES, NEIGHBOUR_BOOSTS, best
 from memories.search.lexical import Ranked
 from memories.tenants import Tenant
 from tests.support.tenants import new_tenant
+
+VECTOR_WEIGHT = 0.3
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -42,7 +44,7 @@ def fused(
     ranked = [Ranked(id, score) for id, score in (words or {}).items()]
     neighbours = Neighbours(dict(distances or {}))
     given = meaning.parameters(neighbours, tenant, EVERYTHING, None, from_index=from_index, depth=50)
-    hits, _certain = best(ranked, given, horizon=inf, limit=limit)
+    hits, _certain = best(ranked, given, vector_weight=VECTOR_WEIGHT, horizon=inf, limit=limit)
     return {hit.memory_log_id: hit.score for hit in hits}
 
 
@@ -78,11 +80,30 @@ def test_a_neighbour_that_was_found_too_is_boosted_and_another_is_not_found(tena
     scores = fused(tenant, {middle: 4.0, last: 1.0, far: 1.0})
 
     assert scores == {
-        middle: pytest.approx(1.0 + NEIGHBOUR_BOOSTS[0] * 0.25),
-        last: pytest.approx(0.25 + NEIGHBOUR_BOOSTS[0]),
+        middle: pytest.approx(1.0 + NEIGHBOUR_BOOSTS[0] * 0.25, rel=1e-3),
+        last: pytest.approx(0.25 + NEIGHBOUR_BOOSTS[0], rel=1e-3),
         far: pytest.approx(0.25),
     }
     assert first not in scores
+
+
+def test_the_longer_a_memory_is_the_less_it_boosts_its_neighbours(tenant: Tenant) -> None:
+    def boost(size: int) -> float:
+        """What a memory of this size gives to its neighbour."""
+        rows = [
+            NewMemory(
+                **tenant._asdict(), task=f"talk of {size}", agent="ann", raw_data={"text": "x" * length}
+            )
+            for length in (size, 1)
+        ]
+        long, short = [row.id for row in create_memories(rows)]
+        return fused(tenant, {long: 4.0, short: 1.0})[short] - 0.25
+
+    short, paragraph, page = boost(1), boost(600), boost(MAX_BOOSTER_BYTES)
+
+    assert short == pytest.approx(NEIGHBOUR_BOOSTS[0], rel=0.01)
+    assert 0 < paragraph < short / 2
+    assert page == 0
 
 
 def test_of_equals_the_newer_comes_first(tenant: Tenant) -> None:

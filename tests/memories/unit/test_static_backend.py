@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from memories.embeddings import static
+from memories.embeddings import known_part, static
+from memories.embeddings.hashing import HashingBackend
 from memories.embeddings.static import TABLE, StaticBackend
 from outbox import Unavailable
 from tests.support.paraphrases import OTHERS, PAIRS
@@ -102,3 +103,10 @@ def test_a_changed_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_the_table_is_small() -> None:
     assert TABLE.stat().st_size < 10_000_000
+
+
+def test_the_known_part_of_a_text_is_its_english_words() -> None:
+    assert backend.known_part("the server ran out of memory") == 1.0
+    assert backend.known_part("数据库连接池耗尽") == backend.known_part("база данных") == 0.0
+    assert 0.2 < backend.known_part("memory 数据库连接池耗尽") < 0.8
+    assert known_part("the server ran out of memory", HashingBackend()) == 0.0
