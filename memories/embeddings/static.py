@@ -48,6 +48,8 @@ class Table(NamedTuple):
     scales: NDArray[np.float32]
     # Whether a word that begins with the token may be known: the token is of Latin letters.
     is_latin: NDArray[np.bool_]
+    # Whether the token is of letters of any script. An unknown character is one.
+    is_letter: NDArray[np.bool_]
 
 
 class StaticBackend:
@@ -122,8 +124,8 @@ def _known(
     first = np.zeros(len(letters), dtype=np.intp)
     first[words[::-1]] = tokens[::-1]
     known = float(letters @ (KNOWN_BY_PARTS[parts] * table.is_latin[first]))
-    # A sign of its own says nothing about what the table knows.
-    counted = float(letters @ ((letters > 1) | table.is_latin[first]))
+    # A sign of its own says nothing about what the table knows. A Chinese character is a word that it does not know.
+    counted = float(letters @ ((letters > 1) | table.is_letter[first]))
     return known / counted if counted else 0.0
 
 
@@ -146,4 +148,5 @@ def _load(path: Path) -> Table:
         tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         is_latin = np.array([token.removeprefix("##").isalpha() and token.isascii() for token in vocabulary])
-        return Table(tokenizer, stored["vectors"], stored["scales"].astype(np.float32), is_latin)
+        is_letter = np.array([token.removeprefix("##").isalpha() or token == "[UNK]" for token in vocabulary])
+        return Table(tokenizer, stored["vectors"], stored["scales"].astype(np.float32), is_latin, is_letter)
