@@ -13,9 +13,10 @@ import select
 import socket
 import sys
 import tempfile
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
 from multiprocessing.sharedctypes import RawValue
-from typing import Any
+from typing import Any, Protocol
 
 from django_q.signing import SignedPackage
 
@@ -33,14 +34,56 @@ BUFFER = 262_144
 PUT_SECONDS = 5.0
 
 
-def is_readable(file: socket.socket | int, seconds: float) -> bool:
-    """Whether a file has data within `seconds`; math.inf waits for ever.
+class HasFileno(Protocol):
+    """A file, a socket, or anything else that the kernel can wait for."""
+
+    def fileno(self) -> int: ...
+
+
+def is_readable(file: HasFileno | int, seconds: float) -> bool:
+    """Whether a file has data within `seconds`; math.inf waits for ever."""
+    return is_any_readable([file], seconds)
+
+
+def is_any_readable(files: Iterable[HasFileno | int], seconds: float) -> bool:
+    """Whether one of the files has data, or was closed at its other end, within `seconds`.
 
     `select()` fails in a process with more than 1,024 open files.
     """
     poll = select.poll()
-    poll.register(file, select.POLLIN)
+    for file in files:
+        poll.register(file, select.POLLIN)
     return bool(poll.poll(None if math.isinf(seconds) else math.ceil(seconds * 1000)))
+
+
+class Bell:
+    """Wakes a process that waits for files. Create it before the fork. Any process may ring it."""
+
+    def __init__(self) -> None:
+        self._out, self._in = os.pipe()
+        os.set_blocking(self._out, False)
+        os.set_blocking(self._in, False)
+
+    def ring(self) -> None:
+        """Wake the process that waits, or the next one that does."""
+        # A full pipe already wakes it.
+        with suppress(BlockingIOError):
+            os.write(self._in, b"\0")
+
+    def has_rung(self) -> bool:
+        """Whether the bell rang since the last call."""
+        try:
+            return bool(os.read(self._out, 4096))
+        except BlockingIOError:
+            return False
+
+    def fileno(self) -> int:
+        """The file to wait for."""
+        return self._out
+
+    def __del__(self) -> None:
+        os.close(self._out)
+        os.close(self._in)
 
 
 class Places:

@@ -16,6 +16,7 @@ from uuid import UUID
 
 import psutil
 
+from outbox.cluster.ipc import Bell
 from outbox.cluster.journal import Journal, Record
 from outbox.cluster.kernel_lock import KernelLock
 
@@ -51,18 +52,31 @@ class TaskOwners:
         self._relay_pid = RawValue("q", 0)
         self._lock = KernelLock()
         self._journal = Journal()
-        # The relay's own: the unfinished tasks.
+        # Rings when a worker died, or ended a task of suspects: the relay has something to do.
+        self.bell = Bell()
+        # The relay's own: the unfinished tasks, and the numbers of those that carry a dangerous event.
         self._assigned: dict[int, Record] = {}
+        self._dangerous: set[int] = set()
 
-    def assign(self, token: UUID, ids: list[int]) -> int:
-        """Remember a new task with these events, in the order of their delivery. Returns its number."""
+    def assign(self, token: UUID, ids: list[int], *, dangerous: bool = False) -> int:
+        """Remember a new task with these events, in the order of their delivery. Returns its number.
+
+        `dangerous`: its only event ended a worker before.
+        """
         number = int(self._next.value)
         self._next.value += 1
         self._states[number % SLOTS] = NOT_BEGUN
         self._sizes[number % SLOTS] = 0
         record = self._assigned[number] = Record(number, token, ids)
+        if dangerous:
+            self._dangerous.add(number)
         self._journal.append(record)
         return number
+
+    def count_dangerous(self) -> int:
+        """How many tasks with a dangerous event are unfinished."""
+        self._dangerous = {number for number in self._dangerous if self._is_unfinished(number)}
+        return len(self._dangerous)
 
     @contextmanager
     def running(self, number: int) -> Iterator[bool]:
@@ -131,6 +145,9 @@ class TaskOwners:
         The journal still has the task of a worker that died long ago. An event of it may have been claimed again.
         """
         return [(record.token, id) for record in self._assigned.values() for id in record.ids]
+
+    def _is_unfinished(self, number: int) -> bool:
+        return number in self._assigned and self._states[number % SLOTS] not in (DONE, REVOKED)
 
     def _keep(self, record: Record) -> bool:
         """Whether a worker has begun the task. Revokes it if not."""

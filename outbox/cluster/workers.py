@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 import psutil
 from django_q.signals import post_execute_in_worker, post_spawn, pre_execute
 
+from outbox.cluster import task_owners
+
 # More workers than a cluster has, with those that died meanwhile.
 PLACES = 256
 # Ends that are remembered. The relay asks for one within a second.
@@ -70,6 +72,13 @@ class Workers:
             InHand(place.pid, place.label.decode(errors="ignore"), round(max(0.0, now - place.since), 1))
             for place in self._places
             if place.pid and psutil.pid_exists(place.pid)
+        )
+
+    def is_another_idle(self) -> bool:
+        """Whether a living worker other than this process has nothing in hand."""
+        return any(
+            place.pid and not place.label and place.pid != os.getpid() and psutil.pid_exists(place.pid)
+            for place in self._places
         )
 
     def note_end(self, pid: int, code: int | None) -> None:
@@ -152,5 +161,8 @@ def _noting(reincarnate: Callable[..., None]) -> Callable[..., None]:
         if _shared is not None:
             _shared.note_end(process.pid, process.exitcode)
         reincarnate(sentinel, process)
+        if owners := task_owners.shared():
+            # The relay frees the events of the dead worker.
+            owners.bell.ring()
 
     return noting

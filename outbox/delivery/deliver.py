@@ -1,6 +1,8 @@
 """Delivery: a worker calls the handlers of a task's events and settles the events."""
 
 import logging
+import math
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -12,7 +14,7 @@ from django_q.conf import Conf as ClusterConf
 
 from outbox import signals
 from outbox.cluster.shutdown import is_stopping
-from outbox.delivery import outcomes
+from outbox.delivery import outcomes, stuck
 from outbox.delivery.db_retry import retry_while_unavailable
 from outbox.delivery.units import Unit, units
 from outbox.events import ClaimedEvent
@@ -84,9 +86,12 @@ class Delivery:
         self._begin_before = begin_before
         if limit := ClusterConf.TIMEOUT:
             self._begin_before = min(begin_before, time.monotonic() + limit * SHARE_OF_TIMEOUT)
+        # Another thread may take the units that are not begun.
+        self._lock = threading.Lock()
         self._units: deque[Unit] = deque()
         self._done: dict[str, Done] = {}
-        self._begun = 0.0
+        # When the current call of a handler began (time.perf_counter()); inf between two calls.
+        self._begun = math.inf
         self._settle_at = float("inf")
 
     def run(self, events: Sequence[ClaimedEvent]) -> None:
@@ -95,14 +100,44 @@ class Delivery:
             if self._suspects and not outcomes.begun(self.token, [event.id for event in events]):
                 logger.warning("%d events were not begun: their claim had ended.", len(events))
                 return
-            while self._units and self._may_begin():
-                self._attempt(self._units.popleft())
-                if time.monotonic() >= self._settle_at:
-                    self._settle()
+            with stuck.watching(self) if len(self._units) > 1 else nullcontext():
+                self._handle_all()
         finally:
             # Also if the worker must end: django-q2's timeout raises SystemExit.
             self._settle()
             self._return_rest()
+
+    def _handle_all(self) -> None:
+        while (unit := self._next()) is not None:
+            self._attempt(unit)
+            if time.monotonic() >= self._settle_at:
+                self._settle()
+
+    def _next(self) -> Unit | None:
+        with self._lock:
+            return self._units.popleft() if self._units and self._may_begin() else None
+
+    @property
+    def seconds_of_call(self) -> float:
+        """How long the current call of a handler has taken; negative between two calls."""
+        return time.perf_counter() - self._begun
+
+    def return_waiting(self, seconds: float) -> int:
+        """Return the events that wait behind a call of a handler that takes longer than this. Returns their number.
+
+        Another thread calls it, with its own connection. The worker does not begin them meanwhile, and no other one
+        can claim them before they are returned.
+        """
+        with self._lock:
+            if self.seconds_of_call < seconds:
+                return 0
+            waiting, self._units = self._units, deque()
+            try:
+                self._return(waiting)
+            except BaseException:
+                self._units = waiting
+                raise
+            return sum(unit.size for unit in waiting)
 
     def _may_begin(self) -> bool:
         return not is_stopping() and time.monotonic() < self._begin_before
@@ -130,6 +165,7 @@ class Delivery:
             raise
         else:
             self._note_success(unit)
+        self._begun = math.inf
         self._on_unit(unit.start, 0)
 
     def _call(self, unit: Unit) -> None:
@@ -153,8 +189,9 @@ class Delivery:
         self._probing.discard(unavailable.dependency)
         # The handler may have ended before it called the others.
         self._end_probes(answered=False)
-        waiting = [unit, *(other for other in self._units if other.type in types)]
-        self._units = deque(other for other in self._units if other.type not in types)
+        with self._lock:
+            waiting = [unit, *(other for other in self._units if other.type in types)]
+            self._units = deque(other for other in self._units if other.type not in types)
         count = sum(other.size for other in waiting)
         logger.warning(
             "%s. %s for it.", unavailable, "1 event waits" if count == 1 else f"{count} events wait"
@@ -168,7 +205,8 @@ class Delivery:
             logger.warning(
                 "%s: a batch of %d failed (%s). It is tried in halves.", unit.type, unit.size, what
             )
-            self._units.extendleft(reversed(unit.halves()))
+            with self._lock:
+                self._units.extendleft(reversed(unit.halves()))
             return
         self._record_failure(unit, error, final=isinstance(error, Reject))
         # The only probed dependency was not found unavailable. Of several, some may not have been called.
@@ -177,7 +215,7 @@ class Delivery:
     def _interrupt(self, unit: Unit, stop: BaseException) -> None:
         """The worker must end, for example because of the timeout. A batch is tried again in halves."""
         if unit.size == 1:
-            self._record_failure(unit, stop)
+            self._record_failure(unit, stop, dangerous=True)
             return
         outcomes.halved(self.token, unit.ids, stop)
         what = kind_and_place(stop)
@@ -185,9 +223,11 @@ class Delivery:
             "%s: a batch of %d was interrupted (%s). It is tried again in halves.", unit.type, unit.size, what
         )
 
-    def _record_failure(self, unit: Unit, error: BaseException, *, final: bool = False) -> None:
+    def _record_failure(
+        self, unit: Unit, error: BaseException, *, final: bool = False, dangerous: bool = False
+    ) -> None:
         seconds = [time.perf_counter() - self._begun]
-        statuses = outcomes.failed(self.token, unit.ids, error, final=final)
+        statuses = outcomes.failed(self.token, unit.ids, error, final=final, dangerous=dangerous)
         for outcome, status in (("failed", Status.PENDING), ("dead", Status.DEAD)):
             _send_settled(
                 outcome, [event for event in unit.events if statuses.get(event.id) == status], seconds
@@ -220,7 +260,9 @@ class Delivery:
 
     def _return_rest(self) -> None:
         """Return the events that were not begun: the cluster stops, or the task waited too long for this worker."""
-        self._return(self._units)
+        with self._lock:
+            # Another thread that returns some of them has finished.
+            self._return(self._units)
         self._end_probes(answered=False)
 
     def _return(self, units: Iterable[Unit]) -> None:

@@ -45,7 +45,8 @@ FAILED = f"""
 WITH failed AS (
     UPDATE outbox_event
     SET status = CASE WHEN %(final)s OR attempts >= %(max_attempts)s THEN 'dead' ELSE 'pending' END,
-        available_at = {backoff.NEXT_ATTEMPT}, last_error = %(error)s, {UNCLAIMED}
+        available_at = {backoff.NEXT_ATTEMPT}, last_error = %(error)s,
+        batch_limit = CASE WHEN %(dangerous)s THEN 1 ELSE batch_limit END, {UNCLAIMED}
     WHERE id = ANY(%(ids)s) AND claim_token = %(token)s
     RETURNING id, attempts, status
 ), recorded AS (
@@ -90,10 +91,16 @@ def delivered(token: UUID, ids: Collection[int]) -> set[int]:
 
 
 def failed(
-    token: UUID, ids: Collection[int], error: BaseException, *, final: bool = False
+    token: UUID,
+    ids: Collection[int],
+    error: BaseException,
+    *,
+    final: bool = False,
+    dangerous: bool = False,
 ) -> dict[int, Status]:
     """Record a failed attempt. The event waits for its backoff; it is dead if `final` or if no attempt is left.
 
+    `dangerous`: the event kept its worker busy until the timeout. It is a suspect from now on.
     Returns the new status of each event that this claim still owned, by id.
     """
     described = traceback.TracebackException.from_exception(error)
@@ -101,6 +108,7 @@ def failed(
         "ids": list(ids),
         "token": token,
         "final": final,
+        "dangerous": dangerous,
         "max_attempts": conf.MAX_ATTEMPTS,
         "error": _storable(_described(error)[:ERROR_LENGTH]),
         "traceback": _storable("".join(described.format())[-TRACEBACK_LENGTH:]),

@@ -43,7 +43,10 @@ FRESH = WAITING.format(
     limit="%(batch)s",
 )
 RETRIES = WAITING.format(which="e.attempts > 0 AND e.batch_limit IS NULL", limit="%(retries)s")
-SUSPECTS = WAITING.format(which="e.batch_limit IS NOT NULL", limit="greatest(%(batch)s, %(retries)s)")
+SUSPECTS = WAITING.format(
+    which="e.batch_limit IS NOT NULL AND (e.batch_limit > 1 OR %(dangerous)s > 0)",
+    limit="greatest(%(batch)s, %(retries)s)",
+)
 
 # Selects the events that may run now, marks them as claimed and returns them, in one statement.
 #
@@ -56,7 +59,8 @@ SUSPECTS = WAITING.format(which="e.batch_limit IS NOT NULL", limit="greatest(%(b
 #   one job overlap: one step uses the processor while another waits for its store.
 # - The claim counts the attempt, so that an event that kills its worker runs out of attempts too.
 # - A suspect fills the share of a task that its batch limit says. The claim takes suspects for as many tasks as it
-#   takes retries. (0.001 covers the rounding of the shares.)
+#   takes retries. (0.001 covers the rounding of the shares.) A suspect with a limit of 1 ended a worker when it was
+#   handled alone. Such dangerous events have a limit of their own, so that they never keep all workers busy.
 # - All times are the database's. statement_timestamp() moves on inside a transaction (a test case), now() does not.
 CLAIM = f"""
 WITH claimable AS (
@@ -77,10 +81,11 @@ WITH claimable AS (
     ORDER BY waiting.priority, waiting.available_at, waiting.id LIMIT %(retries)s
 ), suspect AS (
     SELECT id FROM (
-        SELECT waiting.id, sum(1.0 / waiting.batch_limit) OVER (
-            ORDER BY waiting.priority, waiting.available_at, waiting.id) AS tasks
-        FROM claimable CROSS JOIN LATERAL ({SUSPECTS}) AS waiting) AS shares
-    WHERE tasks <= %(retries)s + 0.001
+        SELECT waiting.id, waiting.batch_limit, sum(1.0 / waiting.batch_limit) OVER earlier AS tasks,
+            count(*) FILTER (WHERE waiting.batch_limit = 1) OVER earlier AS dangerous
+        FROM claimable CROSS JOIN LATERAL ({SUSPECTS}) AS waiting
+        WINDOW earlier AS (ORDER BY waiting.priority, waiting.available_at, waiting.id)) AS shares
+    WHERE tasks <= %(retries)s + 0.001 AND (batch_limit > 1 OR dangerous <= %(dangerous)s)
 )
 UPDATE outbox_event e
 SET status = 'claimed', attempts = e.attempts + 1, claim_token = %(token)s, relay = %(relay)s,
@@ -131,6 +136,7 @@ def claim(
     *,
     batch: int,
     retries: int,
+    dangerous: int | None = None,
     probing: Collection[str] = (),
     since: float = -math.inf,
     relay: UUID | None = None,
@@ -139,6 +145,7 @@ def claim(
     """Claim events of these types, ordered by priority and id.
 
     `batch`: the most fresh events. `retries`: the most events that failed before, and the most tasks of suspects.
+    `dangerous`: the most suspects that were alone when they ended a worker; by default as many as `retries`.
     `probing`: the dependencies of a probe. The types behind any other open circuit are not claimed.
     `relay`: the relay that claims. Without one, only the end of the lease frees the events of a lost worker.
     `since`: claim only fresh events that became available at this time or later (seconds since 1970).
@@ -152,6 +159,7 @@ def claim(
         "types": list(types),
         "batch": batch,
         "retries": retries,
+        "dangerous": retries if dangerous is None else dangerous,
         "probing": list(probing),
         "token": token,
         "relay": relay,

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django_q.brokers.orm import ORM
 from django_q.conf import Conf as ClusterConf
 
-from outbox.cluster import activity, heartbeat, ipc, parent_death, shutdown, task_owners, workers
+from outbox.cluster import activity, guard, heartbeat, ipc, parent_death, shutdown, task_owners, workers
 from outbox.conf import conf
 from outbox.database.channels import notifies, wake
 from outbox.delivery import outcomes
@@ -78,6 +78,7 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
             heartbeat.install(Samples().write)
             task_owners.share()
             workers.share()
+            guard.install()
             activity.share()
             parent_death.end_all_with_sentinel()
             # The loaded modules stay in memory in every process that is forked from here. The garbage collector then
@@ -137,13 +138,18 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
         """Wait for a hint, unless there is known work already."""
         more, self._more = self._more, NOTHING
         seconds = min(self._poll.left, LONGEST_WAIT) if may_block and not more else 0.0
+        owners = task_owners.shared()
+        bells = [owners.bell] if owners else []
         if notifies():
-            woken = self.listener.wait(seconds)
+            woken = self.listener.wait(seconds, also=bells)
             if woken and not more:
                 self._delay.wait()
         else:
-            time.sleep(seconds)
+            ipc.is_any_readable(bells, seconds)
             woken = NOTHING
+        if owners and owners.bell.has_rung():
+            self._reclaim_from_dead_workers()
+            self._more |= RETRIES
         hint = more | woken
         if self._poll.is_due():
             if not math.isfinite(hint.since):
@@ -160,6 +166,7 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
             handled_types(),
             batch=batch,
             retries=conf.RETRY_BATCH_SIZE,
+            dangerous=_room_for_dangerous(),
             since=since,
             relay=self.id,
             session=session,
@@ -271,6 +278,16 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
 
     def info(self) -> str:
         return "Outbox (PostgreSQL)"
+
+
+def _room_for_dangerous() -> int | None:
+    """How many more tasks with a dangerous event may be handed out: they never keep more than half of the workers busy.
+
+    None outside of a cluster.
+    """
+    if (owners := task_owners.shared()) is None:
+        return None
+    return max(0, max(1, int(ClusterConf.WORKERS) // 2) - owners.count_dangerous())
 
 
 def _loss_of(worker: int | None) -> Loss:

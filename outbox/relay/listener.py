@@ -3,12 +3,13 @@
 import logging
 import math
 import time
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import psycopg
 from django.db import connection
 
-from outbox.cluster.ipc import is_readable
+from outbox.cluster.ipc import HasFileno, is_any_readable
 from outbox.conf import conf
 from outbox.database import channels
 from outbox.database.connection import direct_connection
@@ -88,14 +89,15 @@ class Listener:
         """The connection for a prepared claim; None while it is not a direct one or the table is small."""
         return self._connection if self._may_prepare else None
 
-    def wait(self, seconds: float) -> WorkHint:
+    def wait(self, seconds: float, *, also: Collection[HasFileno] = ()) -> WorkHint:
         """Block until a NOTIFY arrives or `seconds` have passed. Returns the hint of all NOTIFYs so far.
 
-        Without a connection it sleeps and returns EVERYTHING.
+        `also`: files that end the wait when they become readable. Without a connection it sleeps and returns
+        EVERYTHING.
         """
         try:
             if self._connection is not None:
-                return self._listen(self._connection, seconds)
+                return self._listen(self._connection, seconds, also)
             if time.monotonic() >= self._retry_at:
                 self._connect()
                 return EVERYTHING
@@ -107,7 +109,7 @@ class Listener:
             )
             self.close()
             return EVERYTHING
-        time.sleep(seconds)
+        is_any_readable(also, seconds)
         return EVERYTHING
 
     def close(self) -> None:
@@ -116,11 +118,13 @@ class Listener:
         self._connection = None
         self._heard = NOTHING
 
-    def _listen(self, listening: psycopg.Connection[Any], seconds: float) -> WorkHint:
+    def _listen(
+        self, listening: psycopg.Connection[Any], seconds: float, also: Collection[HasFileno]
+    ) -> WorkHint:
         if time.monotonic() >= self._check_at:
             self._check(listening)
         self._collect(listening)
-        if not self._heard and is_readable(listening.fileno(), seconds):
+        if not self._heard and is_any_readable([listening, *also], seconds):
             listening.pgconn.consume_input()
             self._collect(listening)
         # One claim serves all NOTIFYs so far.

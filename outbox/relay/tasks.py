@@ -3,14 +3,16 @@
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
+from django.db import DatabaseError, InterfaceError, connection
 from django.dispatch import receiver
 from django.utils import timezone
 from django_q.conf import Conf as ClusterConf
-from django_q.signals import post_execute_in_worker
+from django_q.signals import post_execute_in_worker, post_spawn
 
 from outbox.cluster import allowed_tasks, task_owners, workers
 from outbox.conf import conf
@@ -74,6 +76,7 @@ def _divide(rows: list[ClaimedRow], smallest: int) -> Iterator[list[ClaimedRow]]
 def _task(claim: Claim, rows: list[ClaimedRow], **options: Any) -> tuple[None, Package]:
     rows = ordered(rows)
     owners = task_owners.shared()
+    ids, dangerous = [row.id for row in rows], rows[0].batch_limit == 1
     begin_before = time.monotonic() + conf.LEASE_SECONDS - (ClusterConf.TIMEOUT or 0)
     package = {
         "id": uuid4().hex,
@@ -81,7 +84,7 @@ def _task(claim: Claim, rows: list[ClaimedRow], **options: Any) -> tuple[None, P
         "func": run,
         "args": (claim.token, rows),
         "kwargs": {
-            "number": owners.assign(claim.token, [row.id for row in rows]) if owners else None,
+            "number": owners.assign(claim.token, ids, dangerous=dangerous) if owners else None,
             "begin_before": begin_before,
             **options,
         },
@@ -107,9 +110,14 @@ def run(token: UUID, rows: list[ClaimedRow], *, number: int | None, **options: A
     if owners is None or number is None:
         _deliver(token, rows, on_unit=lambda start, size: None, **options)
         return
-    with owners.running(number) as mine:
-        if mine:
-            _deliver(token, rows, on_unit=partial(_note_unit, owners, number, rows), **options)
+    try:
+        with owners.running(number) as mine:
+            if mine:
+                _deliver(token, rows, on_unit=partial(_note_unit, owners, number, rows), **options)
+    finally:
+        if options.get("suspects"):
+            # The relay may claim the next ones.
+            owners.bell.ring()
 
 
 def _note_unit(
@@ -145,6 +153,13 @@ def _deliver(
 
 
 allowed_tasks.allow(run)
+
+
+@receiver(post_spawn, dispatch_uid="outbox_relay_tasks")
+def _connect(**_: Any) -> None:
+    """Connect a new worker to the database before it takes a task, which other workers take meanwhile."""
+    with suppress(DatabaseError, InterfaceError):
+        connection.ensure_connection()
 
 
 @receiver(post_execute_in_worker, dispatch_uid="outbox_relay_tasks")

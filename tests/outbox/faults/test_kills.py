@@ -72,6 +72,24 @@ def test_a_handler_that_takes_too_long_is_ended_and_the_reason_recorded(tmp_path
         wait_until(lambda: "after timeout" in running.output, seconds=60)
 
 
+def test_events_that_were_claimed_with_a_hanging_one_do_not_wait_for_its_timeout(tmp_path: Path) -> None:
+    file = tmp_path / "done"
+    with transaction.atomic():
+        hanging = publish("test.waited_for", file=str(file))
+        others = publish_all("test.noted", range(9))
+    with cluster(tmp_path, CLUSTER_WORKERS="2", CLUSTER_TIMEOUT_SECONDS="120"):
+        wait_until(lambda: status_of(*others) == ["delivered"] * 9, seconds=60)
+        assert status_of(hanging) == ["claimed"]
+
+        file.touch()
+
+        wait_until(lambda: status_of(hanging) == ["delivered"], seconds=60)
+    assert set(Event.objects.values_list("attempts", flat=True)) == {1}
+    assert Counter(Effect.objects.values_list("event", flat=True)) == Counter(
+        [e.id for e in [hanging, *others]]
+    )
+
+
 def test_the_heartbeat_says_what_each_worker_has_in_hand(tmp_path: Path) -> None:
     file = tmp_path / "done"
     with cluster(tmp_path) as running:

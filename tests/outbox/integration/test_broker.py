@@ -183,6 +183,27 @@ def test_it_frees_the_events_of_a_killed_worker(
     assert failure.event_id == in_hand.id
 
 
+def test_dangerous_events_keep_at_most_half_of_the_workers_busy_and_the_next_one_follows_at_once(
+    broker: OutboxBroker, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    settings.OUTBOX_POLL_SECONDS = 1000.0
+    monkeypatch.setattr(ClusterConf, "WORKERS", 2)
+    owners = TaskOwners()
+    monkeypatch.setattr(task_owners, "_shared", owners)
+    first, second = publish_all(NOTED, "ab")
+    Event.objects.update(batch_limit=1)
+    tasks = until_handed_out(broker)
+    assert events_in(tasks) == [[first.id]]
+    fresh = publish()
+    assert events_in(until_handed_out(broker)) == [[fresh.id]]
+    assert status_of(second) == ["pending"]
+
+    run(tasks)
+
+    assert events_in(until_handed_out(broker)) == [[second.id]]
+    assert status_of(first) == ["delivered"]
+
+
 def test_it_parks_blocked_events(broker: OutboxBroker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ordering, "WORTHWHILE", 5)
     publish_all(NOTED, ["one"] * 10)

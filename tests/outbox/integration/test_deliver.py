@@ -118,6 +118,8 @@ def test_a_worker_that_runs_into_the_timeout_records_it_before_it_ends() -> None
     assert status_of(a, b, c) == ["delivered", "pending", "pending"]
     assert Failure.objects.get().error == "TimeoutException: Task exceeded maximum timeout value (60 seconds)"
     assert [Event.objects.get(id=event.id).attempts for event in (a, b, c)] == [1, 1, 0]
+    # From now on it is alone in its task, and other such events do not run beside it on every worker.
+    assert [Event.objects.get(id=event.id).batch_limit for event in (a, b, c)] == [None, 1, None]
 
 
 def test_a_batch_that_ran_into_the_timeout_is_tried_again_in_halves_at_once() -> None:

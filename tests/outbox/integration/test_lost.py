@@ -184,6 +184,17 @@ def test_a_claim_takes_suspects_for_as_many_tasks_as_retries() -> None:
     assert ids(claim([NOTED], batch=100, retries=2)) == [event.id for event in events[6:8]]
 
 
+def test_dangerous_events_have_a_limit_of_their_own_and_hold_up_no_other_suspects() -> None:
+    events = publish_all(NOTED, range(6))
+    Event.objects.filter(id__in=[event.id for event in events[:3]]).update(batch_limit=1)
+    Event.objects.filter(id__in=[event.id for event in events[3:]]).update(batch_limit=2)
+
+    assert ids(claim([NOTED], batch=100, retries=1, dangerous=1)) == [events[0].id]
+    assert ids(claim([NOTED], batch=100, retries=1, dangerous=0)) == [events[3].id, events[4].id]
+    assert ids(claim([NOTED], batch=100, retries=1, dangerous=0)) == [events[5].id]
+    assert ids(claim([NOTED], batch=100, retries=2)) == [events[1].id, events[2].id]
+
+
 # --- A relay that died --------------------------------------------------------------------------------------------
 
 

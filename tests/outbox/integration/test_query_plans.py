@@ -47,8 +47,8 @@ def prepared_plan(session: psycopg.Connection[Any], types: list[str]) -> list[di
     """Every node of the plan of the session's prepared statement."""
     names = "SELECT name FROM pg_prepared_statements WHERE statement LIKE '%UPDATE outbox_event%'"
     [(name,)] = session.execute(names).fetchall()
-    arguments = [types, True, [], float("-inf"), 100, 8, uuid4(), None, 300]
-    explain = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE {name} (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+    arguments = [types, True, [], float("-inf"), 100, 8, 8, uuid4(), None, 300]
+    explain = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE {name} ({', '.join(['%s'] * len(arguments))})"
     with session.transaction(force_rollback=True):
         answer = psycopg.ClientCursor(session).execute(explain, arguments).fetchone()
     assert answer
@@ -57,7 +57,8 @@ def prepared_plan(session: psycopg.Connection[Any], types: list[str]) -> list[di
 
 def plan(types: list[str], since: float = float("-inf")) -> list[dict[str, Any]]:
     """Every node of the executed plan of a claim."""
-    parameters = {"types": types, "batch": 100, "retries": 8, "probing": [], "lease": 300, "since": since}
+    numbers = {"batch": 100, "retries": 8, "dangerous": 8, "lease": 300, "since": since}
+    parameters = {"types": types, "probing": [], **numbers}
     token = "00000000-0000-0000-0000-000000000000"
     return explained(CLAIM, {**parameters, "token": token, "relay": None, "own_transaction": True})
 

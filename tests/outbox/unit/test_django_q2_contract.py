@@ -25,7 +25,7 @@ from django_q.brokers.orm import ORM
 from django_q.conf import Conf
 from django_q.models import OrmQ
 
-from outbox.cluster import allowed_tasks, django_q_version, heartbeat, ipc, shutdown, workers
+from outbox.cluster import allowed_tasks, django_q_version, guard, heartbeat, ipc, shutdown, workers
 from outbox.relay.broker import OutboxBroker
 
 # A broker asks for its connection when it is created.
@@ -131,6 +131,15 @@ def test_the_sentinel_notes_how_a_worker_ended_before_it_replaces_it(monkeypatch
     known = workers.shared()
     assert known
     assert known.how_it_ended(dead.pid or 0) == "was killed (signal 9)"
+
+
+def test_the_loop_of_the_sentinel_waits_for_its_stop_event_between_two_looks() -> None:
+    """`guard.install` puts a `Guard` in its place."""
+    source = inspect.getsource(cluster.Sentinel.guard)
+    assert "if self.stop_event.wait(cycle):\n                break" in source
+    assert "self.spawn_cluster()\n        self.guard()" in inspect.getsource(cluster.Sentinel.start)
+    assert used_of(cluster.Sentinel, "self.stop_event") == {"wait", "is_set"} <= set(dir(guard.Guard))
+    assert {"pool_size", "pool", "monitor", "pusher"} <= used_of(cluster.Sentinel, "self")
 
 
 def test_a_worker_says_that_it_is_spawned_and_names_each_task() -> None:

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from outbox.cluster import ipc
-from outbox.cluster.ipc import INLINE, Queue, SharedFlag, SharedTimer
+from outbox.cluster.ipc import INLINE, Bell, Queue, SharedFlag, SharedTimer, is_any_readable
 from tests.support.many_files import many_open_files
 from tests.support.waiting import wait_until
 
@@ -30,6 +30,19 @@ def process(target: Callable[..., Any], *arguments: Any) -> Iterator[multiproces
 
 def is_asleep(process: multiprocessing.Process) -> bool:
     return bool(psutil.Process(process.pid).status() == psutil.STATUS_SLEEPING)
+
+
+def test_a_bell_wakes_a_process_that_waits_for_several_files() -> None:
+    bell, other = Bell(), Bell()
+    assert not bell.has_rung()
+    with process(bell.ring):
+        assert is_any_readable([other, bell], 60)
+    for _ in range(100_000):  # more than a pipe takes
+        bell.ring()
+
+    while bell.has_rung():
+        pass
+    assert not is_any_readable([other, bell], 0)
 
 
 @pytest.mark.parametrize("maxsize", [0, 3])

@@ -146,5 +146,18 @@ def test_the_journal_is_rewritten_without_the_finished_tasks(
         assert found == (True, [(TOKEN, 1), (TOKEN, 2)])
 
 
+def test_dangerous_tasks_count_until_they_are_done_or_their_worker_died(owners: TaskOwners) -> None:
+    owners.assign(TOKEN, [1])
+    first, second, _ = (owners.assign(TOKEN, [id], dangerous=True) for id in (2, 3, 4))
+    assert owners.count_dangerous() == 3
+    with owners.running(first):
+        assert owners.count_dangerous() == 3
+    assert owners.count_dangerous() == 2
+    killed(owners, second, (0, 1))
+    assert [task.in_hand for task in owners.abandoned()] == [[3]]
+
+    assert owners.count_dangerous() == 1
+
+
 def test_outside_of_a_cluster_nothing_is_shared() -> None:
     assert task_owners.shared() is None

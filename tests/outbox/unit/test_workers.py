@@ -1,35 +1,10 @@
 """The shared memory that says what each worker has in hand, and how the dead ones ended."""
 
-import multiprocessing
 import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from outbox.cluster import workers
-from outbox.cluster.ipc import Queue
 from outbox.cluster.workers import Workers
-
-forking = multiprocessing.get_context("fork")
-
-
-@contextmanager
-def worker(known: Workers, label: str) -> Iterator[int]:
-    """A process that has this in hand; yields its id."""
-    began = Queue()
-
-    def work() -> None:
-        known.begin(label)
-        began.put(os.getpid())
-        signal.pause()
-
-    running = forking.Process(target=work)
-    running.start()
-    try:
-        yield began.get()
-    finally:
-        running.kill()
-        running.join()
+from tests.support.busy_workers import worker
 
 
 def shown(known: Workers) -> list[tuple[int, str]]:
@@ -58,6 +33,17 @@ def test_a_long_name_is_cut_and_the_time_starts_again() -> None:
     assert set(long.task) == {"ü"}
     assert (short.pid, short.task) == (os.getpid(), "test.noted #3")
     assert 0 <= short.seconds < 60
+
+
+def test_another_worker_is_idle_if_it_lives_and_has_nothing_in_hand() -> None:
+    known = Workers()
+    known.begin("")
+    assert not known.is_another_idle()
+    with worker(known, "test.noted #1"):
+        assert not known.is_another_idle()
+        with worker(known, ""):
+            assert known.is_another_idle()
+        assert not known.is_another_idle()
 
 
 def test_no_more_workers_than_places_are_shown() -> None:
