@@ -3,7 +3,11 @@
 The tenant has the versions, terms and events of its memories, and a collection of its vectors. Other tenants create and
 search at random moments of a seeded schedule, and the erased tenant itself goes on writing: what was stored before the
 request must be gone at the end, and what came later must be there. `before` is a time without an erasure. `semantix` is
-the erasure, with the ratios of the times during it to those before. `limit` is the goal for the ratios.
+the erasure, with the ratios of the times during it to those before. `in postgresql` and `in the index` are the times
+during its steps there. `limit` is the goal for the ratios.
+
+The tenant's rows come from one INSERT, whose triggers write the versions and terms, and its collection from
+`rebuild_index`. `--memories` chooses another size.
 """
 
 import json
@@ -50,6 +54,7 @@ FROM memory_logs WHERE user_id = %(user_id)s
 
 def run(options: Namespace) -> Figures:
     memories, seconds = (3_000, 5.0) if options.quick else (MEMORIES, 30.0)
+    memories = options.memories or memories
     # Writes to Chroma take longer while this machine fills a collection of 100,000 vectors.
     with (
         stores(OUTBOX_MAX_BACKLOG="0", CHROMA_TIMEOUT_SECONDS="60"),
@@ -61,11 +66,12 @@ def run(options: Namespace) -> Figures:
         costs.fill(OTHERS, A_TENANT)
         _fill(memories)
         act, later = _acting(url, connections)
+        log = Log(act)
         play(_schedule(WINDOW), act)  # connections are opened, statements are planned
         say(f"{seconds:.0f} s without an erasure ...")
         before = play(_schedule(seconds), act)
         say("The erasure ...")
-        during, receipt, spent = _erase(url, act, later)
+        during, receipt, spent = _erase(url, log, later)
         until_settled()
         _check(receipt, memories, later)
     return {
@@ -76,6 +82,7 @@ def run(options: Namespace) -> Figures:
         },
         **{f"before, {kind}": percentiles(before[kind]) for kind in ("create", "search")},
         **{f"during, {kind}": percentiles(during[kind]) for kind in ("create", "search")},
+        **log.figures(),
         "limit": {f"{kind}_{name}_ratio": GOAL for kind in ("create", "search") for name in ("p50", "p95")},
     }
 
@@ -129,8 +136,25 @@ def _schedule(seconds: float) -> list[Call]:
     return sorted(calls)
 
 
+class Log:
+    """Does the calls, and keeps the milliseconds of each by the part of the erasure during which it began."""
+
+    def __init__(self, act: Act) -> None:
+        self.part = "in postgresql"
+        self._act = act
+        self._times: dict[str, list[float]] = {}
+
+    def act(self, call: Call) -> None:
+        part, started = self.part, time.perf_counter()
+        self._act(call)
+        self._times.setdefault(f"{part}, {call.kind}", []).append(1000 * (time.perf_counter() - started))
+
+    def figures(self) -> dict[str, dict[str, float]]:
+        return {name: percentiles(self._times[name]) for name in sorted(self._times) if "own" not in name}
+
+
 def _erase(
-    url: str, act: Act, later: dict[int, float]
+    url: str, log: Log, later: dict[int, float]
 ) -> tuple[dict[str, list[float]], dict[str, Any], float]:
     """The times of the others, the receipt, and the seconds from the request until it is done."""
     found: dict[str, Any] = {}
@@ -142,7 +166,8 @@ def _erase(
             found["accepted"] = time.perf_counter()
             receipt = json.loads(asked)
             while receipt["status"] not in ("done", "failed"):
-                time.sleep(0.5)
+                time.sleep(0.25)
+                log.part = f"in {_part_of(receipt['id'])}"
                 receipt = json.loads(connection.ask(("GET", f"/erasures/{receipt['id']}", b""))[1])
             found["spent"], found["receipt"] = time.perf_counter() - started, receipt
 
@@ -150,13 +175,20 @@ def _erase(
     thread = Thread(target=follow)
     thread.start()
     while thread.is_alive():
-        for kind, spent in play(_schedule(WINDOW), act).items():
+        for kind, spent in play(_schedule(WINDOW), log.act).items():
             times.setdefault(kind, []).extend(spent)
     thread.join()
     for id, sent in list(later.items()):
         if sent < found["accepted"]:  # stored before the request was acknowledged: it may be gone
             del later[id]
     return times, found["receipt"], found["spent"]
+
+
+def _part_of(erasure_id: int) -> str:
+    from memories.models import Erasure
+
+    erasure = Erasure.objects.get(pk=erasure_id)
+    return "postgresql" if erasure.step or erasure.began_at is None else "the index"
 
 
 def _check(receipt: dict[str, Any], memories: int, later: dict[int, float]) -> None:

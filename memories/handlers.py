@@ -2,15 +2,18 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from time import perf_counter
+from datetime import timedelta
+from time import monotonic, perf_counter
 from typing import Any
 
 from django.db import transaction
+from django.utils import timezone
 
 import outbox
 from memories.embeddings.backend import DEPENDENCY as EMBEDDER
 from memories.erasure import request as erasures
 from memories.erasure import run
+from memories.erasure.index import will_remove
 from memories.event_types import RECHECK_AGGREGATE, VECTOR_AGGREGATE
 from memories.index import collections, fillings, generations, orphans
 from memories.index.client import DEPENDENCY as CHROMA
@@ -194,21 +197,25 @@ def check_all(event: ClaimedEvent) -> None:
 def remove(event: ClaimedEvent) -> None:
     """Delete a collection that was replaced, or that PostgreSQL has no record of."""
     named = Generation.objects.filter(collection=event.payload["collection"])
-    if not named.exclude(state=Generation.State.RETIRED).exists():
-        if collections.drop(event.payload["collection"], seconds=SHARE_SECONDS):
-            named.delete()
-        else:
-            _continue(event)
+    retired = named.first()
+    if retired and (retired.state != Generation.State.RETIRED or will_remove(retired.tenant)):
+        return
+    started = monotonic()
+    if collections.drop(event.payload["collection"], seconds=run.SHARE_SECONDS):
+        named.delete()
+    else:
+        _continue(event, pause=monotonic() - started)
 
 
-def _continue(event: ClaimedEvent) -> None:
-    """Publish the same event again, for the rest of the work."""
+def _continue(event: ClaimedEvent, *, pause: float) -> None:
+    """Publish the same event again, for the rest of the work. `pause`: in seconds."""
     with transaction.atomic():
         outbox.publish(
             event.type,
             aggregate=(event.aggregatetype, event.aggregateid),
             payload=event.payload,
             priority=outbox.BULK,
+            available_at=timezone.now() + timedelta(seconds=pause),
         )
 
 

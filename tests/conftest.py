@@ -8,6 +8,7 @@ import pytest
 from django.test import TransactionTestCase
 
 from memories.conversations.buffers import failover
+from memories.erasure import run
 from memories.index import availability
 from outbox.relay.listener import Listener
 from tests.support.emptying import empty_the_tables
@@ -19,6 +20,8 @@ TransactionTestCase._fixture_teardown = empty_the_tables  # type: ignore[attr-de
 
 # Few tests are about the echo of LISTEN, and a busy machine may need long for it.
 Listener.ECHO_SECONDS = 60.0
+# An erasure of a few rows takes one share of the work, however busy the machine is.
+run.SHARE_SECONDS = 60.0
 
 with suppress(ModuleNotFoundError):  # only the runtime requirements are installed
     import hypothesis

@@ -41,30 +41,68 @@ def remove(erasure: Erasure, *, seconds: float = inf) -> Removed:
     deadline = time.monotonic() + seconds
     removed = 0
     for tenant in tenants(erasure):
-        for generation in generations.of_tenant(tenant).all:
-            removed += len(_documents(erasure, generation))
         if erasure.is_whole:
-            _replace(tenant, erasure)
+            documents, complete = _replace(tenant, erasure, deadline)
         else:
-            sync.forget(tenant, erasure.memory_log_ids)
-        for generation in _retired(tenant):
-            if not collections.drop(generation.collection, seconds=deadline - time.monotonic()):
-                return Removed(removed, complete=False)
+            documents, complete = _forget(tenant, erasure), True
+        removed += documents
+        if not complete or not _drop_retired(tenant, deadline):
+            return Removed(removed, complete=False)
     return Removed(removed, complete=True)
 
 
-def _replace(tenant: Tenant, erasure: Erasure) -> None:
+def will_remove(tenant: Tenant) -> bool:
+    """Whether an erasure that runs now removes the tenant's retired collections. Two at once would only do it twice."""
+    running = Erasure.objects.filter(user_id=tenant.user_id, status=Erasure.Status.RUNNING)
+    return running.filter(project_id__in=("", tenant.project_id)).exists()
+
+
+def _forget(tenant: Tenant, erasure: Erasure) -> int:
+    found = sum(len(_documents(erasure, made)) for made in generations.of_tenant(tenant).all)
+    sync.forget(tenant, erasure.memory_log_ids)
+    return found
+
+
+def _replace(tenant: Tenant, erasure: Erasure, deadline: float) -> Removed:
     """Give the tenant a new collection with the memories that stay; it retires those made before the request.
 
     Deleting the documents is not enough: Chroma keeps the name of every metadata key in the schema of the collection,
     and a key of raw_data may be a word.
     """
-    if any(made.created_at < erasure.requested_at for made in generations.of_tenant(tenant).all):
-        fill.fill([generations.begin(tenant)])
+    live = generations.of_tenant(tenant)
+    former = [made for made in live.all if made.created_at < erasure.requested_at]
+    if not former:
+        return Removed(_remove_late(live, erasure), complete=True)
+    begun = live.building if live.building and live.building not in former else None
+    removed = 0 if begun else sum(_count_erased(made) for made in former)
+    fill.fill([begun or generations.begin(tenant)], seconds=deadline - time.monotonic())
+    left = generations.of_tenant(tenant).all
+    return Removed(removed, complete=all(made.created_at >= erasure.requested_at for made in left))
+
+
+def _remove_late(live: generations.Live, erasure: Erasure) -> int:
+    """Remove what came back: a worker that was paused amid a write may have brought it to the new collection."""
+    if erasure.rounds == 1:
+        return 0
+    return sum(sync.remove_orphans(made, orphans.find(made)) for made in live.all)
+
+
+def _count_erased(generation: Generation) -> int:
+    """How many documents the collection has besides those of memories that stay."""
+    staying = MemoryLog.objects.filter(**generation.tenant._asdict(), indexed_version__isnull=False).count()
+    return max(0, collections.count(generation.collection) - staying)
+
+
+def _drop_retired(tenant: Tenant, deadline: float) -> bool:
+    """Delete the collections that were replaced, and that Chroma may still have. Returns whether all are gone."""
+    for generation in _retired(tenant):
+        if not collections.drop(generation.collection, seconds=deadline - time.monotonic()):
+            return False
+        generation.delete()
+    return True
 
 
 def _retired(tenant: Tenant) -> list[Generation]:
-    """Collections that were replaced, and that Chroma may still have."""
     return list(Generation.objects.filter(**tenant._asdict(), state=Generation.State.RETIRED))
 
 

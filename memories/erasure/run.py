@@ -13,9 +13,10 @@ from memories.erasure.request import INDEX, REQUESTED, publish
 from memories.models import Erasure
 from outbox import Unavailable
 
-# The seconds of one event. The next event does the rest after a pause that is as long, so that an erasure takes half of
-# a worker's time at most, and of the stores' less.
-SHARE_SECONDS = 2.0
+# The seconds of one share of the work. The next one comes after a pause that is as long, so that an erasure takes half
+# of a worker's time at most, and of the stores' less. Where others keep the machine busy a share takes longer, and so
+# does the pause. Longer shares would hold up the events that wait for the worker.
+SHARE_SECONDS = 0.5
 # Redis is tried again after so many seconds.
 REDIS_SECONDS = 15.0
 # What comes back while an erasure runs (a worker that was paused amid a write) is erased by another round.
@@ -55,6 +56,21 @@ def _publish_next(erasure: Erasure, *, spent: float) -> None:
     waits = REDIS_SECONDS if erasure.waits_for else 0.0
     with transaction.atomic():
         publish(erasure, REQUESTED if is_round else INDEX, delay_seconds=waits if is_round else spent)
+
+
+def to_the_end(erasure_id: int) -> None:
+    """Run it in this process, in the same shares, together with a cluster that may run it, too.
+
+    Returns when it is over, or waits for Redis. Raises Unavailable.
+    """
+    while True:
+        started = time.monotonic()
+        erasure = run_steps(erasure_id, seconds=SHARE_SECONDS)
+        if erasure is None or not erasure.step:
+            erasure = finish(erasure_id, seconds=SHARE_SECONDS)
+            if erasure is None or erasure.status != Status.RUNNING or (erasure.step and erasure.waits_for):
+                return
+        time.sleep(time.monotonic() - started)
 
 
 def run_steps(erasure_id: int, *, seconds: float = inf) -> Erasure | None:
@@ -104,19 +120,26 @@ def _go_on_without_redis(erasure: Erasure, reason: str) -> None:
 
 
 def finish(erasure_id: int, *, seconds: float = inf) -> Erasure | None:
-    """Remove it from the index for about so many seconds, then ask every store again. Raises Unavailable.
+    """Remove it from the index, then ask every store again, for about so many seconds. Raises Unavailable.
 
     Returns the receipt. Its status is running where another round is needed, which `step` begins, and where the removal
-    is not complete.
+    or the asking is not complete.
     """
     erasure = Erasure.objects.filter(pk=erasure_id).first()
     if erasure is None or erasure.status in (Status.DONE, Status.FAILED):
         return erasure
+    deadline = time.monotonic() + seconds
     removed, complete = index.remove(erasure, seconds=seconds)
     if removed:
         index.note_freed_pages()
-    if not complete:
-        return _locked(erasure_id, lambda erasure: steps.count(erasure, "chroma", documents=removed))
+    if not complete or not steps.ask_events(erasure, deadline):
+        position = erasure.position
+
+        def go_on(erasure: Erasure) -> None:
+            steps.count(erasure, "chroma", documents=removed)
+            erasure.position = position
+
+        return _locked(erasure_id, go_on)
     found = {"postgresql": steps.left(erasure), "chroma": index.left(erasure)}
 
     def conclude(erasure: Erasure) -> None:

@@ -7,6 +7,7 @@ The order matters. Conversations go first, because saving one makes memories. Ve
 deleting a memory makes the triggers write its last version. Events go last: nothing writes a new one by then.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -186,7 +187,7 @@ def next_step(name: str) -> str:
 
 
 def left(erasure: Erasure) -> dict[str, int]:
-    """What PostgreSQL still holds of it, by kind; only what is not zero."""
+    """What PostgreSQL still holds of it, by kind; only what is not zero. `ask_events` has counted the events."""
     began = {"created_at__lt": erasure.requested_at}
     named: dict[str, Any] = {"id__in": erasure.memory_log_ids}
     rows = within(erasure, MemoryLog.objects.filter(**(began if erasure.is_whole else named)))
@@ -198,19 +199,23 @@ def left(erasure: Erasure) -> dict[str, int]:
         "memories": rows.count(),
         "versions": states.count(),
         "conversations": talks.count(),
-        "events": _events_left(erasure),
+        "events": erasure.position.get("wordy", 0),
         "idempotent_answers": _answers_left(erasure),
         "filters_of_deletions": _quoting(erasure).count(),
     }
     return {name: number for name, number in found.items() if number}
 
 
-def _events_left(erasure: Erasure) -> int:
-    left = after = 0
-    while (first := scrub.next_id(after)) is not None:
-        after = first + EVENTS - 1
-        left += len(wordy_events(erasure, first - 1, after))
-    return left
+def ask_events(erasure: Erasure, deadline: float) -> bool:
+    """Count the events that still hold words, up to about this moment (time.monotonic()). Returns whether all are."""
+    position = erasure.position
+    while (first := scrub.next_id(position.setdefault("asked", 0))) is not None:
+        position["asked"] = first + EVENTS - 1
+        found = wordy_events(erasure, first - 1, position["asked"])
+        position["wordy"] = position.get("wordy", 0) + len(found)
+        if time.monotonic() > deadline:
+            return False
+    return True
 
 
 def _answers_left(erasure: Erasure) -> int:

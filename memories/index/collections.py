@@ -49,6 +49,8 @@ HNSW: "CreateHNSWConfiguration" = {
 }
 
 PAGE = 1_000
+# Documents that one call deletes. Meanwhile queries of other collections wait: 40 ms, with 1,000 documents 120 ms.
+DROP_PAGE = 500
 # Enough for every tenant that a process is likely to serve. A handle takes a few kilobytes.
 MAX_HANDLES = 10_000
 
@@ -229,7 +231,7 @@ def _empty(collection: BoundedCollection, deadline: float) -> bool:
     from chromadb.errors import InternalError
 
     with suppress(InternalError):  # a damaged collection gives no ids, and goes as it is
-        while ids := collection.get(limit=PAGE, include=[])["ids"]:
+        while ids := collection.get(limit=DROP_PAGE, include=[])["ids"]:
             collection.delete(ids=ids)
             if time.monotonic() > deadline:
                 return False

@@ -42,7 +42,7 @@ class Command(IndexCommand):
             api_keys=options["api_keys"],
             requested_by=f"account {operator()}",
         )
-        self.retry_while_unavailable(lambda: _run(erasure.pk))
+        self.retry_while_unavailable(lambda: run.to_the_end(erasure.pk))
         erasure.refresh_from_db()
         self.answer(options, dict(ErasureReceipt(erasure).data), "\n".join(_lines(erasure)))
         if not erasure.verified:
@@ -50,16 +50,6 @@ class Command(IndexCommand):
                 f"Erasure {erasure.pk} is not verified: {erasure.waits_for or erasure.found}. The cluster goes on "
                 f"with it; GET /erasures/{erasure.pk} tells how far it is."
             )
-
-
-def _run(erasure_id: int) -> None:
-    """Run it in this process, together with a cluster that may run it, too. Raises Unavailable."""
-    while True:
-        run.run_steps(erasure_id)
-        erasure = run.finish(erasure_id)
-        assert erasure is not None
-        if erasure.status != Erasure.Status.RUNNING or erasure.waits_for:
-            return
 
 
 def _lines(erasure: Erasure) -> list[str]:
