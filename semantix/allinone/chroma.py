@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semantix.allinone import probe, vacuum
+from semantix.allinone import journal, probe, vacuum
 from semantix.allinone.errors import StartError
 from semantix.allinone.lock import Lock
 from semantix.allinone.process import Child, end_leftovers
@@ -95,6 +95,7 @@ def prepare(
             config.write_text(json.dumps(server_config(folder, listening, open_collections), indent=2))
             if vacuum.erased_marker(folder).exists():
                 vacuum.vacuum(folder, program())
+            journal.keep_write_ahead_log(folder / STORE)
             argv = [*program(), "run", str(config)]
             child = Child(NAME, argv, log=log, stop_signals=STOP_SIGNALS, background=True)
         except OSError as error:
