@@ -1,12 +1,14 @@
-"""Work in a second thread while this thread does something else."""
+"""Work in other threads: one thing while this thread does another, or several that wait at the same time."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import copy_context
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import connections
+
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -25,3 +27,25 @@ def in_background() -> Iterator[Callable[..., Future[Any]]]:
             yield submit
         finally:
             thread.submit(connections.close_all)
+
+
+def at_once(calls: Sequence[Callable[[], Result]], *, threads: int) -> list[Future[Result]]:
+    """Do the calls in up to so many threads, each in the caller's context. Returns when all are done.
+
+    For calls that wait for another server. One that opens a database connection has it for itself.
+    """
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="at-once")
+    try:
+        futures = [pool.submit(copy_context().run, _call_and_close, call) for call in calls]
+        wait(futures)
+        return futures
+    finally:
+        # If this thread has to end, what was not begun does not run.
+        pool.shutdown(cancel_futures=True)
+
+
+def _call_and_close(call: Callable[[], Result]) -> Result:
+    try:
+        return call()
+    finally:
+        connections.close_all()

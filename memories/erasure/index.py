@@ -59,7 +59,7 @@ def will_remove(tenant: Tenant) -> bool:
 
 def _forget(tenant: Tenant, erasure: Erasure) -> int:
     found = sum(len(_documents(erasure, made)) for made in generations.of_tenant(tenant).all)
-    sync.forget(tenant, erasure.memory_log_ids)
+    sync.forget({tenant: erasure.memory_log_ids})
     return found
 
 

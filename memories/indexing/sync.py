@@ -9,6 +9,7 @@ from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -26,6 +27,7 @@ from memories.index.collections import CollectionLost
 from memories.index.ids import document_id
 from memories.index.metadata import metadata_of
 from memories.index.pace import pace
+from memories.indexing import several
 from memories.models import Generation, MemoryLog
 from memories.tenants import Tenant
 from memories.text import searchable_text
@@ -138,8 +140,7 @@ def index(tenants: Mapping[int, Tenant], *, once: Collection[int] = ()) -> list[
     while ids:
         found = MemoryLog.objects.in_bulk(list(ids))
         gone = ids - found.keys()
-        for tenant, lost in _by_tenant((tenants[memory_id], memory_id) for memory_id in gone).items():
-            forget(tenant, lost)
+        forget(_by_tenant((tenants[memory_id], memory_id) for memory_id in gone))
         indexed = {memory_id: row for memory_id, row in indexed.items() if memory_id not in gone}
         live = generations.get_or_create(row.tenant for row in found.values())
         rows = [row for row in found.values() if is_embedded(row, live[row.tenant].write_target)]
@@ -175,18 +176,31 @@ def _is_recorded(row: MemoryLog, live: generations.Live) -> bool:
 def _write_all(rows: Sequence[MemoryLog], live: dict[Tenant, generations.Live]) -> None:
     """Write the rows in pieces that Chroma takes in time. Raises Unavailable after recording what was written."""
     written: list[MemoryLog] = []
-    waiting = [(tenant, deque(its)) for tenant, its in _by_tenant((row.tenant, row) for row in rows).items()]
+    waiting = {tenant: deque(its) for tenant, its in _by_tenant((row.tenant, row) for row in rows).items()}
     try:
-        for tenant, its in waiting:
-            while its:
-                piece = [its.popleft() for _ in range(min(len(its), pace.rows))]
-                with rechecked(tenant, [row.id for row in piece]):
-                    _write(live[tenant], piece)
-                written += piece
+        while waiting:
+            pieces = {tenant: _piece(its) for tenant, its in waiting.items()}
+            writes = [
+                several.Call(tenant, [row.id for row in piece], partial(_write, live[tenant], piece))
+                for tenant, piece in pieces.items()
+            ]
+            alone = [tenant for tenant in pieces if not _is_one_call(live[tenant])]
+            for tenant in several.succeeded(writes, guard=rechecked, alone=alone):
+                written += pieces[tenant]
+            waiting = {tenant: its for tenant, its in waiting.items() if its}
     except Unavailable:
         with derived_write():
             mark_indexed(written)
         raise
+
+
+def _piece(rows: deque[MemoryLog]) -> list[MemoryLog]:
+    return [rows.popleft() for _ in range(min(len(rows), pace.rows))]
+
+
+def _is_one_call(live: generations.Live) -> bool:
+    """Tell whether a write is one call to Chroma: nothing has to be created, recorded or embedded for it."""
+    return live.write_target.chroma_id is not None and live.active in (None, live.write_target)
 
 
 @contextmanager
@@ -220,11 +234,20 @@ def _recheck(tenant: Tenant, memory_id: int) -> outbox.NewEvent:
     )
 
 
-def forget(tenant: Tenant, memory_ids: Sequence[int]) -> None:
-    """Delete these memories from all of the tenant's collections. Raises Unavailable."""
-    live = generations.of_tenant(tenant)
+def forget(memory_ids: Mapping[Tenant, Sequence[int]]) -> None:
+    """Delete these memories, given by tenant, from all collections of their tenants. Raises Unavailable."""
+    live = generations.live(memory_ids)
+    deletions = [
+        several.Call(tenant, its, partial(_delete, live[tenant], its))
+        for tenant, its in memory_ids.items()
+        if tenant in live
+    ]
+    deque(several.succeeded(deletions, guard=rechecked), maxlen=0)
+
+
+def _delete(live: generations.Live, memory_ids: Sequence[int]) -> None:
     for generation in live.all:
-        with _ignore_loss_if_replaced(generation, live), rechecked(tenant, memory_ids):
+        with _ignore_loss_if_replaced(generation, live):
             upsert.delete(generation, memory_ids)
 
 
