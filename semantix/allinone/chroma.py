@@ -24,8 +24,7 @@ OTHER_FILES = 200
 NAME = "Chroma"
 STOP_SIGNALS = (signal.SIGTERM,)
 COLLECTIONS = "/api/v2/tenants/default_tenant/databases/default_database/collections"
-# The file with everything except the vectors.
-STORE = "chroma.sqlite3"
+STORE = journal.STORE
 
 
 @dataclass(kw_only=True)
@@ -90,12 +89,11 @@ def prepare(
         _require_files(open_collections)
         _take_over(server, config)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            journal.keep_write_ahead_log(folder)
             log.parent.mkdir(parents=True, exist_ok=True)
             config.write_text(json.dumps(server_config(folder, listening, open_collections), indent=2))
             if vacuum.erased_marker(folder).exists():
                 vacuum.vacuum(folder, program())
-            journal.keep_write_ahead_log(folder / STORE)
             argv = [*program(), "run", str(config)]
             child = Child(NAME, argv, log=log, stop_signals=STOP_SIGNALS, background=True)
         except OSError as error:

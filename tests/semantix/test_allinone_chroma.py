@@ -1,8 +1,11 @@
 """A Chroma server over a folder: its data and its open files."""
 
 import shutil
+import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -55,6 +58,40 @@ def test_data_is_kept_from_start_to_start(start: Start) -> None:
     first.stop()
     assert not first.is_alive()
     assert client(start()).get_collection("collection-0", embedding_function=None).count() == 1
+
+
+@pytest.mark.parametrize("former", ["delete", "wal"])
+def test_its_database_waits_for_the_disk_once_a_transaction(start: Start, former: str) -> None:
+    first = start()
+    fill(first, 1)
+    first.stop()
+    set_journal_mode(first.folder, former)
+
+    again = start()
+
+    assert client(again).get_collection("collection-0", embedding_function=None).count() == 1
+    fill_one(again)
+    assert (again.folder / "chroma.sqlite3-wal").exists()
+
+
+def test_another_server_gets_the_same_log_by_a_command(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "index"
+
+    subprocess.run([sys.executable, "-m", "semantix.allinone.journal", str(folder)], check=True)
+
+    with closing(sqlite3.connect(folder / "chroma.sqlite3")) as store:
+        assert store.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def set_journal_mode(folder: Path, mode: str) -> None:
+    with closing(sqlite3.connect(folder / "chroma.sqlite3")) as store:
+        assert store.execute(f"PRAGMA journal_mode = {mode}").fetchone() == (mode,)
+
+
+def fill_one(service: Service) -> None:
+    client(service).create_collection("another", embedding_function=None).add(
+        ids=["one"], embeddings=[[1.0, 2.0]]
+    )
 
 
 def test_it_keeps_at_most_the_given_number_of_collections_open(start: Start) -> None:

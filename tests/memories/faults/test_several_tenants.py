@@ -1,0 +1,90 @@
+"""Writes to the collections of several tenants, which Chroma gets at the same time."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from memories.background import in_background
+from memories.indexing import several
+from memories.models import MemoryLog
+from memories.records.services import NewMemory, create_memories, delete_memories
+from memories.tenants import Tenant
+from outbox.models import Event
+from outbox.queue import circuits
+from outbox.testing import drain
+from tests.support.equality import assert_equal_stores
+from tests.support.proxy import Proxy
+from tests.support.tenants import new_tenant
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+TENANTS = 6
+
+
+@pytest.fixture
+def proxy(settings: Any) -> Iterator[Proxy]:
+    with Proxy(settings.CHROMA_URL) as proxy:
+        settings.CHROMA_URL = proxy.url
+        yield proxy
+
+
+@pytest.fixture
+def tenants(proxy: Proxy) -> list[Tenant]:
+    """Tenants that have a collection already: only then is a write one call to Chroma."""
+    tenants = [new_tenant() for _ in range(TENANTS)]
+    remember(tenants)
+    drain()
+    return tenants
+
+
+def remember(tenants: list[Tenant]) -> list[MemoryLog]:
+    return create_memories(NewMemory(**tenant._asdict(), task="Fix bug", agent="ada") for tenant in tenants)
+
+
+def test_chroma_has_the_writes_of_several_tenants_in_hand_at_once(
+    proxy: Proxy, tenants: list[Tenant]
+) -> None:
+    remember(tenants)
+    while_slow(proxy)
+
+    for tenant in tenants:
+        assert_equal_stores(tenant)
+
+
+def test_deletions_too(proxy: Proxy, tenants: list[Tenant]) -> None:
+    delete_memories([row.id for row in MemoryLog.objects.all()])
+    while_slow(proxy)
+
+    for tenant in tenants:
+        assert_equal_stores(tenant)
+
+
+def while_slow(proxy: Proxy) -> None:
+    """Deliver until as many calls as there may be are on their way to Chroma, which then get there."""
+    proxy.delay(2.0)
+    with in_background() as submit:
+        delivery = submit(drain)
+        wait_until(lambda: proxy.in_hand == several.THREADS, seconds=30)
+        proxy.heal()
+        delivery.result()
+
+
+def test_once_chroma_is_away_no_other_write_begins_and_none_is_lost(
+    proxy: Proxy, tenants: list[Tenant], settings: Any
+) -> None:
+    settings.CHROMA_TIMEOUT_SECONDS = 0.5
+    remember(tenants)
+    proxy.silence()
+    drain()
+    assert proxy.connections <= several.THREADS + 1
+    assert Event.objects.filter(type="vector.stored").count() == TENANTS
+    assert not Event.objects.filter(attempts__gt=0, type="embedding.generated", status="pending").exists()
+
+    proxy.heal()
+    circuits.close_circuit("chroma")
+    drain(through_backoff=True)
+
+    for tenant in tenants:
+        assert_equal_stores(tenant)
