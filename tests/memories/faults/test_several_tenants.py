@@ -1,6 +1,8 @@
 """Writes to the collections of several tenants, which Chroma gets at the same time."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from memories.indexing import several
 from memories.models import MemoryLog
 from memories.records.services import NewMemory, create_memories, delete_memories
 from memories.tenants import Tenant
+from outbox import Reject, Unavailable
 from outbox.models import Event
 from outbox.queue import circuits
 from outbox.testing import drain
@@ -71,16 +74,12 @@ def while_slow(proxy: Proxy) -> None:
         delivery.result()
 
 
-def test_once_chroma_is_away_no_other_write_begins_and_none_is_lost(
-    proxy: Proxy, tenants: list[Tenant], settings: Any
-) -> None:
-    settings.CHROMA_TIMEOUT_SECONDS = 0.5
+def test_an_outage_loses_no_write_and_no_attempt(proxy: Proxy, tenants: list[Tenant]) -> None:
     remember(tenants)
-    proxy.silence()
+    proxy.refuse()
     drain()
-    assert proxy.connections <= several.THREADS + 1
     assert Event.objects.filter(type="vector.stored").count() == TENANTS
-    assert not Event.objects.filter(attempts__gt=0, type="embedding.generated", status="pending").exists()
+    assert not Event.objects.filter(type="embedding.generated", status="pending", attempts__gt=0).exists()
 
     proxy.heal()
     circuits.close_circuit("chroma")
@@ -88,3 +87,32 @@ def test_once_chroma_is_away_no_other_write_begins_and_none_is_lost(
 
     for tenant in tenants:
         assert_equal_stores(tenant)
+
+
+def test_once_chroma_is_away_no_other_call_begins() -> None:
+    begun: list[Tenant] = []
+
+    def call(tenant: Tenant) -> None:
+        begun.append(tenant)
+        raise Unavailable("chroma", "it is away")
+
+    calls = [several.Call(tenant, [], partial(call, tenant)) for tenant in map(numbered, range(50))]
+    with pytest.raises(Unavailable):
+        list(several.succeeded(calls, guard=lambda *_: nullcontext()))
+    assert 1 <= len(begun) <= several.THREADS
+
+
+def test_the_error_of_one_call_comes_after_the_success_of_the_others() -> None:
+    def call(tenant: Tenant) -> None:
+        if tenant == numbered(1):
+            raise Reject("too large")
+
+    calls = [several.Call(tenant, [], partial(call, tenant)) for tenant in map(numbered, range(4))]
+    succeeded = several.succeeded(calls, guard=lambda *_: nullcontext(), alone=[numbered(2)])
+    assert {next(succeeded) for _ in range(3)} == {numbered(0), numbered(2), numbered(3)}
+    with pytest.raises(Reject):
+        next(succeeded)
+
+
+def numbered(number: int) -> Tenant:
+    return Tenant("ada", f"project-{number}")
