@@ -275,8 +275,11 @@ for _database in DATABASES.values():
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": _OPTIONS | _database.get("OPTIONS", {}),
     }
-# Server-side cursors do not work through a transaction-mode pooler (PgBouncer).
+# Neither server-side cursors nor prepared statements work through a transaction-mode pooler (PgBouncer).
 DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = env.bool("DATABASE_TRANSACTION_POOLER", default=False)
+if not DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"]:
+    # Django's default lets psycopg prepare nothing. See outbox/database/prepared.py.
+    DATABASES["default"]["OPTIONS"].setdefault("prepare_threshold", 5)
 # Seconds after which a request closes its connection to a server that accepts data but does not answer (frozen).
 DATABASE_WAIT_SECONDS = env.float("DATABASE_WAIT_SECONDS", default=60.0)
 # Seconds after which PostgreSQL stops a statement of the web server; the answer is then 503. 0: never. It has no effect

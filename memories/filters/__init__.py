@@ -1,7 +1,15 @@
 """Filters: one language for search, list and bulk deletion. PostgreSQL decides which memories meet them."""
 
 from memories.filters.conditions import And, Condition, Field, Node, Not, Or, Scalar
-from memories.filters.filters import ALLOWED, CONDITION, EVERYTHING, IS_TENANTS, IS_UNEXPIRED, Filters
+from memories.filters.filters import (
+    ALLOWED,
+    CONDITION,
+    EVERYTHING,
+    IS_TENANTS,
+    IS_UNEXPIRED,
+    Filters,
+    of_one_project,
+)
 from memories.filters.language import MAX_CONDITIONS, InvalidFilter, parse
 from memories.filters.matching import Matches, matching
 
@@ -23,5 +31,6 @@ __all__ = [
     "Or",
     "Scalar",
     "matching",
+    "of_one_project",
     "parse",
 ]

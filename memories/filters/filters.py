@@ -24,9 +24,10 @@ from memories.filters.sql import to_sql
 # Conditions on a row `m` of memory_logs. No tenant has a memory that has expired.
 IS_UNEXPIRED = "(m.expires_at IS NULL OR m.expires_at > statement_timestamp())"
 # Its parameters are those of a Tenant. An empty project_id means all projects of the user. Parameters are literals when
-# PostgreSQL plans the statement, so it plans one of the two conditions only.
-IS_TENANTS = f"""m.user_id = %(user_id)s AND (%(project_id)s = '' OR m.project_id = %(project_id)s)
-    AND {IS_UNEXPIRED}"""
+# PostgreSQL plans the statement, so it plans one of the two conditions only. A prepared statement is planned without
+# them: of_one_project() leaves one condition.
+IN_PROJECTS = "(%(project_id)s = '' OR m.project_id = %(project_id)s)"
+IS_TENANTS = f"m.user_id = %(user_id)s AND {IN_PROJECTS} AND {IS_UNEXPIRED}"
 # Filters.put_into() replaces it in a statement by the conditions of the filters.
 CONDITION = "(/* the conditions of the filters */)"
 ALLOWED = f"{IS_TENANTS} AND {CONDITION}"
@@ -97,3 +98,8 @@ class Filters:
 
 
 EVERYTHING = Filters()
+
+
+def of_one_project(statement: str) -> str:
+    """The statement with IS_TENANTS for one project: the parameter project_id is not empty."""
+    return statement.replace(IN_PROJECTS, "m.project_id = %(project_id)s")

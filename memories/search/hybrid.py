@@ -11,17 +11,17 @@ nothing. A longer memory adds less: a paragraph has a context of its own, and it
 """
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any, NamedTuple
-
-from django.db import connection
 
 from memories.embeddings import known_part
 from memories.filters import EVERYTHING, IS_TENANTS, IS_UNEXPIRED, Filters
 from memories.index import generations
 from memories.index.query import QueryVector
 from memories.search.lexical import Ranked
-from memories.search.meaning import MEANING
+from memories.search.meaning import EMBEDDED, MEANING
 from memories.search.results import DISTANCE, ROW, Explanation, SearchHit, hit
+from memories.search.statements import array, rows
 
 # The best memory by words gets 1. The nearest by meaning gets the first number if the embedder only compares words, and
 # the second if it knows the meaning of the question: see memories.embeddings.known_part.
@@ -48,6 +48,17 @@ SELECT id, sum(score) AS score FROM (
     FROM meaning
 ) AS part GROUP BY id
 """
+# Only memories with the task and date of another ranked memory can boost one. Most have a task of their own.
+# pg_column_size reads no TOAST table.
+BOOSTERS = f"""
+SELECT * FROM (
+    SELECT placed.score, placed.place, m.id, m.user_id, m.project_id, m.task, m.date,
+        pg_column_size(m.raw_data) AS bytes,
+        count(*) OVER (PARTITION BY m.user_id, m.project_id, m.task, m.date) AS alike
+    FROM (SELECT *, row_number() OVER (ORDER BY score DESC, id DESC) AS place FROM fused) AS placed
+    JOIN memory_logs AS m USING (id)
+) AS ranked WHERE place <= {MAX_BOOSTERS} AND alike > 1 AND bytes < {MAX_BOOSTER_BYTES}
+"""
 # Only the index of the tenant's ids is read here. This keeps the planner on the tenant's own rows. A search may go
 # across the projects of a user, but neighbours are of one project.
 AROUND = f"""
@@ -55,30 +66,29 @@ AROUND = f"""
     WHERE m.user_id = booster.user_id AND m.project_id = booster.project_id AND {IS_UNEXPIRED}
     AND m.id {{side}} booster.id ORDER BY m.id {{order}} LIMIT {NEIGHBOUR_WINDOW}
 """
-# pg_column_size reads no TOAST table.
+# The array of the ranked ids is compared last. With a join, the planner could look around once for each ranked memory.
 BOOSTED = f"""
-SELECT m.id, fused.score * (ARRAY{list(NEIGHBOUR_BOOSTS)}::float[])[m.step]
-    / (1 + (pg_column_size(booster.raw_data) / {HALF_BOOST_BYTES}::float) ^ 2) AS score
-FROM (SELECT * FROM fused ORDER BY score DESC, id DESC LIMIT {MAX_BOOSTERS}) AS fused
-JOIN memory_logs AS booster ON booster.id = fused.id AND pg_column_size(booster.raw_data) < {MAX_BOOSTER_BYTES}
-CROSS JOIN LATERAL (
-    SELECT one.*, row_number() OVER (PARTITION BY id < booster.id ORDER BY abs(id - booster.id)) AS step
+SELECT m.id, booster.score * (ARRAY{list(NEIGHBOUR_BOOSTS)}::float[])[m.step]
+    / (1 + (booster.bytes / {HALF_BOOST_BYTES}::float) ^ 2) AS score
+FROM booster CROSS JOIN LATERAL (
+    SELECT one.id, row_number() OVER (PARTITION BY id < booster.id ORDER BY abs(id - booster.id)) AS step
     FROM (
         ({AROUND.format(side="<", order="DESC")}) UNION ALL ({AROUND.format(side=">", order="ASC")})
     ) AS around JOIN memory_logs AS one USING (id)
     WHERE one.task = booster.task AND one.date = booster.date
 ) AS m
-WHERE m.step <= {len(NEIGHBOUR_BOOSTS)} AND m.id IN (SELECT id FROM fused)
+WHERE m.step <= {len(NEIGHBOUR_BOOSTS)} AND m.id = ANY (ARRAY(SELECT id FROM fused))
 """
 BEST = f"""
-WITH meaning AS MATERIALIZED ({MEANING}), fused AS MATERIALIZED ({FUSED}), boosted AS ({BOOSTED}), best AS (
+WITH meaning AS MATERIALIZED ({MEANING}), fused AS MATERIALIZED ({FUSED}),
+booster AS MATERIALIZED ({BOOSTERS}), boosted AS MATERIALIZED ({BOOSTED}), best AS (
     SELECT id, sum(score) AS score FROM (SELECT * FROM fused UNION ALL SELECT * FROM boosted) AS part
     GROUP BY id ORDER BY score DESC, id DESC LIMIT %(limit)s
 )
 SELECT {ROW}, coalesce(own.distance, {DISTANCE}), best.score,
     (SELECT count(*) FROM meaning WHERE (distance, -id) <= (own.distance, -own.id)),
     (SELECT sum(boosted.score) FROM boosted WHERE boosted.id = best.id),
-    (SELECT count(*) FROM meaning WHERE distance <= %(horizon)s)
+    (SELECT count(*) FROM meaning WHERE distance <= %(horizon)s), CASE WHEN %(is_all)s THEN ({EMBEDDED}) END
 FROM best JOIN memory_logs AS m USING (id) LEFT JOIN meaning AS own USING (id)
 WHERE {IS_TENANTS} ORDER BY score DESC, id DESC
 """
@@ -90,6 +100,8 @@ class Fused(NamedTuple):
     hits: list[SearchHit]
     # How many memories of the ranking by meaning are certain: no store can have a nearer one that is missing.
     certain: int
+    # How many memories the ranking by meaning could have, as far as the depth of that ranking; None if unknown.
+    embedded: int | None = None
 
 
 def vector_weight(query_vector: QueryVector | None, text: str) -> float:
@@ -115,13 +127,13 @@ def best(
     Up to the distance `horizon`, that ranking lacks no memory. Without a limit, all ranked memories are returned.
     """
     found: dict[str, Any] = {
-        "word_ids": [item.memory_id for item in words],
-        "word_scores": [item.score for item in words],
+        "word_ids": array(item.memory_id for item in words),
+        "word_scores": array(item.score for item in words),
         "vector_weight": vector_weight,
     }
-    with connection.cursor() as cursor:
-        cursor.execute(filters.put_into(BEST), {**given, **found, "horizon": horizon, "limit": limit})
-        rows = cursor.fetchall()
+    # Only a ranking that has all memories of the index can lack memories without showing it.
+    is_all = horizon == inf and not filters
+    ranked = rows(BEST, {**given, **found, "horizon": horizon, "is_all": is_all, "limit": limit}, filters)
     places = {item.memory_id: (place, item.score) for place, item in enumerate(words, 1)}
 
     def explained(*row: Any) -> SearchHit:
@@ -131,4 +143,5 @@ def best(
         why = Explanation(word_place, word_score, meaning_place or None, neighbours or 0.0)
         return found._replace(explanation=why)
 
-    return Fused([explained(*row) for *row, _ in rows], certain=rows[0][-1] if rows else 0)
+    certain, embedded = ranked[0][-2:] if ranked else (0, None)
+    return Fused([explained(*row) for *row, _, _ in ranked], certain, embedded)

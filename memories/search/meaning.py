@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from django.db import connection
-
 from memories.filters import CONDITION, IS_TENANTS, Filters
 from memories.index.query import Neighbours, QueryVector
-from memories.search.results import DISTANCE, ROW, SearchHit, compared_with, fetch
+from memories.search.results import DISTANCE, ROW, SearchHit, compared_with, hit
+from memories.search.statements import array, rows
 from memories.tenants import Tenant
 
 # A memory that changed since it was indexed has another vector now, and a memory that is not indexed yet has none in
@@ -37,7 +36,7 @@ ORDER BY distance, id DESC
 """
 EMBEDDED = f"""
 SELECT count(*) FROM (
-    SELECT FROM memory_logs AS m WHERE {IS_TENANTS} AND m.embedded_hash = m.content_hash LIMIT %(limit)s
+    SELECT FROM memory_logs AS m WHERE {IS_TENANTS} AND m.embedded_hash = m.content_hash LIMIT %(depth)s
 ) AS embedded
 """
 
@@ -56,8 +55,8 @@ def parameters(
         **tenant._asdict(),
         **filters.parameters(),
         **compared_with(query_vector),
-        "near_ids": list(neighbours.distances),
-        "near_distances": list(neighbours.distances.values()),
+        "near_ids": array(neighbours.distances),
+        "near_distances": array(neighbours.distances.values()),
         "from_index": from_index,
         "depth": depth,
     }
@@ -65,11 +64,10 @@ def parameters(
 
 def read_nearest(given: dict[str, Any], filters: Filters) -> list[SearchHit]:
     """Return the memories of the ranking with these parameters, nearest first."""
-    return fetch(filters.put_into(READ_NEAREST), given)
+    return [hit(*row) for row in rows(READ_NEAREST, given, filters)]
 
 
-def count_embedded(tenant: Tenant, limit: int) -> int:
-    """Return how many memories of the tenant have an embedding of their present text, at most `limit`."""
-    with connection.cursor() as cursor:
-        cursor.execute(EMBEDDED, {**tenant._asdict(), "limit": limit})
-        return int(cursor.fetchone()[0])
+def count_embedded(tenant: Tenant, depth: int) -> int:
+    """Return how many memories of the tenant have an embedding of their present text, at most `depth`."""
+    [(count,)] = rows(EMBEDDED, {**tenant._asdict(), "depth": depth})
+    return int(count)

@@ -6,13 +6,14 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
-from django.db import DEFAULT_DB_ALIAS, connection
+from django.db import DEFAULT_DB_ALIAS
 
 from memories.filters import IS_TENANTS
 from memories.index.ids import document_id
 from memories.index.metadata import metadata_of
 from memories.index.query import QueryVector, similarity_of
 from memories.models import MemoryLog
+from memories.search.statements import array, rows
 from memories.tenants import Tenant
 from memories.text import searchable_text
 
@@ -76,8 +77,8 @@ def read(tenant: Tenant, scores: Mapping[int, float], query_vector: QueryVector 
 
     Of equal scores, the newer comes first.
     """
-    given = {"ids": list(scores), "scores": list(scores.values())}
-    return fetch(READ, {**tenant._asdict(), **compared_with(query_vector), **given})
+    given = {"ids": array(scores), "scores": array(scores.values())}
+    return [hit(*row) for row in rows(READ, {**tenant._asdict(), **compared_with(query_vector), **given})]
 
 
 def compared_with(query_vector: QueryVector | None) -> dict[str, Any]:
@@ -89,13 +90,6 @@ def compared_with(query_vector: QueryVector | None) -> dict[str, Any]:
         "dimensions": query_vector.generation.dimensions,
         "vector": orjson.dumps(query_vector.vector, option=orjson.OPT_SERIALIZE_NUMPY).decode(),
     }
-
-
-def fetch(statement: str, parameters: Mapping[str, Any]) -> list[SearchHit]:
-    """Return the hits of a statement that selects ROW, a distance and a score."""
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        return [hit(*row) for row in cursor.fetchall()]
 
 
 def hit(*row: Any) -> SearchHit:

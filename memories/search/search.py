@@ -199,10 +199,10 @@ def _read_until_certain(
         return Answer(read(Neighbours({}), True).hits, CHROMA)
     wanted = depth
     while ask is not None and (neighbours := _from_index(partial(ask, wanted))) is not None:
-        hits, certain = read(neighbours, True)
+        found = read(neighbours, True)
         is_all = neighbours.horizon == inf
-        if certain >= depth or (is_all and not _lacks_memories(query, certain, depth)):
-            return Answer(hits, CHROMA)
+        if found.certain >= depth or (is_all and not _lacks_memories(query, found, depth)):
+            return Answer(found.hits, CHROMA)
         if is_all or wanted >= MAX_ASKED:
             break
         wanted = min(wanted * 4, MAX_ASKED)
@@ -210,9 +210,12 @@ def _read_until_certain(
     return Answer(read(neighbours, False).hits, PGVECTOR)
 
 
-def _lacks_memories(query: Query, certain: int, depth: int) -> bool:
+def _lacks_memories(query: Query, found: Fused, depth: int) -> bool:
     """Tell whether Chroma did not find all memories of a small tenant: its index is approximate."""
-    return not query.filters and meaning.count_embedded(query.tenant, depth) > certain
+    if query.filters:
+        return False
+    embedded = meaning.count_embedded(query.tenant, depth) if found.embedded is None else found.embedded
+    return embedded > found.certain
 
 
 def _from_index(ask: Callable[[], Neighbours]) -> Neighbours | None:

@@ -2,10 +2,9 @@
 
 from typing import Any, NamedTuple
 
-from django.db import connection
-
 from memories.filters import ALLOWED, EVERYTHING, IS_TENANTS, Filters
 from memories.search.lexical.statistics import Statistics, Term, statistics
+from memories.search.statements import array, rows
 from memories.tenants import Tenant
 
 # How soon repetition stops counting, and how much a memory's length reduces its score: Anserini's values for BM25 on
@@ -64,10 +63,10 @@ def lexical_search(tenant: Tenant, query: str, limit: int, filters: Filters = EV
     if rare:
         join = f"JOIN memory_logs AS m ON m.id = memory_id AND {ALLOWED}" if filters else ""
         finalists = BEST_BY_RARE_TERMS.format(allowed=join)
-        ranked = _ranked(filters.put_into(finalists), _parameters(tenant, found, len(rare), limit, filters))
+        ranked = _ranked(finalists, _parameters(tenant, found, len(rare), limit, filters), filters)
     if len(ranked) < limit and len(rare) < len(found.terms):
         known = {memory_id for memory_id, _ in ranked}
-        newest = _ranked(filters.put_into(NEWEST_MEMORIES), _parameters(tenant, found, 0, limit, filters))
+        newest = _ranked(NEWEST_MEMORIES, _parameters(tenant, found, 0, limit, filters), filters)
         ranked += [item for item in newest if item.memory_id not in known][: limit - len(ranked)]
     return sorted(ranked, key=lambda item: (-item.score, -item.memory_id))
 
@@ -86,9 +85,9 @@ def _parameters(tenant: Tenant, found: Statistics, rare: int, limit: int, filter
     """Return the parameters of RANKING. The first `rare` terms select the candidates."""
     return {
         **tenant._asdict(),
-        "keys": [term.key for term in found.terms],
-        "rarities": [found.rarity(term) for term in found.terms],
-        "rare": [number < rare for number in range(len(found.terms))],
+        "keys": array(term.key for term in found.terms),
+        "rarities": array(found.rarity(term) for term in found.terms),
+        "rare": array(number < rare for number in range(len(found.terms))),
         "base": K1 * (1 - B),
         "slope": K1 * B / found.average_length,
         "finalists": limit if rare == len(found.terms) else max(limit, FINALISTS),
@@ -97,7 +96,7 @@ def _parameters(tenant: Tenant, found: Statistics, rare: int, limit: int, filter
     }
 
 
-def _ranked(finalists: str, parameters: dict[str, Any]) -> list[Ranked]:
-    with connection.cursor() as cursor:
-        cursor.execute(RANKING.format(finalists=finalists), parameters)
-        return [Ranked(*row) for row in cursor.fetchall() if row[1] > 0]
+def _ranked(finalists: str, parameters: dict[str, Any], filters: Filters) -> list[Ranked]:
+    return [
+        Ranked(*row) for row in rows(RANKING.format(finalists=finalists), parameters, filters) if row[1] > 0
+    ]

@@ -57,16 +57,17 @@ _lock = Lock()
 
 def meant(tenant: Tenant, unknown: Iterable[str]) -> list[Meant]:
     """Return the tenant's words that are spelled nearly as these words, nearest first."""
-    wanted = [word for word in unknown if word not in LANGUAGES][:MAX_UNKNOWN]
+    wanted = list(unknown)[:MAX_UNKNOWN]
     if not wanted:
         return []
     known = list(_words_of(tenant))
     return [found for word in wanted for found in _nearest(word, known)]
 
 
-def written_words(text: str) -> list[str]:
-    """Return the different words of the text that may be misspelled, folded."""
-    return list(dict.fromkeys(_WORD.findall(folded(text))))
+def replaceable(text: str) -> list[str]:
+    """Return the different words of the text that may be misspelled, folded: no stop words."""
+    words = list(dict.fromkeys(_WORD.findall(folded(text))))[:MAX_LOOKED_UP]
+    return [word for word in words if word not in LANGUAGES]
 
 
 def _nearest(word: str, known: list[str]) -> Iterator[Meant]:

@@ -1,14 +1,14 @@
 """How common the terms of a query are among a tenant's memories."""
 
+import re
 from collections.abc import Iterable
 from math import log
 from typing import NamedTuple
 
-from django.db import connection
-
 from memories.search.lexical import spelling
 from memories.search.lexical.days import days
 from memories.tenants import Tenant
+from outbox.database import prepared
 
 # A question has few words. Of a pasted page the rarest ones are enough.
 MAX_WORDS = 64
@@ -56,6 +56,7 @@ LEFT JOIN LATERAL (
 """
 
 
+DIGIT = re.compile(r"\d")
 # Which of these words become one of these terms.
 UNKNOWN = """
 SELECT word FROM unnest(%(words)s::text[]) WITH ORDINALITY AS w (word, number)
@@ -110,13 +111,11 @@ def statistics(tenant: Tenant, text: str) -> Statistics:
 
 
 def _words(tenant: Tenant, text: str) -> _Words:
-    with connection.cursor() as cursor:
-        cursor.execute(STATISTICS, {**tenant._asdict(), "text": text, "days": days(text)})
-        rows = cursor.fetchall()
-    ((memories, average_length),) = [row[3:] for row in rows if row[1] == EVERY_MEMORY]
+    found = prepared.rows(STATISTICS, {**tenant._asdict(), "text": text, "days": days(text)})
+    ((memories, average_length),) = [row[3:] for row in found if row[1] == EVERY_MEMORY]
     counts: dict[int, dict[int, int]] = {}
     lexemes: dict[int, list[str]] = {}
-    for key, place, lexeme, count, _ in rows:
+    for key, place, lexeme, count, _ in found:
         if place == EVERY_MEMORY:
             continue
         forms = counts.setdefault(key if place is None else place, {})
@@ -134,10 +133,13 @@ def _terms(forms: dict[int, int], weight: float) -> list[Term]:
 
 
 def _misspelled(tenant: Tenant, text: str, lexemes: list[str]) -> list[Term]:
-    words = spelling.written_words(text)[: spelling.MAX_LOOKED_UP]
-    with connection.cursor() as cursor:
-        cursor.execute(UNKNOWN, {"words": words, "lexemes": lexemes})
-        unknown = [word for (word,) in cursor.fetchall()]
+    """Return the terms of the words that are spelled nearly as those that become these unknown lexemes."""
+    words = spelling.replaceable(text)
+    # A lexeme with a digit is of a word with a digit, and such words are not replaced.
+    lexemes = [lexeme for lexeme in lexemes if not DIGIT.search(lexeme)]
+    if not words or not lexemes:
+        return []
+    unknown = [word for (word,) in prepared.rows(UNKNOWN, {"words": words, "lexemes": lexemes})]
     return [
         term
         for word, weight in spelling.meant(tenant, unknown)

@@ -44,7 +44,7 @@ def fused(
     ranked = [Ranked(id, score) for id, score in (words or {}).items()]
     neighbours = Neighbours(dict(distances or {}))
     given = meaning.parameters(neighbours, tenant, EVERYTHING, None, from_index=from_index, depth=50)
-    hits, _certain = best(ranked, given, vector_weight=VECTOR_WEIGHT, horizon=inf, limit=limit)
+    hits = best(ranked, given, vector_weight=VECTOR_WEIGHT, horizon=inf, limit=limit).hits
     return {hit.memory_log_id: hit.score for hit in hits}
 
 
