@@ -14,7 +14,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DEFAULT_DB_ALIAS, transaction
 from django.db.models import Count
 from django.db.models.functions import Now
 
@@ -24,13 +24,14 @@ from memories.index import fillings
 from memories.index.ids import collection_name
 from memories.models import Generation
 from memories.tenants import Tenant
+from outbox.database import prepared
 
 State = Generation.State
 
 AGGREGATE = "memory_index"
 
 LIVE = """
-SELECT g.* FROM memory_index_generations g
+SELECT {columns} FROM memory_index_generations g
 JOIN unnest(%(users)s::text[], %(projects)s::text[]) AS t (user_id, project_id) USING (user_id, project_id)
 WHERE g.state IN ('active', 'building')
 """
@@ -59,7 +60,10 @@ def live(tenants: Iterable[Tenant]) -> dict[Tenant, Live]:
     wanted = list(set(tenants))
     parameters = {"users": [t.user_id for t in wanted], "projects": [t.project_id for t in wanted]}
     found: dict[Tenant, dict[str, Generation]] = {}
-    for generation in Generation.objects.raw(LIVE, parameters):
+    columns = [field.column for field in Generation._meta.concrete_fields]  # noqa: SLF001
+    statement = LIVE.format(columns=", ".join(f"g.{column}" for column in columns))
+    for row in prepared.rows(statement, parameters):
+        generation = Generation.from_db(DEFAULT_DB_ALIAS, columns, row)
         found.setdefault(generation.tenant, {})[generation.state] = generation
     return {tenant: Live(by.get(State.ACTIVE), by.get(State.BUILDING)) for tenant, by in found.items()}
 

@@ -32,6 +32,7 @@ from memories.models import Generation, MemoryLog
 from memories.tenants import Tenant
 from memories.text import searchable_text
 from outbox import Reject, Unavailable
+from outbox.database import prepared
 from outbox.database.async_commit import own_transaction
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,9 @@ UPDATE memory_logs m
 SET embedding = g.vector::vector, embedded_hash = g.hash, embedding_model = %(model)s, embedded_at = now()
 FROM given g JOIN locked USING (id)
 WHERE m.id = g.id AND m.content_hash = g.hash
+RETURNING m.id
 """
+VERSIONS = "SELECT id, version FROM memory_logs WHERE id = ANY(%(ids)s::bigint[])"
 
 MARK_INDEXED = """
 WITH given AS (
@@ -124,8 +127,7 @@ def store(embedded: Embedded) -> None:
         "vectors": [orjson.dumps(vector, option=orjson.OPT_SERIALIZE_NUMPY).decode() for vector in vectors],
         "model": model,
     }
-    with connection.cursor() as cursor:
-        cursor.execute(STORE_EMBEDDINGS, parameters)
+    prepared.rows(STORE_EMBEDDINGS, parameters)
 
 
 def index(tenants: Mapping[int, Tenant], *, once: Collection[int] = ()) -> list[MemoryLog]:
@@ -260,9 +262,8 @@ def remove_orphans(generation: Generation, documents: Sequence[str]) -> int:
 
 def mark_indexed(rows: Sequence[MemoryLog]) -> set[int]:
     """Record on the rows the version that the index holds. Returns the ids of the rows still at that version."""
-    with connection.cursor() as cursor:
-        cursor.execute(MARK_INDEXED, {"ids": [r.id for r in rows], "versions": [r.version for r in rows]})
-        return {memory_id for (memory_id,) in cursor.fetchall()}
+    versions = {"ids": [row.id for row in rows], "versions": [row.version for row in rows]}
+    return {memory_id for (memory_id,) in prepared.rows(MARK_INDEXED, versions)}
 
 
 def text_of(row: MemoryLog) -> str:
@@ -310,7 +311,7 @@ def _vectors(rows: Sequence[MemoryLog], generation: Generation) -> Vectors:
 def _changed_meanwhile(rows: Sequence[MemoryLog]) -> set[int]:
     """Return the ids of the rows that were changed or deleted during the write."""
     written = {(row.id, row.version) for row in rows}
-    now = MemoryLog.objects.filter(id__in=[row.id for row in rows]).values_list("id", "version")
+    now = prepared.rows(VERSIONS, {"ids": [row.id for row in rows]})
     return {memory_id for memory_id, _ in written - set(now)}
 
 

@@ -7,7 +7,7 @@ Through a transaction-mode pooler the next transaction may be in another session
 There the project leaves Django's default for psycopg (`prepare_threshold` None), and nothing is prepared.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import connection
@@ -26,7 +26,7 @@ class _Prepared(Cursor[Any]):
         super()._send_query_prepared(name, pgq, **options)
 
 
-def rows(statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+def rows(statement: str, parameters: Mapping[str, Any] | Sequence[Any]) -> list[tuple[Any, ...]]:
     """Return the rows of a statement that does not change from call to call, except for its parameters.
 
     It must name its columns: after a migration that adds one, PostgreSQL refuses a prepared `SELECT *`.

@@ -11,10 +11,8 @@ from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
-
 from outbox.conf import conf
-from outbox.database import backoff
+from outbox.database import backoff, prepared
 from outbox.database.async_commit import ASYNC_COMMIT, own_transaction
 from outbox.database.channels import wake
 from outbox.delivery.db_retry import retry_while_unavailable
@@ -146,9 +144,7 @@ def begun(token: UUID, ids: Collection[int]) -> bool:
 
 @retry_while_unavailable
 def _record(statement: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        return list(cursor.fetchall())
+    return prepared.rows(statement, parameters)
 
 
 _unblock_next = retry_while_unavailable(unblock_next)

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connection
 
+from outbox.database import prepared
 from outbox.events import INTERACTIVE, NewEvent, RowEvent
 from outbox.exceptions import NotInTransaction
 from outbox.models import Event, Status
@@ -91,9 +92,7 @@ def publish_many(events: Iterable[NewEvent]) -> list[Event]:
     rows = [{**_row(event, bound), "aggregateid": str(event.aggregateid)} for event in events]
     if not rows:
         return []
-    with connection.cursor() as cursor:
-        cursor.execute(PUBLISH, [_as_json(rows)])
-        ids = sorted(event_id for (event_id,) in cursor.fetchall())
+    ids = sorted(event_id for (event_id,) in prepared.rows(PUBLISH, [_as_json(rows)]))
     return [_event({**row, "id": event_id}) for event_id, row in zip(ids, rows, strict=True)]
 
 
@@ -113,9 +112,7 @@ def publish_with(
     """
     bound = bound_headers.current()
     rows = [_row(event, bound) for event in events]
-    with connection.cursor() as cursor:
-        cursor.execute(PUBLISH_WITH.replace("{made}", write), [*parameters, key, _as_json(rows)])
-        return list(cursor.fetchall())
+    return prepared.rows(PUBLISH_WITH.replace("{made}", write), [*parameters, key, _as_json(rows)])
 
 
 def _in_transaction() -> bool:
