@@ -5,18 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.test import TransactionTestCase
+from django.test import TestCase, TransactionTestCase
 
 from memories.conversations.buffers import failover
 from memories.erasure import run
 from memories.index import availability
 from outbox.relay.listener import Listener
-from tests.support.emptying import empty_the_tables
+from tests.support.emptying import empty_the_tables, roll_back
 from tests.support.redis_server import RedisServer
 
 TESTS = Path(__file__).parent
 
 TransactionTestCase._fixture_teardown = empty_the_tables  # type: ignore[attr-defined]  # noqa: SLF001
+TestCase._fixture_teardown = roll_back  # type: ignore[attr-defined]  # noqa: SLF001
 
 # Few tests are about the echo of LISTEN, and a busy machine may need long for it.
 Listener.ECHO_SECONDS = 60.0
