@@ -15,7 +15,7 @@
 -- Words of other kinds:
 -- - Overlapping pairs of characters of Chinese and Japanese, where no spaces separate words, and every character; pairs
 --   and threes of Thai, Lao, Khmer and Burmese; pairs of Korean words, next to the words.
--- - The parts of `camelCase`, and of a number with its unit (`500ms`, `24th`).
+-- - The parts of `camelCase`, of a number with its unit (`500ms`, `24th`), and of `v2`.
 --
 -- Most functions are in plpgsql, which plans their statements once in a session.
 
@@ -88,7 +88,7 @@ LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 BEGIN
     RETURN ARRAY(
         SELECT DISTINCT left(memory_trimmed(token), 200) FROM unnest(tokens) AS token
-        WHERE token COLLATE "C" ~ '[^!-/:-@[-`{-~][-_./:@\\]+[^!-/:-@[-`{-~]|[A-Za-z0-9](\+\+|#)|[0-9][A-Za-z]|[A-Za-z][0-9]|[a-z][A-Z]'
+        WHERE token COLLATE "C" ~ '[^!-/:-@[-`{-~][-_./:@\\]+[^!-/:-@[-`{-~]|[A-Za-z0-9](\+\+|#)|[0-9][A-Za-z\u0370-\u04ff]|[A-Za-z][0-9]|[a-z][A-Z]'
     );
 END $$;
 
@@ -97,14 +97,14 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
     SELECT regexp_replace(word, '([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])', '\1\3 \2\4', 'g')
 $$;
 
--- The parts of camelCase, and of a number with its unit.
+-- The parts of camelCase, and of a number with its unit; the number of a version.
 CREATE OR REPLACE FUNCTION memory_parts(identifiers text[]) RETURNS text
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 BEGIN
     RETURN (
-        SELECT string_agg(coalesce(memory_camel_parts(part[1]), part[2] || ' ' || part[3]), ' ')
+        SELECT string_agg(coalesce(memory_camel_parts(part[1]), part[2] || ' ' || part[3], part[4]), ' ')
         FROM unnest(identifiers) AS token,
-            regexp_matches(token, '(\m[A-Za-z0-9]*[a-z0-9][A-Z][A-Za-z0-9]*)|\m([0-9]+)([A-Za-z]{1,4})\M', 'g') AS part
+            regexp_matches(token, '(\m[A-Za-z0-9]*[a-z0-9][A-Z][A-Za-z0-9]*)|\m([0-9]+)([[:alpha:]]{1,4})\M|\m[vV]([0-9]+)', 'g') AS part
     );
 END $$;
 
@@ -176,7 +176,7 @@ BEGIN
         SELECT part FROM unnest(wholes) AS whole, regexp_split_to_table(whole, '[/:@\\]+') AS part
         WHERE translate(whole, '/:@\', '') <> whole
             AND (translate(part, '-_.', '') <> part OR lower(substr(part, 2)) <> substr(part, 2))
-    ) AS part, unnest(CASE WHEN whole ~ '^[[:alpha:]]+(?:-[[:alpha:]]+)+$' THEN ARRAY['ǀ' || whole, replace(whole, '-', '')]
+    ) AS part, unnest(CASE WHEN whole ~ '^[[:alpha:]]+(?:-[[:alpha:]]+)+$' THEN ARRAY['ǀ' || replace(whole, '-', ''), replace(whole, '-', '')]
         WHEN whole ~ '^[vV][0-9]+[.][0-9]' THEN ARRAY['ǀ' || substr(whole, 2)]
         ELSE ARRAY['ǀ' || regexp_replace(whole, '([^0-9])[-_./:@\\]+|[-_./:@\\]+([^0-9])', '\1\2', 'g')] END) AS form;
     RETURN QUERY SELECT DISTINCT concat_ws('-', 'ǀ' || year, lpad(month, 2, '0'), lpad(day, 2, '0'))
