@@ -55,6 +55,20 @@ def chroma_quotas(**_: Any) -> list[CheckMessage]:
 
 
 @problem
+def locale_without_letters() -> Iterator[Problem]:
+    """The overview, outbox_status and outbox_doctor say that the database was made with the locale C."""
+    from memories.search.lexical.letters import knows_letters
+
+    if not knows_letters():
+        yield Problem(
+            kind="settings",
+            what="The locale of the database (C) knows no letters but those of ASCII",
+            holds_up="Searches by words tell capitals of other letters from small ones: привет does not find Привет.",
+            by_itself="Move the data to a database with a locale of UTF-8: docs/how-to/back-up.md#another-locale.",
+        )
+
+
+@problem
 def refused_embedders() -> Iterator[Problem]:
     """The overview, outbox_status and outbox_doctor say which embedder the settings refuse."""
     from memories.index import generations  # its models need the apps loaded

@@ -10,6 +10,7 @@ from django.core.management import call_command
 from django.db import Error, InterfaceError, OperationalError, ProgrammingError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
+from memories.checks import locale_without_letters
 from memories.models import MemoryLog
 from outbox.queue.lost import reclaim_all
 from semantix.allinone.errors import StartError
@@ -36,6 +37,14 @@ def migrate(say: Callable[[str], None]) -> None:
         raise StartError(f"Migrating Postgres at {_place()} failed: {_one_line(error)}") from error
     finally:
         connections.close_all()
+
+
+def tell_problems_of_locale(say: Callable[[str], None]) -> None:
+    """Say so if the database was made with the locale C, as those of former versions were."""
+    with suppress(Error):
+        for found in locale_without_letters():
+            say(str(found))
+    connections.close_all()
 
 
 def forget_lost_workers(say: Callable[[str], None]) -> None:

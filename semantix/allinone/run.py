@@ -76,6 +76,7 @@ def _start(group: ServiceGroup, interruption: Interruption, say: Say) -> None:
     services = _start_stores(group, interruption, say)
     with interruption.at_once():
         database.migrate(say)
+        database.tell_problems_of_locale(say)
         _refuse_wrong_settings(say)
     write_services(settings.SERVICES_ENV, services)
     environment = {**os.environ, **services, "SEMANTIX_AUTH": auth, **measurements.prepare(settings.DATA_DIR)}

@@ -10,6 +10,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection, connections
 
 from memories.indexing import repair
+from memories.search.lexical.letters import refresh_terms
 from outbox.operations.epoch import begin_epoch
 from outbox.queue.lost import reclaim_all
 from semantix.recovery import sequences
@@ -26,19 +27,23 @@ class Index:
 def settle() -> int:
     """After `load`: apply the migrations that the backup lacks, and return former claims to the queue.
 
+    The words of memories are written again where this server's locale takes other characters for letters.
+
     Returns the number of those claims.
     """
     connections.close_all()
     call_command("migrate", interactive=False, verbosity=0)
+    refresh_terms()
     return reclaim_all()
 
 
 def adopt() -> tuple[str, int]:
-    """After a restore by other means: migrations, sequences, a new epoch.
+    """After a restore by other means: migrations, words of another locale, sequences, a new epoch.
 
     Returns the name of the epoch and the number of claims that returned to the queue.
     """
     call_command("migrate", interactive=False, verbosity=0)
+    refresh_terms()
     with connection.cursor() as cursor:
         cursor.execute(sequences.CONTINUE)
     begun = begin_epoch()
