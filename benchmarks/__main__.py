@@ -15,7 +15,7 @@ import benchmarks
 Figures = Mapping[str, Mapping[str, float]]
 
 # Modules that measurements share.
-PARTS = {"__main__", "inline", "processor", "relays", "report", "service"}
+PARTS = {"__main__", "inline", "processor", "relays", "report", "retrieval_tables", "plain_bm25", "service"}
 
 
 def main() -> None:
@@ -49,6 +49,7 @@ def parse(arguments: list[str]) -> Namespace:
         "--json", action="store_true", help="print the figures as JSON; progress goes to stderr"
     )
     parser.add_argument("--data", type=Path, help="a folder with data, for a measurement that reads some")
+    parser.add_argument("--write", type=Path, help="the page whose tables `retrieval` writes")
     parser.add_argument("--memories", type=int, help="how many memories `erasure` erases")
     parser.add_argument("--web-servers", type=int, default=1, help="how many web servers `mixed` runs, too")
     parser.add_argument("--clusters", type=int, default=1, help="how many clusters `mixed` runs, too")

@@ -1,10 +1,11 @@
 """docs/reference/benchmarks.md lists every measurement, and no other."""
 
 import re
+from pathlib import Path
 
 import pytest
 
-from benchmarks import report
+from benchmarks import report, retrieval_tables
 from benchmarks.__main__ import description, names, parse
 from tests.support.paths import ROOT
 
@@ -46,3 +47,29 @@ def test_a_run_of_some_benchmarks_names_those_that_there_are(capsys: pytest.Capt
         report.parse(["--only", "idle,nonsense"])
 
     assert "nonsense: there are api, " in capsys.readouterr().err
+
+
+def test_the_tables_of_retrieval_name_each_loss(tmp_path: Path) -> None:
+    def row(recall: float, mrr: float) -> dict[str, float]:
+        return {"recall_at_10": recall, "mrr_at_10": mrr}
+
+    page = tmp_path / "page.md"
+    page.write_text(f"Before\n{retrieval_tables.BEGIN}\nold\n{retrieval_tables.END}\nAfter\n")
+    retrieval_tables.write(
+        page,
+        {
+            "Mail · plain BM25": row(0.5, 0.4),
+            "Mail · lexical": row(0.6, 0.5),
+            "Mail · vector · static": row(0.45, 0.4),
+            "Mail · hybrid · static": row(0.58, 0.5),
+            "Mail · vector · hashing": row(0.4, 0.3),
+            "Mail · hybrid · hashing": row(0.6, 0.5),
+        },
+    )
+
+    text = page.read_text()
+    assert text.startswith("Before\n") and text.endswith("\nAfter\n") and "old" not in text
+    assert "| Mail | 0.500, 0.400 | 0.600, 0.500 | 0.450, 0.400 | 0.580, 0.500 |" in text
+    assert "- Mail: `vector` finds less than plain BM25 (-0.050, +0.000)." in text
+    assert "- Mail: `hybrid` finds less than the better of its halves (-0.020, +0.000)." in text
+    assert "| set | vector, `hashing` | hybrid, `hashing` |\n|---|---|---|\n| Mail | 0.400, 0.300 |" in text
