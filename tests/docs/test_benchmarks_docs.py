@@ -68,7 +68,9 @@ def test_the_tables_of_retrieval_name_each_loss(tmp_path: Path) -> None:
     )
 
     text = page.read_text()
-    assert text.startswith("Before\n") and text.endswith("\nAfter\n") and "old" not in text
+    assert text.startswith("Before\n")
+    assert text.endswith("\nAfter\n")
+    assert "old" not in text
     assert "| Mail | 0.500, 0.400 | 0.600, 0.500 | 0.450, 0.400 | 0.580, 0.500 |" in text
     assert "- Mail: `vector` finds less than plain BM25 (-0.050, +0.000)." in text
     assert "- Mail: `hybrid` finds less than the better of its halves (-0.020, +0.000)." in text
