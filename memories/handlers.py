@@ -112,20 +112,28 @@ def _pieces(
 @outbox.handler("embedding.generated", "vector.outdated", needs=[CHROMA], batch=True)
 def index(events: Sequence[ClaimedEvent]) -> None:
     """Make the index equal to what PostgreSQL holds of these memories."""
-    of = {int(event.aggregateid): event for event in events}
+    # A recheck of a memory may come together with an event of its own, which then counts.
+    of = {int(event.aggregateid): event for event in sorted(events, key=_is_own)}
     # Of an attempt that Chroma did not finish in time, what was written stays. A repair writes in any case.
     once = {
         memory_id
         for memory_id, event in of.items()
-        if event.type == "embedding.generated" or event.aggregatetype == RECHECK_AGGREGATE
+        if event.type == "embedding.generated" or not _is_own(event)
     }
     indexed = index_even_if_lost({memory_id: _tenant(event) for memory_id, event in of.items()}, once=once)
     with sync.derived_write():
         _recheck_repeated(events)
-        marked = sync.mark_indexed(indexed)
+        # A recheck brings no news: it only takes back what a late write may have changed.
+        stored = [row for row in indexed if _is_own(of[row.id])]
+        marked = sync.mark_indexed(stored)
         outbox.publish_many(
-            _vector_event("vector.stored", of[row.id], row.tenant) for row in indexed if row.id in marked
+            _vector_event("vector.stored", of[row.id], row.tenant) for row in stored if row.id in marked
         )
+
+
+def _is_own(event: ClaimedEvent) -> bool:
+    """Tell whether the event is of the memory's own, not a recheck of it."""
+    return event.aggregatetype != RECHECK_AGGREGATE
 
 
 def _recheck_repeated(events: Sequence[ClaimedEvent]) -> None:
