@@ -74,11 +74,13 @@ def _measure(
     return named | {"sum_cpu_ms": round(sum(cpu.values()), 2)} | percentiles(spent)
 
 
-def fill(tenants: int, a_tenant: int) -> list[int]:
-    """Store and index memories of many tenants; returns their ids, the tenants alternating."""
+def fill(tenants: int, a_tenant: int, *, first: int = 0) -> list[int]:
+    """Store and index memories of many tenants, from the `first` on; returns their ids, the tenants alternating."""
     from memories.records.services import NewMemory, create_memories
 
-    rows = create_memories(NewMemory(**memory(number % tenants)) for number in range(tenants * a_tenant))
+    rows = create_memories(
+        NewMemory(**memory(first + number % tenants)) for number in range(tenants * a_tenant)
+    )
     until_settled()
     return [row.id for row in rows]
 

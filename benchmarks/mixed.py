@@ -5,6 +5,10 @@ in the schedule. `searchable` is the time from the event of a create, change or 
 the index has followed. `raw_chroma` is a Chroma server alone, which gets the same calls at the same moments: upserts,
 deletions and queries of vectors that are at hand. `cpu_ms` are the costs of one request of each kind, as `costs`
 measures them, before the load; the percentages are shares of a core under the load. `limit` has the goals.
+
+With `--web-servers` or `--clusters` the same load comes again, over other tenants, to so many of each. `of_several` is
+that load; its percentages are sums. `retried` are events that were handed out more than once, `unconfirmed` changes
+that the index has not followed, `confirmations` the events that say that it has, for each such change.
 """
 
 import json
@@ -15,6 +19,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from itertools import cycle
 from pathlib import Path
 from threading import Lock, local
 from typing import Any, NamedTuple
@@ -67,6 +72,8 @@ def run(options: Namespace) -> Figures:
 
             processor = Processor.of_service(web=web.pid, cluster=workers.pid, chroma_url=settings.CHROMA_URL)
             figures = service(url, processor, calls, requests, a_tenant)
+            if options.web_servers > 1 or options.clusters > 1:
+                figures |= several(options, {"web": web.pid, "cluster": workers.pid}, url, calls, a_tenant)
         figures |= raw_chroma(folder, calls, a_tenant)
     return figures | {"limit": GOAL}
 
@@ -97,7 +104,7 @@ def service(
     spent = costs.costs(url, processor, ids[:own], requests, idle_seconds=5)
     say(f"{len(calls)} requests in {calls[-1].at:.0f} s ...")
     with ExitStack() as connections:
-        act = acting(url, ids[own:], connections)
+        act = acting([url], ids[own:], connections)
         first = _newest_event()
         before, started = processor.read(), time.perf_counter()
         times = play(calls, act)
@@ -115,15 +122,65 @@ def service(
     return figures
 
 
-def acting(url: str, ids: list[int], connections: ExitStack) -> Act:
-    """Each thread has a connection of its own. No memory is changed twice in a row, or after it was deleted."""
-    kept, lock = local(), Lock()
+def several(
+    options: Namespace, pids: dict[str, int], url: str, calls: list[Call], a_tenant: int
+) -> dict[str, dict[str, float]]:
+    """The figures of the same calls, over other tenants, to so many web servers and clusters. One of each runs."""
+    from django.conf import settings
+
+    say(f"{options.web_servers} web servers and {options.clusters} clusters, {TENANTS} other tenants ...")
+    with ExitStack() as stack:
+        servers = [stack.enter_context(web_server()) for _ in range(options.web_servers - 1)]
+        workers = [stack.enter_context(cluster()) for _ in range(options.clusters - 1)]
+        one = Processor.of_service(**pids, chroma_url=settings.CHROMA_URL)
+        pids |= {f"web_{number}": child.pid for number, (_, child) in enumerate(servers)}
+        pids |= {f"cluster_{number}": child.pid for number, child in enumerate(workers)}
+        processor = Processor({**one.parts, **{name: psutil.Process(pid) for name, pid in pids.items()}})
+        ids = costs.fill(TENANTS, a_tenant, first=TENANTS)
+        act = acting([url, *(other for other, _ in servers)], ids, stack)
+        first = _newest_event()
+        before, started = processor.read(), time.perf_counter()
+        times = play([call._replace(tenant=call.tenant + TENANTS) for call in calls], act)
+        after, seconds = processor.read(), time.perf_counter() - started
+        until_settled()
+        fresh = searchable(first)
+    shares = _shares(_summed(before), _summed(after), seconds)
+    figures = {"of_several": shares | searchable_figures(flat(fresh.values())) | _doubled(first, fresh)}
+    return figures | {f"of_several, {kind}": _answered(times[kind], seconds) for kind in PER_SECOND}
+
+
+def _summed(seconds: dict[str, float]) -> dict[str, float]:
+    """The seconds of processes of the same kind together: `web_0` belongs to `web`."""
+    sums: dict[str, float] = defaultdict(float)
+    for name, spent in seconds.items():
+        sums[name.partition("_")[0]] += spent
+    return dict(sums)
+
+
+def _doubled(first: int, fresh: dict[str, list[float]]) -> dict[str, float]:
+    from outbox.models import Event
+
+    events = Event.objects.filter(id__gt=first)
+    changes, followed = events.filter(type__in=STEPS).count(), len(flat(fresh.values()))
+    return {
+        "retried": events.filter(attempts__gt=1).count(),
+        "unconfirmed": changes - followed,
+        "confirmations": round(events.filter(type__in=DONE).count() / changes, 3),
+    }
+
+
+def acting(urls: list[str], ids: list[int], connections: ExitStack) -> Act:
+    """Each thread has a connection of its own, to the web servers in turns.
+
+    No memory is changed twice in a row, or after it was deleted.
+    """
+    kept, lock, next_url = local(), Lock(), cycle(urls)
     changing, deleting = deque(ids[::2]), deque(ids[1::2])
 
     def act(call: Call) -> None:
         if not hasattr(kept, "connection"):
             with lock:
-                kept.connection = connections.enter_context(Connection(url))
+                kept.connection = connections.enter_context(Connection(next(next_url)))
         match call.kind:
             case "create":
                 answer = kept.connection.ask(costs.create(call.tenant))[1]
