@@ -61,7 +61,7 @@ def index_even_if_lost(tenants: Mapping[int, Tenant], *, once: Collection[int] =
 @outbox.handler("memory_log.stored", "memory_log.updated", "embedding.missing", needs=[EMBEDDER], batch=True)
 def embed(events: Sequence[ClaimedEvent]) -> None:
     """Embed the memories whose text has no embedding yet, and publish the events that index them all."""
-    rows = MemoryLog.objects.in_bulk([int(event.aggregateid) for event in events])
+    rows = sync.rows_by_id(int(event.aggregateid) for event in events)
     targets = _targets({row.tenant for row in rows.values()})
     started = perf_counter()
     stale = [row for row in rows.values() if not sync.is_embedded(row, targets[row.tenant])]
@@ -72,17 +72,17 @@ def embed(events: Sequence[ClaimedEvent]) -> None:
         truncated |= embedded.truncated
         # Each piece is stored at once, so that another attempt does not repeat it.
         if number < len(pieces):
-            with sync.derived_write():
-                sync.store(embedded)
-    duration = perf_counter() - started
-    with sync.derived_write():
-        if pieces:
             sync.store(embedded)
-        outbox.publish_many(
-            _generated(event, row, targets[row.tenant], duration / max(1, len(stale)), row.id in truncated)
-            for event in events
-            if (row := rows.get(int(event.aggregateid)))  # else the memory was deleted meanwhile
-        )
+    duration = perf_counter() - started
+    generated = [
+        _generated(event, row, targets[row.tenant], duration / max(1, len(stale)), row.id in truncated)
+        for event in events
+        if (row := rows.get(int(event.aggregateid)))  # else the memory was deleted meanwhile
+    ]
+    if pieces:
+        sync.store(embedded, generated)
+    else:
+        outbox.publish_derived(None, {}, generated)
 
 
 def _targets(tenants: Collection[Tenant]) -> dict[Tenant, Generation]:
@@ -121,14 +121,10 @@ def index(events: Sequence[ClaimedEvent]) -> None:
         if event.type == "embedding.generated" or not _is_own(event)
     }
     indexed = index_even_if_lost({memory_id: _tenant(event) for memory_id, event in of.items()}, once=once)
-    with sync.derived_write():
-        _recheck_repeated(events)
-        # A recheck brings no news: it only takes back what a late write may have changed.
-        stored = [row for row in indexed if _is_own(of[row.id])]
-        marked = sync.mark_indexed(stored)
-        outbox.publish_many(
-            _vector_event("vector.stored", of[row.id], row.tenant) for row in stored if row.id in marked
-        )
+    _recheck_repeated(events)
+    # A recheck brings no news: it only takes back what a late write may have changed.
+    stored = [row for row in indexed if _is_own(of[row.id])]
+    sync.mark_indexed(stored, [_vector_event("vector.stored", of[row.id], row.tenant) for row in stored])
 
 
 def _is_own(event: ClaimedEvent) -> bool:
@@ -146,13 +142,11 @@ def unindex(events: Sequence[ClaimedEvent]) -> None:
     """Delete deleted memories from the index. A memory that was restored since stays."""
     tenants = {int(event.aggregateid): _tenant(event) for event in events}
     restored = {row.id for row in index_even_if_lost(tenants)}
-    with sync.derived_write():
-        _recheck_repeated(events)
-        outbox.publish_many(
-            _vector_event("vector.deleted", event, _tenant(event))
-            for event in events
-            if int(event.aggregateid) not in restored
-        )
+    _recheck_repeated(events)
+    deleted = [event for event in events if int(event.aggregateid) not in restored]
+    outbox.publish_derived(
+        None, {}, [_vector_event("vector.deleted", event, _tenant(event)) for event in deleted]
+    )
 
 
 @outbox.handler("index.fill", needs=[EMBEDDER, CHROMA])

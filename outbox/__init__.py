@@ -20,6 +20,7 @@ from outbox.registry import declare, handler
 
 if TYPE_CHECKING:
     from outbox.publishing.background import record_soon
+    from outbox.publishing.derived import publish_derived
     from outbox.publishing.publish import publish, publish_many, publish_with
     from outbox.publishing.record import record
 
@@ -39,6 +40,7 @@ __all__ = [
     "handler",
     "progress",
     "publish",
+    "publish_derived",
     "publish_many",
     "publish_with",
     "record",
@@ -56,6 +58,10 @@ def __getattr__(name: str) -> Any:
         from outbox.publishing.record import record
 
         return record
+    if name == "publish_derived":
+        from outbox.publishing.derived import publish_derived
+
+        return publish_derived
     if name == "record_soon":
         from outbox.publishing.background import record_soon
 

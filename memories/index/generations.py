@@ -14,7 +14,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, transaction
+from django.db import transaction
 from django.db.models import Count
 from django.db.models.functions import Now
 
@@ -31,9 +31,9 @@ State = Generation.State
 AGGREGATE = "memory_index"
 
 LIVE = """
-SELECT {columns} FROM memory_index_generations g
+SELECT {columns} FROM memory_index_generations
 JOIN unnest(%(users)s::text[], %(projects)s::text[]) AS t (user_id, project_id) USING (user_id, project_id)
-WHERE g.state IN ('active', 'building')
+WHERE state IN ('active', 'building')
 """
 
 
@@ -58,12 +58,11 @@ class Live(NamedTuple):
 def live(tenants: Iterable[Tenant]) -> dict[Tenant, Live]:
     """Return the live collections by tenant. A tenant without a collection is left out."""
     wanted = list(set(tenants))
+    if not wanted:
+        return {}
     parameters = {"users": [t.user_id for t in wanted], "projects": [t.project_id for t in wanted]}
     found: dict[Tenant, dict[str, Generation]] = {}
-    columns = [field.column for field in Generation._meta.concrete_fields]  # noqa: SLF001
-    statement = LIVE.format(columns=", ".join(f"g.{column}" for column in columns))
-    for row in prepared.rows(statement, parameters):
-        generation = Generation.from_db(DEFAULT_DB_ALIAS, columns, row)
+    for generation in prepared.instances(Generation, LIVE, parameters):
         found.setdefault(generation.tenant, {})[generation.state] = generation
     return {tenant: Live(by.get(State.ACTIVE), by.get(State.BUILDING)) for tenant, by in found.items()}
 

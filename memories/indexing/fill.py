@@ -296,8 +296,7 @@ def _correct(generation: Generation, rows: Sequence[MemoryLog], progress: FillPr
         _refuse(error.reasons, progress)
     unmarked = [r for r in rows if now.get(r.id) == r.version and r.indexed_version != r.version]
     if unmarked:
-        with sync.derived_write():
-            sync.mark_indexed(unmarked)
+        sync.mark_indexed(unmarked)
 
 
 def _complete(generation: Generation, token: UUID) -> None:

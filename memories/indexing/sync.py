@@ -53,7 +53,16 @@ FROM given g JOIN locked USING (id)
 WHERE m.id = g.id AND m.content_hash = g.hash
 RETURNING m.id
 """
-VERSIONS = "SELECT id, version FROM memory_logs WHERE id = ANY(%(ids)s::bigint[])"
+BY_ID = "SELECT {columns} FROM memory_logs WHERE id = ANY(%(ids)s::bigint[]) ORDER BY id"
+# The versions of the memories, and the collections of their tenants.
+NOW = """
+SELECT m.id, m.version,
+    (SELECT g.id FROM memory_index_generations g
+     WHERE g.user_id = m.user_id AND g.project_id = m.project_id AND g.state = 'active'),
+    (SELECT g.id FROM memory_index_generations g
+     WHERE g.user_id = m.user_id AND g.project_id = m.project_id AND g.state = 'building')
+FROM memory_logs m WHERE m.id = ANY(%(ids)s::bigint[])
+"""
 
 MARK_INDEXED = """
 WITH given AS (
@@ -66,6 +75,11 @@ FROM given g JOIN locked USING (id)
 WHERE m.id = g.id AND m.version = g.version
 RETURNING m.id
 """
+
+
+def rows_by_id(ids: Iterable[int]) -> dict[int, MemoryLog]:
+    """Return the memories with these ids that PostgreSQL has, by id, oldest first."""
+    return {row.id: row for row in prepared.instances(MemoryLog, BY_ID, {"ids": list(ids)})}
 
 
 def is_embedded(row: MemoryLog, generation: Generation) -> bool:
@@ -118,8 +132,8 @@ def embed(rows: Sequence[MemoryLog], generation: Generation) -> Embedded:
     return Embedded(rows, vectors, generation.model, frozenset(truncated))
 
 
-def store(embedded: Embedded) -> None:
-    """Store each vector on its row, if the row's text is still the one that was embedded."""
+def store(embedded: Embedded, events: Iterable[outbox.NewEvent] = ()) -> None:
+    """Store each vector on its row, if the row's text is still the one that was embedded; publish the events."""
     rows, vectors, model, _ = embedded
     parameters: dict[str, Any] = {
         "ids": [row.id for row in rows],
@@ -127,7 +141,7 @@ def store(embedded: Embedded) -> None:
         "vectors": [orjson.dumps(vector, option=orjson.OPT_SERIALIZE_NUMPY).decode() for vector in vectors],
         "model": model,
     }
-    prepared.rows(STORE_EMBEDDINGS, parameters)
+    outbox.publish_derived(STORE_EMBEDDINGS, parameters, events)
 
 
 def index(tenants: Mapping[int, Tenant], *, once: Collection[int] = ()) -> list[MemoryLog]:
@@ -140,7 +154,7 @@ def index(tenants: Mapping[int, Tenant], *, once: Collection[int] = ()) -> list[
     indexed: dict[int, MemoryLog] = {}
     ids = set(tenants)
     while ids:
-        found = MemoryLog.objects.in_bulk(list(ids))
+        found = rows_by_id(ids)
         gone = ids - found.keys()
         forget(_by_tenant((tenants[memory_id], memory_id) for memory_id in gone))
         indexed = {memory_id: row for memory_id, row in indexed.items() if memory_id not in gone}
@@ -149,7 +163,7 @@ def index(tenants: Mapping[int, Tenant], *, once: Collection[int] = ()) -> list[
         held = _held([row for row in rows if row.id in once], live)
         _write_all([row for row in rows if row.id not in held], live)
         indexed |= {row.id: row for row in rows}
-        ids = _changed_meanwhile(rows) | _moved_meanwhile(rows, live)
+        ids = _overtaken(rows, live)
     return list(indexed.values())
 
 
@@ -191,8 +205,7 @@ def _write_all(rows: Sequence[MemoryLog], live: dict[Tenant, generations.Live]) 
                 written += pieces[tenant]
             waiting = {tenant: its for tenant, its in waiting.items() if its}
     except Unavailable:
-        with derived_write():
-            mark_indexed(written)
+        mark_indexed(written)
         raise
 
 
@@ -215,14 +228,16 @@ def rechecked(tenant: Tenant, memory_ids: Sequence[int]) -> Iterator[None]:
         yield
     except Unavailable as unavailable:
         if upsert.may_land_late(unavailable):
-            with derived_write():
-                publish_rechecks(dict.fromkeys(memory_ids, tenant))
+            publish_rechecks(dict.fromkeys(memory_ids, tenant))
         raise
 
 
 def publish_rechecks(tenants: Mapping[int, Tenant]) -> None:
     """Have these memories, given by id and tenant, indexed again when Chroma has no write of before left."""
-    outbox.publish_many(_recheck(tenant, memory_id) for memory_id, tenant in tenants.items())
+    if tenants:
+        outbox.publish_derived(
+            None, {}, (_recheck(tenant, memory_id) for memory_id, tenant in tenants.items())
+        )
 
 
 def _recheck(tenant: Tenant, memory_id: int) -> outbox.NewEvent:
@@ -260,10 +275,13 @@ def remove_orphans(generation: Generation, documents: Sequence[str]) -> int:
     return len(documents)
 
 
-def mark_indexed(rows: Sequence[MemoryLog]) -> set[int]:
-    """Record on the rows the version that the index holds. Returns the ids of the rows still at that version."""
+def mark_indexed(rows: Sequence[MemoryLog], events: Iterable[outbox.NewEvent] = ()) -> None:
+    """Record on the rows the version that the index holds.
+
+    Publishes those events whose aggregate is the memory of a row that is still at that version.
+    """
     versions = {"ids": [row.id for row in rows], "versions": [row.version for row in rows]}
-    return {memory_id for (memory_id,) in prepared.rows(MARK_INDEXED, versions)}
+    outbox.publish_derived(MARK_INDEXED, versions, events, of_rows=True)
 
 
 def text_of(row: MemoryLog) -> str:
@@ -308,21 +326,19 @@ def _vectors(rows: Sequence[MemoryLog], generation: Generation) -> Vectors:
     return embed(rows, generation).vectors
 
 
-def _changed_meanwhile(rows: Sequence[MemoryLog]) -> set[int]:
-    """Return the ids of the rows that were changed or deleted during the write."""
-    written = {(row.id, row.version) for row in rows}
-    now = prepared.rows(VERSIONS, {"ids": [row.id for row in rows]})
-    return {memory_id for memory_id, _ in written - set(now)}
-
-
-def _moved_meanwhile(rows: Sequence[MemoryLog], live: dict[Tenant, generations.Live]) -> set[int]:
-    """Return the ids of the rows whose tenant got another collection during the write.
+def _overtaken(rows: Sequence[MemoryLog], live: dict[Tenant, generations.Live]) -> set[int]:
+    """Return the ids of the rows that were changed or deleted during the write, or whose tenant got another collection.
 
     The process that fills that collection may already be past these rows.
     """
-    now = generations.live(live)
-    moved = {tenant for tenant in live if now.get(tenant) != live[tenant]}
-    return {row.id for row in rows if row.tenant in moved}
+    if not rows:
+        return set()
+    now = set(prepared.rows(NOW, {"ids": [row.id for row in rows]}))
+    return {row.id for row in rows if (row.id, row.version, *_ids(live[row.tenant])) not in now}
+
+
+def _ids(live: generations.Live) -> tuple[int | None, int | None]:
+    return (live.active.pk if live.active else None, live.building.pk if live.building else None)
 
 
 def _by_tenant(items: Iterable[tuple[Tenant, Item]]) -> dict[Tenant, list[Item]]:

@@ -8,11 +8,15 @@ There the project leaves Django's default for psycopg (`prepare_threshold` None)
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple, TypeVar
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection
 from django.db.backends.utils import CursorWrapper
+from django.db.models import Model
 from psycopg import Cursor
+
+Instance = TypeVar("Instance", bound=Model)
 
 
 class _Prepared(Cursor[Any]):
@@ -34,6 +38,48 @@ def rows(statement: str, parameters: Mapping[str, Any] | Sequence[Any]) -> list[
     with _cursor() as cursor:
         cursor.execute(statement, parameters)
         return list(cursor.fetchall())
+
+
+def instances(model: type[Instance], statement: str, parameters: Mapping[str, Any]) -> list[Instance]:
+    """Return the rows of a statement as instances of the model, without the layers of a query set.
+
+    `statement`: its `{columns}` stand for the model's columns, with the name of its table.
+    """
+    columns = _columns(model)
+    found = rows(statement.format(columns=", ".join(columns.qualified)), parameters)
+    return [model.from_db(DEFAULT_DB_ALIAS, columns.names, columns.converted(row)) for row in found]
+
+
+class _Columns(NamedTuple):
+    names: list[str]
+    qualified: list[str]
+    # The place of each column whose values Django converts, with the functions that do it.
+    converters: list[tuple[int, list[Any]]]
+
+    def converted(self, row: Sequence[Any]) -> list[Any]:
+        values = list(row)
+        for place, functions in self.converters:
+            for convert in functions:
+                values[place] = convert(values[place], None, connection)
+        return values
+
+
+@cache
+def _columns(model: type[Model]) -> _Columns:
+    meta = model._meta  # noqa: SLF001
+    fields: Sequence[Any] = meta.concrete_fields
+    return _Columns(
+        names=[field.attname for field in fields],
+        # A field may read its column in another format.
+        qualified=[
+            field.select_format(None, f'"{meta.db_table}"."{field.column}"', [])[0] for field in fields
+        ],
+        converters=[
+            (place, converters)
+            for place, field in enumerate(fields)
+            if (converters := field.get_db_converters(connection))
+        ],
+    )
 
 
 def _cursor() -> CursorWrapper:

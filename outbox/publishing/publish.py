@@ -21,13 +21,13 @@ INSERT INTO outbox_event
     (aggregatetype, aggregateid, type, payload, headers, status, priority, available_at, delivered_at)
 SELECT aggregatetype, {aggregateid}, type, {payload}, headers, status, priority,
        coalesce(available_at, now()), CASE WHEN status = 'delivered' THEN now() END
-FROM ROWS FROM (jsonb_to_recordset(%s::jsonb) AS (
+FROM ROWS FROM (jsonb_to_recordset({rows}::jsonb) AS (
     aggregatetype text, aggregateid text, type text, payload jsonb, headers jsonb, status text, priority smallint,
     available_at timestamptz
 )) WITH ORDINALITY {joined}
 ORDER BY ordinality
 """
-PUBLISH = INSERT.format(aggregateid="aggregateid", payload="payload", joined="") + "RETURNING id"
+PUBLISH = INSERT.format(aggregateid="aggregateid", payload="payload", joined="", rows="%s") + "RETURNING id"
 # With the FULL JOIN, a row without an event and an event without a row both violate NOT NULL and fail the statement.
 PUBLISH_WITH = (
     """
@@ -38,6 +38,7 @@ WITH made AS ({made}), placed AS (
         aggregateid="placed.id::text",
         payload="payload || jsonb_build_object(%s::text, placed.id)",
         joined="FULL JOIN placed ON placed.place = ordinality",
+        rows="%s",
     )
     + """)
 SELECT * FROM made ORDER BY id
@@ -89,7 +90,7 @@ def publish_many(events: Iterable[NewEvent]) -> list[Event]:
             "so that both are stored or neither."
         )
     bound = bound_headers.current()
-    rows = [{**_row(event, bound), "aggregateid": str(event.aggregateid)} for event in events]
+    rows = [_whole_row(event, bound) for event in events]
     if not rows:
         return []
     ids = sorted(event_id for (event_id,) in prepared.rows(PUBLISH, [_as_json(rows)]))
@@ -119,6 +120,15 @@ def _in_transaction() -> bool:
     """Whether the caller opened a transaction. The one that Django wraps around a TestCase does not count."""
     blocks = connection.atomic_blocks
     return bool(blocks) and not getattr(blocks[-1], "_from_testcase", False)
+
+
+def as_rows(events: Iterable[NewEvent], bound: Mapping[str, str]) -> str:
+    """The events as the JSON of INSERT, with the bound headers. Raises what `publish` raises for a type or payload."""
+    return _as_json([_whole_row(event, bound) for event in events])
+
+
+def _whole_row(event: NewEvent, bound: Mapping[str, str]) -> dict[str, Any]:
+    return {**_row(event, bound), "aggregateid": str(event.aggregateid)}
 
 
 def _row(event: RowEvent, bound: Mapping[str, str]) -> dict[str, Any]:

@@ -93,12 +93,12 @@ def test_events_go_on_when_google_answers_again(google: GoogleAPI) -> None:
 
 def test_what_was_embedded_before_it_went_away_is_kept(google: GoogleAPI) -> None:
     rows = remember(101)  # one more than a call takes
-    google.refuses("Task 0", status=503)  # the oldest, which is in the second call
+    google.refuses("Task 100", status=503)  # the newest, which is in the second call
 
     deliver_once()
 
     assert len(google.requests) == 2
-    assert MemoryLog.objects.filter(embedding=None).get() == rows[0]
+    assert MemoryLog.objects.filter(embedding=None).get() == rows[100]
     assert {outcome(row) for row in rows} == {("pending", 0)}
 
 

@@ -53,6 +53,11 @@ def record() -> None:
     outbox.record("test.recorded", aggregate=("thing", 1), payload={})
 
 
+def derive() -> None:
+    event = outbox.NewEvent(type=NOTED, aggregatetype="thing", aggregateid="1", payload={})
+    outbox.publish_derived(None, {}, [event])
+
+
 def claim() -> None:
     publish()
     assert claim_all().rows
@@ -70,7 +75,9 @@ def fail() -> None:
     assert outcomes.failed(token, [event.id], ValueError("no"))
 
 
-@pytest.mark.parametrize(("write", "last"), [(record, "off"), (claim, "off"), (deliver, "off"), (fail, "on")])
+@pytest.mark.parametrize(
+    ("write", "last"), [(record, "off"), (derive, "off"), (claim, "off"), (deliver, "off"), (fail, "on")]
+)
 def test_a_write_that_may_be_lost_does_not_wait_for_the_disk(
     noted: Callable[[], list[str]], write: Callable[[], None], last: str
 ) -> None:
@@ -80,7 +87,7 @@ def test_a_write_that_may_be_lost_does_not_wait_for_the_disk(
     assert setting() == "on"
 
 
-@pytest.mark.parametrize("write", [record, claim, deliver, fail])
+@pytest.mark.parametrize("write", [record, derive, claim, deliver, fail])
 def test_the_same_write_leaves_somebodys_transaction_as_it_was(
     noted: Callable[[], list[str]], write: Callable[[], None]
 ) -> None:
