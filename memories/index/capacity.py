@@ -21,10 +21,11 @@ BYTES_PER_COLLECTION = 3 * 2**20
 FILES_PER_COLLECTION, OTHER_FILES = 4, 200
 MEMORY_SHARE = 0.25
 LEAST, MOST = 64, 1000
-# Seconds for which a count of the collections is used, and between two warnings.
+# Seconds for which a count of the collections and of the room for them is used, and between two warnings.
 COUNT_SECONDS, WARNING_SECONDS = 5.0, 3600.0
 
-_counted = (-COUNT_SECONDS, 0)
+# When they were counted, the collections, and the room for them.
+_counted = (-COUNT_SECONDS, 0, 0)
 _warned_at = -WARNING_SECONDS
 
 
@@ -45,8 +46,8 @@ def is_exceeded() -> bool:
         return False  # a hosted Chroma closes no collection that way
     now = monotonic()
     if now - _counted[0] >= COUNT_SECONDS:
-        _counted = now, Generation.objects.exclude(chroma_id=None).count()
-    room, collections = open_collections(), _counted[1]
+        _counted = now, Generation.objects.exclude(chroma_id=None).count(), open_collections()
+    _, collections, room = _counted
     if collections > room and now - _warned_at >= WARNING_SECONDS:
         _warned_at = now
         logger.warning(
@@ -61,4 +62,4 @@ def is_exceeded() -> bool:
 def reset() -> None:
     """Count again at the next call, and warn again."""
     global _counted, _warned_at
-    _counted, _warned_at = (-COUNT_SECONDS, 0), -WARNING_SECONDS
+    _counted, _warned_at = (-COUNT_SECONDS, 0, 0), -WARNING_SECONDS
