@@ -47,6 +47,11 @@ class InHand(NamedTuple):
     seconds: float
 
 
+def text_of(label: bytes) -> str:
+    """The label as text. Its worker may be writing it: then it has zero bytes, which PostgreSQL refuses in JSON."""
+    return label.partition(b"\0")[0].decode(errors="ignore")
+
+
 class Workers:
     """The shared memory. Create it in the process that forks the workers."""
 
@@ -69,7 +74,7 @@ class Workers:
         """The living workers, in the order of their ids."""
         now = time.monotonic()
         return sorted(
-            InHand(place.pid, place.label.decode(errors="ignore"), round(max(0.0, now - place.since), 1))
+            InHand(place.pid, text_of(place.label), round(max(0.0, now - place.since), 1))
             for place in self._places
             if place.pid and psutil.pid_exists(place.pid)
         )

@@ -46,6 +46,12 @@ def test_another_worker_is_idle_if_it_lives_and_has_nothing_in_hand() -> None:
         assert not known.is_another_idle()
 
 
+def test_a_label_that_is_being_written_ends_before_its_first_zero_byte() -> None:
+    assert workers.text_of(b"test.noted #1\0\0d #2") == "test.noted #1"
+    assert workers.text_of(b"\0est.noted") == ""
+    assert workers.text_of("ü".encode()[:1]) == ""
+
+
 def test_no_more_workers_than_places_are_shown() -> None:
     known = Workers()
     for place in known._places:  # noqa: SLF001
