@@ -11,10 +11,12 @@ from contextvars import ContextVar
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import httpx
 from django.conf import settings
 
+from memories.index.connections import Connections
 from outbox import Unavailable
 
 if TYPE_CHECKING:
@@ -33,6 +35,10 @@ CAUSED_BY_STATEMENT = {1, 18, 19, 20, 25}
 
 # The server refuses a call that is one too many at this moment. It is tried again after a pause that grows.
 TRIES, FIRST_PAUSE = 4, 0.05
+
+# The end of the address of queries, and what an answer's request is where no error tells it.
+QUERY = "/query"
+QUERIED = httpx.Request("POST", QUERY)
 
 # By address. A forked child empties it: two processes must not share one connection.
 _clients: dict[tuple[str, str, str], "ClientAPI"] = {}
@@ -111,7 +117,7 @@ def connect(url: str, *, timeout: float) -> "ClientAPI":
         # chromadb's HTTP client has no timeout. A server on this machine is not reached through a proxy.
         direct = _is_loopback(where.hostname or "")
         own = {**server._session.headers, **headers()}  # noqa: SLF001
-        session = Session(timeout=timeout, headers=own, trust_env=not direct, verify=verify)
+        session = Session(url, timeout=timeout, headers=own, trust_env=not direct, verify=verify)
         sessions.append(session)
         server._session.close()  # noqa: SLF001
         server._session = session  # noqa: SLF001
@@ -160,7 +166,40 @@ def bounded(seconds: float) -> Iterator[None]:
 
 
 class Session(httpx.Client):
-    """An HTTP client that releases the request's body as soon as the answer is read."""
+    """An HTTP client that releases the request's body as soon as the answer is read.
+
+    Queries go over connections with less overhead, except through a proxy.
+    """
+
+    def __init__(
+        self, base_url: str, *, trust_env: bool, verify: ssl.SSLContext | bool, **options: Any
+    ) -> None:
+        super().__init__(trust_env=trust_env, verify=verify, **options)
+        through_proxy = trust_env and getproxies()
+        self._connections = None if through_proxy else Connections(base_url, verify)
+
+    def request(self, method: str, url: Any, *, content: Any = None, **options: Any) -> httpx.Response:
+        if (
+            self._connections
+            and not options
+            and str(url).endswith(QUERY)
+            and not any(self.event_hooks.values())
+        ):
+            response = self._query(self._connections, method, str(url), content)
+            if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
+                return response
+        return super().request(method, url, content=content, **options)
+
+    def close(self) -> None:
+        super().close()
+        if self._connections:
+            self._connections.close()
+
+    def _query(self, connections: Connections, method: str, url: str, body: bytes) -> httpx.Response:
+        seconds = _seconds.get() or self.timeout.read or 0.0
+        answer = connections.ask(method, url, dict(self.headers), body, seconds=seconds)
+        request = httpx.Request(method, url) if answer.status >= httpx.codes.BAD_REQUEST else QUERIED
+        return httpx.Response(answer.status, headers=answer.headers, content=answer.body, request=request)
 
     def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
         if seconds := _seconds.get():

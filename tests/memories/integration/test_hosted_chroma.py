@@ -121,7 +121,8 @@ def test_a_rebuild_and_the_removal_of_a_collection_keep_to_the_quotas(gate: Gate
     assert gate.refused == []
 
 
-def test_a_collection_gets_no_more_calls_at_once_than_the_host_allows(gate: Gate) -> None:
+def test_a_collection_gets_no_more_calls_at_once_than_the_host_allows(gate: Gate, settings: Any) -> None:
+    settings.CHROMA_SEARCH_TIMEOUT_SECONDS = 30  # each call waits for those before it
     tenant = Tenant("hosted", "busy")
     rows = create_memories(large(tenant, number) for number in range(5))
     drain()
