@@ -38,7 +38,7 @@ def run(options: Namespace) -> Figures:
             memories, queries = read(folder / "memories.jsonl"), read(folder / "queries.jsonl")
             queries = queries[:: 5 if options.quick else 1]
             figures[subject(folder.name, PLAIN)] = measure(queries, plain(memories))
-            for name, settings in backends():
+            for name, settings in backends(options.embedders):
                 figures |= of_backend(folder.name, name, settings, memories, queries)
     if options.write:
         write(options.write, figures)
@@ -58,7 +58,13 @@ def read(path: Path) -> Lines:
         return [json.loads(line) for line in lines]
 
 
-def backends() -> Iterator[tuple[str, dict[str, Any]]]:
+def backends(chosen: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the chosen ones of the available backends, or all."""
+    wanted = chosen and chosen.split(",")
+    yield from (each for each in available() if not wanted or each[0] in wanted)
+
+
+def available() -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the backends without a model, a small model if it is installed, and the one that the environment names."""
     yield "static", {"EMBEDDING_BACKEND": "static", "EMBEDDING_MODEL": "", "EMBEDDING_DIMENSIONS": 768}
     yield "hashing", {"EMBEDDING_BACKEND": "hashing", "EMBEDDING_MODEL": "", "EMBEDDING_DIMENSIONS": 768}

@@ -85,7 +85,7 @@ def _column(condition: Condition, column: str) -> Statement:
 def _tags(condition: Condition, tags: str) -> Statement:
     match condition.operator:
         case "exists":
-            return _exists(Statement(tags, ()), condition.value)
+            return _exists(Statement(f"({tags} -> 0)", ()), condition.value)
         case "in":
             parts = [Statement(f"{tags} @> %s::jsonb", (_json([tag]),)) for tag in condition.value]
             return _joined(" OR ", "false", parts)

@@ -53,7 +53,7 @@ def _compare(row: MemoryLog, key: str, operator: str, operand: Any) -> bool:
 
 def _tags(found: Any, operator: str, operand: Any) -> bool:
     if operator == "exists":
-        return (found is not MISSING) == operand
+        return (isinstance(found, list) and bool(found)) == operand
     wanted = operand if isinstance(operand, list) else [operand]
     return isinstance(found, list) and all(tag in found for tag in wanted)
 
