@@ -85,7 +85,9 @@ def _column(condition: Condition, column: str) -> Statement:
 def _tags(condition: Condition, tags: str) -> Statement:
     match condition.operator:
         case "exists":
-            return _exists(Statement(f"({tags} -> 0)", ()), condition.value)
+            # A scalar has a first item, too.
+            first = f"(CASE WHEN jsonb_typeof({tags}) = 'array' THEN {tags} -> 0 END)"
+            return _exists(Statement(first, ()), condition.value)
         case "in":
             parts = [Statement(f"{tags} @> %s::jsonb", (_json([tag]),)) for tag in condition.value]
             return _joined(" OR ", "false", parts)
