@@ -39,8 +39,8 @@ SYNC_THRESHOLD = 1
 
 # Links of each vector, and vectors that Chroma compares while it builds and while it searches. Hashed words have no few
 # main directions, so the graph needs a wide search: among 5,000 texts of mixed languages and lengths a search of 200
-# vectors finds 96 of 100 nearest memories, and one of 1,000 finds 99. More links find little more (32 and 200: 99.5) and
-# make a large import a fifth slower. The write of one memory takes the same with all of them.
+# vectors finds 96 of 100 nearest memories, and one of 1,000 finds 99. More links find little more (32 and 200: 99.5)
+# and make a large import a third slower. The write of one memory takes the same with all of them.
 HNSW: "CreateHNSWConfiguration" = {
     "space": "cosine",
     "max_neighbors": 24,
