@@ -9,10 +9,11 @@ from django.db.models import F
 
 from memories.conversations import flush
 from memories.conversations.buffers.redis import key_of
-from memories.erasure import run, steps
+from memories.erasure import index, run, steps
 from memories.erasure.request import request
 from memories.index import collections, generations
 from memories.index.collections import with_collection
+from memories.index.ids import document_id
 from memories.indexing.fill import fill as fill_collections
 from memories.models import (
     APIKey,
@@ -182,6 +183,33 @@ def test_a_collection_that_a_running_erasure_removes_is_left_to_it(cast: Cast) -
     run.finish(erasure.pk)
     assert former.collection not in collections.collection_names()
     assert not Generation.objects.filter(pk=former.pk).exists()
+
+
+def test_a_document_that_comes_back_during_an_erasure_is_removed_by_another_round(cast: Cast) -> None:
+    """A worker was paused amid a write, and goes on after the collection was replaced."""
+    memory_id = cast.alice.remember(task=WORD)["id"]
+    drain()
+    erasure = request(user_id=cast.alice.tenant.user_id, requested_by="a test")
+    run.run_steps(erasure.pk)
+    erasure.refresh_from_db()
+    index.remove(erasure)
+    [generation] = generations.of_tenant(cast.alice.tenant).all
+    late = {
+        "ids": [document_id(memory_id, cast.alice.tenant)],
+        "embeddings": [[1.0] * generation.dimensions],
+        "documents": [WORD],
+    }
+    with_collection(generation, lambda collection: collection.upsert(**late))
+
+    run.finish(erasure.pk)
+    erasure.refresh_from_db()
+    assert (erasure.status, erasure.found) == ("running", {"chroma": 1})
+    run.run_steps(erasure.pk)
+    run.finish(erasure.pk)
+
+    erasure.refresh_from_db()
+    assert (erasure.status, erasure.verified) == ("done", True)
+    assert documents(cast.alice)["ids"] == []
 
 
 def test_the_receipt_names_no_words(cast: Cast) -> None:
