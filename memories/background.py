@@ -1,5 +1,7 @@
 """Work in other threads: one thing while this thread does another, or several that wait at the same time."""
 
+import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -10,6 +12,10 @@ from django.db import connections
 
 Result = TypeVar("Result")
 
+# Second threads that do nothing now: as many as there were at the same time. A forked child has none of them.
+_idle: deque[ThreadPoolExecutor] = deque()
+os.register_at_fork(after_in_child=_idle.clear)
+
 
 @contextmanager
 def in_background() -> Iterator[Callable[..., Future[Any]]]:
@@ -17,16 +23,24 @@ def in_background() -> Iterator[Callable[..., Future[Any]]]:
 
     At the end all calls are done, and the thread's database connection, if it opened one, is closed.
     """
-    context = copy_context()
-    with ThreadPoolExecutor(1, thread_name_prefix="background") as thread:
+    context, thread = copy_context(), _second_thread()
 
-        def submit(call: Callable[..., Any], *arguments: Any) -> Future[Any]:
-            return thread.submit(context.run, call, *arguments)
+    def submit(call: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        return thread.submit(context.run, call, *arguments)
 
-        try:
-            yield submit
-        finally:
-            thread.submit(connections.close_all)
+    try:
+        yield submit
+    finally:
+        wait([thread.submit(connections.close_all)])  # it is the last call, so the others are done
+        _idle.append(thread)
+
+
+def _second_thread() -> ThreadPoolExecutor:
+    """A thread that is idle now, or a new one. To start a thread takes longer than a short call."""
+    try:
+        return _idle.pop()
+    except IndexError:
+        return ThreadPoolExecutor(1, thread_name_prefix="background")
 
 
 def at_once(calls: Sequence[Callable[[], Result]], *, threads: int) -> list[Future[Result]]:
