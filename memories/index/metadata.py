@@ -47,6 +47,11 @@ def metadata_of(row: MemoryLog) -> dict[str, Any]:
     }
 
 
+def keys_of(raw_data: Any) -> set[str]:
+    """Return the keys of the metadata that depend on the memory's raw_data."""
+    return set(_values_of(raw_data))
+
+
 def where(filters: Filters) -> dict[str, Any] | None:
     """Return a Chroma condition that every memory meets which meets the filters; None if there is none.
 

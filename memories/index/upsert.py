@@ -58,20 +58,33 @@ class Entry(NamedTuple):
     id: str
     document: str
     metadata: dict[str, Any]
-    is_changed: bool
+    # Keys of metadata that the index may hold of a former version; None: the index has to be asked.
+    former: AbstractSet[str] | None
 
 
 def upsert(
-    generation: Generation, rows: Sequence[MemoryLog], vectors: Vectors, *, remove_extra: bool = False
+    generation: Generation,
+    rows: Sequence[MemoryLog],
+    vectors: Vectors,
+    *,
+    former: Mapping[int, AbstractSet[str]] | None = None,
+    remove_extra: bool = False,
 ) -> None:
     """Make the collection hold these rows as they are, each with its vector.
 
+    `former`: by memory id, the keys of metadata that the index may hold of former versions. For another changed row the
+    index is asked.
     `remove_extra` also removes extra metadata of unchanged rows, which an earlier release may have written.
     Raises DocumentsRefused after all other documents are written; CollectionLost, IndexMismatch, Unavailable.
     """
     reasons: dict[int, str] = {}
     about = {"db.system.name": "chroma", "db.collection.name": generation.collection}
-    entries = [_entry(row, is_changed=remove_extra or row.version > 1) for row in rows]
+    known = (
+        {}
+        if remove_extra
+        else {row.id: frozenset[str]() for row in rows if row.version == 1} | dict(former or {})
+    )
+    entries = [_entry(row, former=known.get(row.id)) for row in rows]
     for part in _parts(entries, generation.dimensions):
         with (
             metrics.tracer.start_as_current_span("index upsert", kind=SpanKind.CLIENT, attributes=about),
@@ -101,13 +114,13 @@ def _remove(collection: "Collection", ids: Sequence[str]) -> None:
     collection.delete(ids=list(ids))
 
 
-def _entry(row: MemoryLog, *, is_changed: bool) -> Entry:
+def _entry(row: MemoryLog, *, former: AbstractSet[str] | None) -> Entry:
     # An empty document, not none: an upsert without documents keeps the ones that Chroma has.
     document = ""
     if settings.CHROMA_STORE_DOCUMENTS:
         text = searchable_text(task=row.task, agent=row.agent, raw_data=row.raw_data)
         document = quotas.cut_to_bytes(text, quotas.current().document_bytes)
-    return Entry(row.id, document_id(row.id, row.tenant), document, metadata_of(row), is_changed)
+    return Entry(row.id, document_id(row.id, row.tenant), document, metadata_of(row), former)
 
 
 def _parts(entries: Sequence[Entry], dimensions: int) -> Iterator[slice]:
@@ -177,9 +190,11 @@ def _is_refusal(error: Exception) -> bool:
 
 def _write(collection: "Collection", *, entries: Sequence[Entry], vectors: Vectors) -> None:
     # Only a changed row can have left extra keys in the index, unless the release changed what a key holds.
-    held = _read_metadata(collection, [entry.id for entry in entries if entry.is_changed])
+    held = _read_metadata(collection, [entry.id for entry in entries if entry.former is None])
     removed = {
-        entry.id: held[entry.id].keys() - entry.metadata.keys() for entry in entries if entry.id in held
+        entry.id: (held.get(entry.id, {}).keys() if entry.former is None else entry.former)
+        - entry.metadata.keys()
+        for entry in entries
     }
     if any(len(removed.get(entry.id, ())) + len(entry.metadata) > quotas.current().keys for entry in entries):
         _remove_keys(collection, removed)

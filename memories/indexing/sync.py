@@ -28,6 +28,7 @@ from memories.index.ids import document_id
 from memories.index.metadata import metadata_of
 from memories.index.pace import pace
 from memories.indexing import several
+from memories.indexing.former_keys import former_keys
 from memories.models import Generation, MemoryLog
 from memories.tenants import Tenant
 from memories.text import searchable_text
@@ -38,6 +39,7 @@ from outbox.database.async_commit import own_transaction
 logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
+FormerKeys = Mapping[int, set[str]]
 
 # Rows are locked in the order of their ids, so that an embedder and an indexer do not deadlock. An embedding of a text
 # that has changed meanwhile is not stored: the change has its own event.
@@ -192,12 +194,13 @@ def _is_recorded(row: MemoryLog, live: generations.Live) -> bool:
 def _write_all(rows: Sequence[MemoryLog], live: dict[Tenant, generations.Live]) -> None:
     """Write the rows in pieces that Chroma takes in time. Raises Unavailable after recording what was written."""
     written: list[MemoryLog] = []
+    former = former_keys(rows)
     waiting = {tenant: deque(its) for tenant, its in _by_tenant((row.tenant, row) for row in rows).items()}
     try:
         while waiting:
             pieces = {tenant: _piece(its) for tenant, its in waiting.items()}
             writes = [
-                several.Call(tenant, [row.id for row in piece], partial(_write, live[tenant], piece))
+                several.Call(tenant, [row.id for row in piece], partial(_write, live[tenant], piece, former))
                 for tenant, piece in pieces.items()
             ]
             alone = [tenant for tenant in pieces if not _is_one_call(live[tenant])]
@@ -289,13 +292,15 @@ def text_of(row: MemoryLog) -> str:
     return searchable_text(task=row.task, agent=row.agent, raw_data=row.raw_data)
 
 
-def _write(live: generations.Live, rows: Sequence[MemoryLog]) -> None:
-    upsert.upsert(live.write_target, rows, np.stack([row.embedding for row in rows]))
+def _write(live: generations.Live, rows: Sequence[MemoryLog], former: FormerKeys) -> None:
+    upsert.upsert(live.write_target, rows, np.stack([row.embedding for row in rows]), former=former)
     if live.active is not None and live.active is not live.write_target:
-        _write_to_active(live.active, live, rows)
+        _write_to_active(live.active, live, rows, former)
 
 
-def _write_to_active(generation: Generation, live: generations.Live, rows: Sequence[MemoryLog]) -> None:
+def _write_to_active(
+    generation: Generation, live: generations.Live, rows: Sequence[MemoryLog], former: FormerKeys
+) -> None:
     """Search queries the former model's collection until the new one is complete, so new memories go there too."""
     try:
         vectors = _vectors(rows, generation)
@@ -306,7 +311,7 @@ def _write_to_active(generation: Generation, live: generations.Live, rows: Seque
         )
     else:
         with _ignore_loss_if_replaced(generation, live):
-            upsert.upsert(generation, rows, vectors)
+            upsert.upsert(generation, rows, vectors, former=former)
 
 
 @contextmanager

@@ -13,11 +13,15 @@ from pytest_django.fixtures import Settings
 from memories.embeddings.backend import Vectors
 from memories.index import generations, upsert
 from memories.index.client import _clients, connect, get_client
-from memories.index.collections import CollectionLost, IndexMismatch, drop, with_collection
+from memories.index.collections import CollectionDamaged, CollectionLost, IndexMismatch, drop, with_collection
 from memories.models import Generation, MemoryLog
+from memories.records.services import NewMemory, create_memory
 from memories.tenants import Tenant
 from outbox import Unavailable
+from outbox.models import Event
+from outbox.testing import drain
 from tests.support.chroma_server import own_chroma
+from tests.support.equality import assert_equal_stores
 from tests.support.tenants import new_tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -198,16 +202,31 @@ def test_a_restarted_server_is_spoken_to_again(settings: Settings, tmp_path: Pat
         assert len(ids(generation)) == 1
 
 
-def test_a_folder_deleted_under_the_running_server_is_an_outage_and_no_fault_of_an_event(
+def test_a_folder_deleted_under_the_running_server_is_no_fault_of_an_event(
     settings: Settings, tmp_path: Path
 ) -> None:
+    tenant = new_tenant()
     with own_chroma(tmp_path, settings) as server:
-        generation = generation_of(new_tenant())
-        upsert.upsert(generation, memories(generation.tenant), vectors())
+        remember(tenant)
         shutil.rmtree(server.folder)
+        # Chroma's database still writes to the deleted file, but the files of vectors cannot be opened.
+        generation = generations.of_tenant(tenant).write_target
+        with pytest.raises(CollectionDamaged, match="Failed to apply logs"):
+            upsert.upsert(generation, memories(tenant, 2), vectors(2))
 
-        with pytest.raises(Unavailable, match="error returned from database"):
-            upsert.upsert(generation, memories(generation.tenant, 2), vectors(2))
+        # Another collection replaces the damaged one, and goes on until the server ends.
+        remember(tenant)
+        assert not Event.objects.exclude(status="delivered").exists()
+        server.stop()
+        server.start()
+        remember(tenant)
+
+        assert_equal_stores(tenant)
+
+
+def remember(tenant: Tenant) -> None:
+    create_memory(NewMemory(**tenant._asdict(), task="Fix bug", agent="ada"))
+    drain()
 
 
 def test_what_the_server_closed_to_keep_its_memory_bounded_is_whole_when_it_opens_it_again(
