@@ -32,8 +32,9 @@ SQLITE_ERROR = re.compile(r"error returned from database: \(code: (\d+)\)")
 # The SQLite result codes that one statement can cause: a wrong or too large statement, too large a value, a constraint,
 # a wrong type, a wrong parameter. The other codes are about the database: a full disk, a deleted file, a lock.
 CAUSED_BY_STATEMENT = {1, 18, 19, 20, 25}
-# What Chroma says without a code when it cannot read its list of collections, for example because its folder is gone.
-UNREADABLE_STORE = "Failed to get segments"
+# What Chroma says without a code when it cannot read or write its own files, for example because the folder is gone. A
+# document that it cannot write is noticed before (CollectionBlocked).
+STORE_FAILURES = ("Failed to get segments", "Error in compaction", "request to compactor")
 
 # The server refuses a call that is one too many at this moment. It is tried again after a pause that grows.
 TRIES, FIRST_PAUSE = 4, 0.05
@@ -268,7 +269,7 @@ def _is_storage_failure(message: str) -> bool:
     """
     found = SQLITE_ERROR.search(message)
     if found is None:
-        return UNREADABLE_STORE in message
+        return any(failure in message for failure in STORE_FAILURES)
     # The low byte is the primary result code.
     return int(found[1]) & 0xFF not in CAUSED_BY_STATEMENT or "no such table" in message
 
