@@ -199,7 +199,7 @@ class Session(httpx.Client):
             self._connections.close()
 
     def _query(self, connections: Connections, method: str, url: str, body: bytes) -> httpx.Response:
-        seconds = _seconds.get() or self.timeout.read or 0.0
+        seconds = _seconds.get() or self.timeout.read
         answer = connections.ask(method, url, dict(self.headers), body, seconds=seconds)
         request = httpx.Request(method, url) if answer.status >= httpx.codes.BAD_REQUEST else QUERIED
         return httpx.Response(answer.status, headers=answer.headers, content=answer.body, request=request)

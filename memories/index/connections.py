@@ -31,9 +31,12 @@ class Connections:
         self._idle: deque[http.client.HTTPConnection] = deque(maxlen=MAX_IDLE)
 
     def ask(
-        self, method: str, url: str, headers: dict[str, str], body: bytes | None, *, seconds: float
+        self, method: str, url: str, headers: dict[str, str], body: bytes | None, *, seconds: float | None
     ) -> Answer:
-        """Send a request and return the answer. `seconds` bounds each wait. Raises httpx.TransportError."""
+        """Send a request and return the answer. `seconds` bounds each wait; None: nothing does.
+
+        Raises httpx.TransportError.
+        """
         connection = self._connection()
         connection.timeout = seconds
         try:
