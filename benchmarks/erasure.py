@@ -101,6 +101,8 @@ def _fill(memories: int) -> None:
         cursor.execute(EVENTS, ERASED)
         for table in ("memory_logs", "memory_versions", "memory_terms", "outbox_event"):
             cursor.execute(f"VACUUM ANALYZE {table}")
+        # Otherwise PostgreSQL would write the new rows to the disk during the measurement.
+        cursor.execute("CHECKPOINT")
     say("Indexing them ...")
     call_command("rebuild_index", "--user-id", ERASED["user_id"], verbosity=0)
 
