@@ -16,13 +16,14 @@ STORE = "chroma.sqlite3"
 
 
 def keep_write_ahead_log(folder: Path) -> None:
-    """Set the mode in the database of the folder, which keeps it. No server may have the folder open.
+    """Set the mode in the database of the folder, which keeps it, and empty the log. No server may use the folder.
 
     A file that SQLite cannot open stays as it is: Chroma's own message says more. Raises OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with suppress(sqlite3.Error), closing(sqlite3.connect(folder / STORE)) as database:
         database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Chroma's own program does it, and no server may have the folder open meanwhile.
 import subprocess
 from pathlib import Path
 
+from semantix.allinone import journal
 from semantix.allinone.errors import StartError
 from semantix.allinone.lock import Lock
 
@@ -25,6 +26,8 @@ def vacuum(folder: Path, program: list[str]) -> None:
     if result.returncode:
         said = (result.stderr or result.stdout).strip()[-500:]
         raise StartError(f"The index folder {folder} could not be vacuumed: {said}")
+    # Chroma's program leaves the new pages in the log, and the former ones in the file.
+    journal.keep_write_ahead_log(folder)
     erased_marker(folder).unlink(missing_ok=True)
 
 

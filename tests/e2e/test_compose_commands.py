@@ -74,6 +74,11 @@ class Composed:
 
     def command(self, name: str) -> list[str]:
         command = [word.replace("${REDIS_PASSWORD}", REDIS_PASSWORD) for word in SERVICES[name]["command"]]
+        if name == "chroma":
+            folder = str(self.folder / name)
+            command[-1] = (
+                command[-1].replace("/data/chromadb", folder).replace("chroma.yaml", f"{folder}.yaml")
+            )
         return self.here(command) + (["--port", self.ports[name]] if command[0] == "redis-server" else [])
 
     def here(self, command: list[str]) -> list[str]:
@@ -82,15 +87,15 @@ class Composed:
         return [str(beside) if beside.exists() else command[0], *command[1:]]
 
     def cwd(self, name: str) -> Path:
-        """The working folder: a data folder for Redis and Chroma, the project for our own parts."""
-        if name in ("web", "cluster"):
-            return ROOT
+        """The working folder: a data folder for Redis, the project for what runs in our own image."""
         folder = self.folder / name
-        folder.mkdir()
         if name == "chroma":
             given = yaml.safe_load((ROOT / "chroma.yaml").read_text())
             ours = {"persist_path": str(folder), "port": int(self.ports[name])}
-            (folder / "chroma.yaml").write_text(yaml.safe_dump(given | ours))
+            folder.with_suffix(".yaml").write_text(yaml.safe_dump(given | ours))
+        if name in ("chroma", "web", "cluster"):
+            return ROOT
+        folder.mkdir()
         return folder
 
     def environment(self, name: str) -> dict[str, str]:
@@ -112,7 +117,9 @@ class Composed:
         }
         # Only what compose gives: nothing of the shell that runs the tests.
         environment = given | {key: ours[key] for key in given.keys() & ours.keys()}
-        return {"PATH": os.environ["PATH"], "ENV_FILE": os.devnull, "HOME": str(self.folder), **environment}
+        # As in the image, our virtual environment's programs come first.
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        return {"PATH": path, "ENV_FILE": os.devnull, "HOME": str(self.folder), **environment}
 
 
 @pytest.fixture
