@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from tests.support.proxy import Proxy
+from tests.support.proxy import RESET_AT_CLOSE, Proxy
 from tests.support.waiting import wait_until
 
 SECONDS = 30.0
@@ -127,6 +127,19 @@ def test_what_a_client_sent_before_it_gave_up_trickles_to_the_server(proxy: Prox
     with connect(proxy) as client:
         client.sendall(b"x" * 100_000)
         # A client that closes without reading its answer resets the connection, and the kernel drops what nobody read.
+        wait_until(lambda: proxy.unsent + len(echo.got) >= 100_000)
+    proxy.heal()
+    wait_until(lambda: proxy.connections == 0, seconds=SECONDS)
+    assert len(echo.got) == 100_000
+
+
+def test_what_a_client_sent_before_it_reset_its_connection_reaches_the_server(
+    proxy: Proxy, echo: Echo
+) -> None:
+    proxy.trickle(bytes_per_second=20_000)
+    with connect(proxy) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)
+        client.sendall(b"x" * 100_000)
         wait_until(lambda: proxy.unsent + len(echo.got) >= 100_000)
     proxy.heal()
     wait_until(lambda: proxy.connections == 0, seconds=SECONDS)

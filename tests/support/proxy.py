@@ -231,7 +231,8 @@ class _Link:
                     due = self._proxy.due(len(data), due, sent_at)
                     sent_at = time.monotonic()
                     waiting.put_nowait((sent_at, due, data))
-                await waiting.join()
+            # Also after a reset: what was read before it goes on.
+            await waiting.join()
         finally:
             writing.cancel()
 
