@@ -177,6 +177,8 @@ class _Link:
         except OSError:
             self.reset()
             return
+        # What counts as sent has left this process: drain() waits for all of it.
+        self._server[1].transport.set_write_buffer_limits(high=0)
         up = asyncio.create_task(self._to_server())
         down = asyncio.create_task(self._to_client())
         self._tasks = [up, down]
