@@ -70,7 +70,8 @@ def measure(options: Namespace) -> tuple[dict[str, list[Figures]], dict[str, str
                 continue
             say(f"Round {number + 1} of {options.rounds}: {name} ...")
             try:
-                rounds.setdefault(name, []).append(_run(name, options))
+                figures = _run(name, options)
+                rounds.setdefault(name, []).append(figures)
             except subprocess.CalledProcessError as error:
                 failed[name] = (error.stderr.strip().splitlines() or ["no message"])[-1]
                 say(f"  failed: {failed[name]}")
