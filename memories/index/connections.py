@@ -7,6 +7,7 @@ import http.client
 import select
 import ssl
 from collections import deque
+from contextlib import suppress
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -37,7 +38,24 @@ class Connections:
 
         Raises httpx.TransportError.
         """
-        connection = self._connection()
+        try:
+            if kept := self._kept():
+                # The server may close it at this moment. A query changes nothing, so it may be sent twice.
+                with suppress(ConnectionError):
+                    return self._exchange(kept, method, url, headers, body, seconds)
+            return self._exchange(self._new(), method, url, headers, body, seconds)
+        except (OSError, http.client.HTTPException) as error:
+            raise _translated(error) from error
+
+    def _exchange(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        body: bytes | None,
+        seconds: float | None,
+    ) -> Answer:
         connection.timeout = seconds
         try:
             if connection.sock is not None:
@@ -45,9 +63,9 @@ class Connections:
             connection.request(method.upper(), urlsplit(url).path, body, headers)
             response = connection.getresponse()
             answer = Answer(response.status, response.getheaders(), response.read())
-        except BaseException as error:
+        except BaseException:
             connection.close()
-            raise _translated(error) from error
+            raise
         if connection.sock is not None:  # the server did not ask to close it
             self._idle.append(connection)
         return answer
@@ -56,8 +74,8 @@ class Connections:
         while self._idle:
             self._idle.pop().close()
 
-    def _connection(self) -> http.client.HTTPConnection:
-        """The connection that was used last and still is open, or a new one."""
+    def _kept(self) -> http.client.HTTPConnection | None:
+        """The connection that was used last and still is open."""
         while self._idle:
             try:
                 kept = self._idle.pop()
@@ -66,6 +84,9 @@ class Connections:
             if _is_open(kept):
                 return kept
             kept.close()
+        return None
+
+    def _new(self) -> http.client.HTTPConnection:
         host, port = self._where.hostname or "", self._where.port
         if self._where.scheme == "https":
             return http.client.HTTPSConnection(host, port, context=self._context)
@@ -79,14 +100,12 @@ def _is_open(connection: http.client.HTTPConnection) -> bool:
     return not arrivals.poll(0)
 
 
-def _translated(error: BaseException) -> BaseException:
+def _translated(error: OSError | http.client.HTTPException) -> httpx.TransportError:
     match error:
         case TimeoutError():
             return httpx.ReadTimeout(str(error) or "timed out")
-        case ConnectionError() | http.client.RemoteDisconnected():
+        case ConnectionError():
             return httpx.ReadError(str(error))
         case OSError():  # no such host, no route, a certificate that is refused
             return httpx.ConnectError(str(error))
-        case http.client.HTTPException():
-            return httpx.RemoteProtocolError(f"{type(error).__name__}: {error}")
-    return error
+    return httpx.RemoteProtocolError(f"{type(error).__name__}: {error}")
