@@ -27,7 +27,7 @@ from memories.index.collections import CollectionLost
 from memories.index.ids import document_id
 from memories.index.metadata import metadata_of
 from memories.index.pace import pace
-from memories.indexing import several
+from memories.indexing import tenant_calls
 from memories.indexing.former_keys import former_keys
 from memories.models import Generation, MemoryLog
 from memories.tenants import Tenant
@@ -200,11 +200,13 @@ def _write_all(rows: Sequence[MemoryLog], live: dict[Tenant, generations.Live]) 
         while waiting:
             pieces = {tenant: _piece(its) for tenant, its in waiting.items()}
             writes = [
-                several.Call(tenant, [row.id for row in piece], partial(_write, live[tenant], piece, former))
+                tenant_calls.Call(
+                    tenant, [row.id for row in piece], partial(_write, live[tenant], piece, former)
+                )
                 for tenant, piece in pieces.items()
             ]
             alone = [tenant for tenant in pieces if not _is_one_call(live[tenant])]
-            for tenant in several.succeeded(writes, guard=rechecked, alone=alone):
+            for tenant in tenant_calls.succeeded(writes, guard=rechecked, alone=alone):
                 written += pieces[tenant]
             waiting = {tenant: its for tenant, its in waiting.items() if its}
     except Unavailable:
@@ -258,11 +260,11 @@ def forget(memory_ids: Mapping[Tenant, Sequence[int]]) -> None:
     """Delete these memories, given by tenant, from all collections of their tenants. Raises Unavailable."""
     live = generations.live(memory_ids)
     deletions = [
-        several.Call(tenant, its, partial(_delete, live[tenant], its))
+        tenant_calls.Call(tenant, its, partial(_delete, live[tenant], its))
         for tenant, its in memory_ids.items()
         if tenant in live
     ]
-    deque(several.succeeded(deletions, guard=rechecked), maxlen=0)
+    deque(tenant_calls.succeeded(deletions, guard=rechecked), maxlen=0)
 
 
 def _delete(live: generations.Live, memory_ids: Sequence[int]) -> None:

@@ -66,10 +66,12 @@ def _results(
     calls: Sequence[Call], attempt: Callable[[Call], bool], alone: Collection[Tenant]
 ) -> Iterator[tuple[Call, Callable[[], bool]]]:
     """The calls, each with a function that returns its result or raises its error."""
-    together = [call for call in calls if call.tenant not in alone] if len(calls) > 1 else []
+    # One call needs no thread.
+    here = {call.tenant for call in calls if len(calls) == 1 or call.tenant in alone}
+    together = [call for call in calls if call.tenant not in here]
     futures = at_once([partial(attempt, call) for call in together], threads=THREADS) if together else []
     for call, future in zip(together, futures, strict=True):
         yield call, future.result
     for call in calls:
-        if call not in together:
+        if call.tenant in here:
             yield call, partial(attempt, call)

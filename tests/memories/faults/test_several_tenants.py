@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from memories.background import in_background
-from memories.indexing import several
+from memories.indexing import tenant_calls
 from memories.models import MemoryLog
 from memories.records.services import NewMemory, create_memories, delete_memories
 from memories.tenants import Tenant
@@ -69,7 +69,7 @@ def while_slow(proxy: Proxy) -> None:
     proxy.delay(2.0)
     with in_background() as submit:
         delivery = submit(drain)
-        wait_until(lambda: proxy.in_hand == several.THREADS, seconds=30)
+        wait_until(lambda: proxy.in_hand == tenant_calls.THREADS, seconds=30)
         proxy.heal()
         delivery.result()
 
@@ -96,10 +96,10 @@ def test_once_chroma_is_away_no_other_call_begins() -> None:
         begun.append(tenant)
         raise Unavailable("chroma", "it is away")
 
-    calls = [several.Call(tenant, [], partial(call, tenant)) for tenant in map(numbered, range(50))]
+    calls = [tenant_calls.Call(tenant, [], partial(call, tenant)) for tenant in map(numbered, range(50))]
     with pytest.raises(Unavailable):
-        list(several.succeeded(calls, guard=lambda *_: nullcontext()))
-    assert 1 <= len(begun) <= several.THREADS
+        list(tenant_calls.succeeded(calls, guard=lambda *_: nullcontext()))
+    assert 1 <= len(begun) <= tenant_calls.THREADS
 
 
 def test_the_error_of_one_call_comes_after_the_success_of_the_others() -> None:
@@ -107,8 +107,8 @@ def test_the_error_of_one_call_comes_after_the_success_of_the_others() -> None:
         if tenant == numbered(1):
             raise Reject("too large")
 
-    calls = [several.Call(tenant, [], partial(call, tenant)) for tenant in map(numbered, range(4))]
-    succeeded = several.succeeded(calls, guard=lambda *_: nullcontext(), alone=[numbered(2)])
+    calls = [tenant_calls.Call(tenant, [], partial(call, tenant)) for tenant in map(numbered, range(4))]
+    succeeded = tenant_calls.succeeded(calls, guard=lambda *_: nullcontext(), alone=[numbered(2)])
     assert {next(succeeded) for _ in range(3)} == {numbered(0), numbered(2), numbered(3)}
     with pytest.raises(Reject):
         next(succeeded)

@@ -69,6 +69,14 @@ def test_large_versions_are_not_read() -> None:
     assert_equal_stores(row.tenant)
 
 
+def test_a_former_number_that_no_float_can_hold_stops_nothing() -> None:
+    row = remembered({"status": "solved", "huge": 10**400}, OPEN)
+
+    assert former_keys([row]) == {row.id: {"raw_data.status"}}
+    drain()
+    assert_equal_stores(row.tenant)
+
+
 def test_a_document_that_the_index_does_not_have_gets_no_former_key() -> None:
     row = remembered(SOLVED, OPEN)
     collection_of(row.tenant).delete(ids=collection_of(row.tenant).get(include=[])["ids"])
