@@ -37,6 +37,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         self.server.peers.append(self.client_address)
+        if self.path == "/drop/query" and self.server.peers.count(self.client_address) > 1:
+            self.close_connection = True
+            return
         if self.path == "/hang/query":
             self.server.release.wait(20)
         status = 429 if self.server.refusals else 200
@@ -86,6 +89,15 @@ def test_a_connection_that_the_server_closed_is_replaced(session: Session, serve
 
     assert ask(session, server).status_code == 200
     assert len(set(server.peers)) == 2
+
+
+def test_a_query_goes_again_when_the_server_closes_a_kept_connection_instead_of_answering(
+    session: Session, server: Server
+) -> None:
+    ask(session, server)
+
+    assert ask(session, server, "/drop/query").status_code == 200
+    assert len(server.peers) == 3
 
 
 def test_a_query_that_the_server_refuses_for_now_is_tried_again(session: Session, server: Server) -> None:
