@@ -15,7 +15,10 @@ REMAINS = [
         "Where only named memories or conversations were erased, keys of raw_data stay in the schema of the Chroma "
         "collection until `manage.py rebuild_index --recreate`."
     ),
-    "Freed pages of Chroma's database keep deleted text until `manage.py vacuum_index` or the next start of `up`.",
+    (
+        "Freed pages of Chroma's database, and unused room of its vector files, keep deleted text until "
+        "`manage.py vacuum_index` or the next start of `up`."
+    ),
     "PostgreSQL's freed pages and write-ahead log keep deleted rows until a vacuum and a checkpoint reuse them.",
     (
         "Backups keep what they held. `restore` requests younger erasures again if it replaces the database of their "
