@@ -216,6 +216,7 @@ class Circuit(models.Model):
     opened_at = models.DateTimeField(null=True, blank=True)
     open_until = models.DateTimeField(null=True, blank=True)
     tried_at = models.DateTimeField(null=True, blank=True, help_text="when it last did not answer")
+    probe = models.UUIDField(null=True, blank=True, help_text="token of the claim of the event that tries it")
     held_at = models.DateTimeField(null=True, blank=True)
     held_until = models.DateTimeField(null=True, blank=True)
     hold_reason = models.TextField(blank=True, default="", db_default="")

@@ -159,7 +159,7 @@ class Delivery:
         except Exception as error:
             self._fail(unit, error)
         except BaseException as stop:
-            # It is not known whether a probed dependency answers. The next probe runs when this one's time is over.
+            # It is not known whether a probed dependency answers. The next probe runs when this event's claim ends.
             self._probing.clear()
             self._interrupt(unit, stop)
             raise

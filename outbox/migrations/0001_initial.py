@@ -33,6 +33,7 @@ class Migration(migrations.Migration):
                 ('opened_at', models.DateTimeField(blank=True, null=True)),
                 ('open_until', models.DateTimeField(blank=True, null=True)),
                 ('tried_at', models.DateTimeField(blank=True, help_text='when it last did not answer', null=True)),
+                ('probe', models.UUIDField(blank=True, help_text='token of the claim of the event that tries it', null=True)),
                 ('held_at', models.DateTimeField(blank=True, null=True)),
                 ('held_until', models.DateTimeField(blank=True, null=True)),
                 ('hold_reason', models.TextField(blank=True, db_default='', default='')),

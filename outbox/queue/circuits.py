@@ -32,7 +32,8 @@ ON CONFLICT (dependency) DO UPDATE SET
         WHEN c.opened_at IS NULL THEN excluded.open_until
         WHEN %(probing)s THEN statement_timestamp() + make_interval(secs => greatest(
             least(%(cap)s, %(base)s * power(2, least(c.failures, 30))), %(retry_after)s))
-        ELSE greatest(c.open_until, statement_timestamp() + make_interval(secs => %(retry_after)s)) END
+        ELSE greatest(c.open_until, statement_timestamp() + make_interval(secs => %(retry_after)s)) END,
+    probe = CASE WHEN %(probing)s OR %(retry_after)s > 0 THEN NULL ELSE c.probe END
 """
 
 # A person holds the dependency before a maintenance. No event and no probe calls it before the time is over. What a
@@ -62,7 +63,7 @@ CLOSE = """
 WITH away AS (
     SELECT * FROM outbox_circuit WHERE dependency = %(dependency)s AND opened_at IS NOT NULL FOR UPDATE
 ), closed AS (
-    UPDATE outbox_circuit c SET failures = 0, reason = '', opened_at = NULL, open_until = NULL,
+    UPDATE outbox_circuit c SET failures = 0, reason = '', opened_at = NULL, open_until = NULL, probe = NULL,
         types = CASE WHEN c.held_until > statement_timestamp() THEN c.types ELSE '{}' END
     FROM away WHERE c.dependency = away.dependency
 )

@@ -141,6 +141,7 @@ def claim(
     since: float = -math.inf,
     relay: UUID | None = None,
     session: psycopg.Connection[Any] | None = None,
+    token: UUID | None = None,
 ) -> Claim:
     """Claim events of these types, ordered by priority and id.
 
@@ -151,8 +152,9 @@ def claim(
     `since`: claim only fresh events that became available at this time or later (seconds since 1970).
     `session`: an autocommit connection that keeps the statement prepared. Without it, PostgreSQL plans the claim of
     one event for longer than it runs it, and Django's connection spends most of its time on reading timestamps.
+    `token`: the token of the claim; by default a new one.
     """
-    token = uuid4()
+    token = token or uuid4()
     if not types:
         return Claim(token, [])
     parameters = {

@@ -1,6 +1,7 @@
 """Probes: after the pause of a circuit, one event tries the dependency. Its outcome ends or prolongs the outage."""
 
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.db import connection
 
@@ -10,23 +11,31 @@ from outbox.registry import handled_types
 
 # The UPDATE of the deadline elects one prober among all clusters. A cluster that handles a waiting type comes first:
 # another cluster has no event to try, and would close the circuit untested.
+#
+# A probe is lost if no event is claimed with its token, because the worker or the cluster died. The next one starts at
+# once. In the first %(claiming)s seconds the prober may not have claimed its event yet.
 PROBE = """
-UPDATE outbox_circuit SET open_until = statement_timestamp() + make_interval(secs => %(seconds)s)
+UPDATE outbox_circuit c SET probe = %(token)s,
+    open_until = statement_timestamp() + make_interval(secs => %(seconds)s)
 WHERE opened_at IS NOT NULL AND coalesce(held_until <= statement_timestamp(), true)
-  AND open_until <= statement_timestamp() - CASE
-    WHEN types && %(handled)s::text[] THEN interval '0' ELSE make_interval(secs => %(seconds)s) END
+  AND (open_until <= statement_timestamp() - CASE
+        WHEN types && %(handled)s::text[] THEN interval '0' ELSE make_interval(secs => %(seconds)s) END
+    OR (types && %(handled)s::text[]
+        AND open_until <= statement_timestamp() + make_interval(secs => %(seconds)s - %(claiming)s)
+        AND c.probe IS NOT NULL AND NOT EXISTS (
+            SELECT FROM outbox_event e WHERE e.status = 'claimed' AND e.claim_token = c.probe)))
 RETURNING dependency, ARRAY(SELECT unnest(types) INTERSECT SELECT unnest(%(handled)s::text[]) ORDER BY 1)
 """
 
 END_PAUSE = """
-UPDATE outbox_circuit SET open_until = statement_timestamp()
+UPDATE outbox_circuit SET open_until = statement_timestamp(), probe = NULL
 WHERE dependency = %(dependency)s AND opened_at IS NOT NULL
 """
 
 # The dependency cannot be probed now, because every waiting event that needs it needs another one too, which is in a
 # pause. Try again when that pause is over, at the latest after the longest pause: it may end sooner.
 POSTPONE = """
-UPDATE outbox_circuit SET open_until = statement_timestamp() + least(
+UPDATE outbox_circuit SET probe = NULL, open_until = statement_timestamp() + least(
     make_interval(secs => %(cap)s),
     greatest(make_interval(secs => %(base)s), (
         SELECT max(greatest(other.open_until, other.held_until)) - statement_timestamp() FROM outbox_circuit other
@@ -52,8 +61,10 @@ BLOCKING = """
 SELECT dependency, types FROM outbox_circuit WHERE opened_at IS NOT NULL OR held_until > statement_timestamp()
 """
 
-# Seconds until another probe may start. The outcome of the first one ends this time sooner.
+# Seconds until another probe may start. The outcome or the loss of the first one ends this time sooner.
 PROBE_SECONDS = 60.0
+# Seconds that a prober has to claim an event after its election.
+CLAIMING_SECONDS = 2.0
 
 
 class Probe(NamedTuple):
@@ -69,14 +80,17 @@ class Probe(NamedTuple):
     blocked: list[str]
 
 
-def acquire_probes() -> list[Probe]:
-    """Elect this caller as the prober of the circuits whose pause is over.
+def acquire_probes(token: UUID | None = None) -> list[Probe]:
+    """Elect this caller as the prober of the circuits whose pause is over, or whose last probe was lost.
+
+    `token`: the token of the claim that the caller makes for these probes. Without it nobody notices their loss.
 
     No other cluster probes them for PROBE_SECONDS. A circuit without a type that is handled here is left to the other
     clusters for PROBE_SECONDS; after that time no cluster handles its types, and any caller may close it.
     """
     with connection.cursor() as cursor:
-        cursor.execute(PROBE, {"seconds": PROBE_SECONDS, "handled": handled_types()})
+        parameters: dict[str, Any] = {"seconds": PROBE_SECONDS, "claiming": CLAIMING_SECONDS, "token": token}
+        cursor.execute(PROBE, {**parameters, "handled": handled_types()})
         elected: dict[str, list[str]] = dict(cursor.fetchall())
         if not elected:
             return []

@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
@@ -207,16 +207,19 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
     def _add_probes(self, tasks: list[Task]) -> None:
         """Add one event for each dependency whose pause is over. Only one, since it may still be unavailable."""
         probed: set[str] = set()
-        for probe in probes.acquire_probes():
+        token = uuid4()
+        for probe in probes.acquire_probes(token):
             # An event that needs several dependencies tries all of them.
             if probe.dependency not in probed:
-                probed |= self._add_probe(tasks, probe)
+                probed |= self._add_probe(tasks, probe, token)
 
-    def _add_probe(self, tasks: list[Task], probe: probes.Probe) -> frozenset[str]:
+    def _add_probe(self, tasks: list[Task], probe: probes.Probe, token: UUID) -> frozenset[str]:
         """Add an event that tries the dependency. Returns the dependencies that this event tries."""
         for dependencies, types in probe.groups:
             for batch, retries in ((1, 0), (0, 1)):
-                claimed = claim(types, batch=batch, retries=retries, probing=dependencies, relay=self.id)
+                claimed = claim(
+                    types, batch=batch, retries=retries, probing=dependencies, relay=self.id, token=token
+                )
                 if claimed.rows:
                     tasks.extend(make_tasks(claimed, probing=sorted(dependencies)))
                     return dependencies

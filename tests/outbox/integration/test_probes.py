@@ -1,16 +1,20 @@
 """Probes: after a pause, the relay tries an unavailable dependency with one event."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import connection
+from django.db.models import F
 from pytest_django.fixtures import Settings
 
 import outbox
 from outbox.delivery import outcomes
 from outbox.models import Circuit, Event
-from outbox.queue import circuits
+from outbox.queue import circuits, probes
+from outbox.queue.lost import reclaim_from_worker
 from outbox.relay.broker import OutboxBroker
 from outbox.testing import handled
 from tests.support.circuits import end_pause, open_oven
@@ -51,6 +55,47 @@ def test_a_circuit_without_waiting_events_closes(broker: OutboxBroker) -> None:
     end_pause()
 
     wait_until(lambda: broker.dequeue() == [] and Circuit.objects.get().opened_at is None)
+
+
+def test_a_probe_that_died_with_its_worker_is_made_again_at_once(broker: OutboxBroker) -> None:
+    """It held up every event that needs the dependency for a minute."""
+    first, second = publish_all("test.baked", range(2))
+    open_oven()
+    end_pause()
+    assert events_in(until_handed_out(broker)) == [[first.id]]
+    let_the_prober_have_had_time()
+
+    for _ in range(5):
+        assert broker.dequeue() == []
+    reclaim_from_worker(Event.objects.get(id=first.id).claim_token, [first.id])
+
+    tasks = until_handed_out(broker)
+    assert events_in(tasks) == [[second.id]]
+    run(tasks)
+    assert Circuit.objects.get().opened_at is None
+
+
+def test_a_probe_whose_relay_died_before_its_claim_is_made_again(broker: OutboxBroker) -> None:
+    event = publish("test.baked")
+    open_oven()
+    end_pause()
+    probes.acquire_probes(uuid4())
+    assert probes.acquire_probes(uuid4()) == []
+
+    let_the_prober_have_had_time()
+
+    assert events_in(until_handed_out(broker)) == [[event.id]]
+
+
+def test_a_failed_probe_keeps_its_pause_although_its_claim_has_ended(broker: OutboxBroker) -> None:
+    publish("test.baked")
+    open_oven()
+    end_pause()
+    tasks = until_handed_out(broker)
+    with handled("test.baked", by=_away_for_30_seconds, needs=["oven"]):
+        run(tasks)
+
+    assert probes.acquire_probes(uuid4()) == []
 
 
 def needs_both(by: Callable[[outbox.ClaimedEvent], object]) -> Any:
@@ -114,6 +159,14 @@ def test_a_long_outage_costs_one_try_a_pause_and_changes_no_other_row(
 
 def _away(event: outbox.ClaimedEvent) -> None:
     raise outbox.Unavailable("oven", "cold")
+
+
+def _away_for_30_seconds(event: outbox.ClaimedEvent) -> None:
+    raise outbox.Unavailable("oven", "cold", retry_after=30)
+
+
+def let_the_prober_have_had_time() -> None:
+    Circuit.objects.update(open_until=F("open_until") - timedelta(seconds=probes.CLAIMING_SECONDS))
 
 
 def _row_versions() -> dict[int, int]:
