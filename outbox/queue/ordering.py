@@ -52,12 +52,11 @@ FROM taken WHERE e.id = taken.id
 RETURNING e.id
 """
 
-# An earlier event may have been settled while PARK ran, and its UNBLOCK_NEXT did not see the parked event. This
-# statement unparks every event whose turn has come.
+# Unparks the events whose turn has come.
 UNBLOCK = """
 WITH free AS (
     SELECT e.id FROM outbox_event e
-    WHERE e.id = ANY(%(ids)s) AND e.status = 'pending' AND NOT EXISTS (
+    WHERE {which} AND e.status = 'pending' AND NOT EXISTS (
         SELECT FROM outbox_event earlier
         WHERE earlier.aggregatetype = e.aggregatetype AND earlier.aggregateid = e.aggregateid
           AND earlier.status IN ('pending', 'claimed') AND earlier.id < e.id OFFSET 0)
@@ -65,8 +64,12 @@ WITH free AS (
 )
 UPDATE outbox_event e SET parked_until = NULL FROM free WHERE e.id = free.id
 """
+# An earlier event may have been settled while PARK ran, and its UNBLOCK_NEXT did not see the parked event.
+UNBLOCK_PARKED = UNBLOCK.format(which="e.id = ANY(%(ids)s)")
+# The workers of a dead cluster may have settled events without running UNBLOCK_NEXT, and nobody knows which events.
+UNBLOCK_ALL = UNBLOCK.format(which="e.parked_until IS NOT NULL")
 
-# Needed only if a worker was killed after it settled an event and before it ran UNBLOCK_NEXT.
+# For anything that the other statements miss.
 UNPARK_EXPIRED = """
 WITH expired AS (
     SELECT id FROM outbox_event WHERE parked_until < statement_timestamp() AND status = 'pending'
@@ -109,8 +112,15 @@ def _park(types: Collection[str], limit: int) -> int:
         cursor.execute(PARK, parameters)
         ids = [row[0] for row in cursor.fetchall()]
         if ids:
-            cursor.execute(UNBLOCK, {"ids": ids})
+            cursor.execute(UNBLOCK_PARKED, {"ids": ids})
     return len(ids)
+
+
+def unblock_all() -> int:
+    """Unpark every event whose turn has come. Returns how many. It reads all parked events: for the rare case only."""
+    with connection.cursor() as cursor:
+        cursor.execute(UNBLOCK_ALL)
+        return int(cursor.rowcount)
 
 
 def unpark_expired() -> int:

@@ -29,7 +29,7 @@ from outbox.queue.lost import (
     reclaim_from_worker,
     return_unassigned,
 )
-from outbox.queue.ordering import park, unpark_expired
+from outbox.queue.ordering import park, unblock_all, unblock_next, unpark_expired
 from outbox.registry import handled_types
 from outbox.relay.listener import EVENTS, EVERYTHING, NOTHING, RETRIES, TASK, TASKS, Listener, WorkHint
 from outbox.relay.tasks import Package, make_tasks
@@ -249,11 +249,12 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
             self._more |= EVENTS
 
     def _reclaim_from_dead_relays(self) -> None:
-        """Free the claims of other clusters that died."""
+        """Free the claims of other clusters that died, and what waits behind the events that they settled last."""
         if dead := heartbeat.dead_relays(self.id):
             if count := reclaim_from_relays(dead):
                 logger.warning("%d events of %d dead clusters are free again.", count, len(dead))
-                self._more |= EVENTS
+            unblock_all()
+            self._more |= EVENTS
             heartbeat.end_relays(dead)
 
     def _reclaim_from_dead_workers(self) -> None:
@@ -262,6 +263,8 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
         for token, in_hand, others, worker in owners.abandoned() if owners else ():
             reclaim_from_worker(token, in_hand, _loss_of(worker))
             outcomes.returned(token, others)
+            # It may have settled some of them, and died before it unblocked what waits behind them.
+            unblock_next([*in_hand, *others])
             self._more |= EVENTS
 
     def _park(self) -> None:

@@ -4,9 +4,11 @@ import multiprocessing
 import os
 import pickle
 import signal
+from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.db.models.functions import Now
 from django_q.conf import Conf as ClusterConf
 from django_q.models import OrmQ
 from django_q.signals import post_execute_in_worker
@@ -155,12 +157,8 @@ def test_it_frees_events_with_an_expired_lease(broker: OutboxBroker) -> None:
     assert status_of(event) == ["pending"]
 
 
-@pytest.mark.usefixtures("_long_backoff")
-def test_it_frees_the_events_of_a_killed_worker(
-    broker: OutboxBroker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    events = [publish() for _ in range(3)]
-    in_hand = events[1]
+def hand_out_and_be_killed_at(place: int, broker: OutboxBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker is killed while it handles the event at this place of the task."""
     monkeypatch.setattr(ClusterConf, "WORKERS", 1)
     owners = TaskOwners()
     monkeypatch.setattr(task_owners, "_shared", owners)
@@ -169,12 +167,36 @@ def test_it_frees_the_events_of_a_killed_worker(
 
     def be_killed() -> None:
         with owners.running(number):
-            owners.begin_unit(number, 1, 1)
+            owners.begin_unit(number, place, 1)
             os.kill(os.getpid(), signal.SIGKILL)
 
     worker = multiprocessing.get_context("fork").Process(target=be_killed)
     worker.start()
     worker.join()
+
+
+def test_it_unparks_what_waits_behind_the_events_that_a_killed_worker_had_settled(
+    broker: OutboxBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker died before it did so itself. The event would be parked for minutes."""
+    first, in_hand = publish(id="one"), publish()
+    hand_out_and_be_killed_at(1, broker, monkeypatch)
+    behind = publish(id="one")
+    Event.objects.filter(id=behind.id).update(parked_until=Now() + timedelta(minutes=5))
+    Event.objects.filter(id=first.id).update(status="delivered", claim_token=None, relay=None)
+
+    wait_until(lambda: broker.dequeue() or status_of(in_hand) == ["pending"])
+
+    assert Event.objects.get(id=behind.id).parked_until is None
+
+
+@pytest.mark.usefixtures("_long_backoff")
+def test_it_frees_the_events_of_a_killed_worker(
+    broker: OutboxBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = [publish() for _ in range(3)]
+    in_hand = events[1]
+    hand_out_and_be_killed_at(1, broker, monkeypatch)
     wait_until(lambda: broker.dequeue() or status_of(in_hand) == ["pending"])
 
     assert status_of(*events) == ["claimed", "pending", "claimed"]

@@ -10,7 +10,7 @@ from django.db import connection
 from outbox.delivery import outcomes
 from outbox.models import Event
 from outbox.queue import ordering
-from outbox.queue.ordering import park, unblock_next, unpark_expired
+from outbox.queue.ordering import park, unblock_all, unblock_next, unpark_expired
 from outbox.relay.listener import Listener
 from tests.support.clusters import url_of_the_tests_database
 from tests.support.published import NOTED, TOGETHER, claim_all, ids, publish, publish_all, status_of
@@ -28,6 +28,11 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def jam(depth: int) -> list[Event]:
     return publish_all(NOTED, ["one"] * depth)
+
+
+def settle_without_unblocking(event: Event) -> None:
+    """As a worker does that is killed between the two statements."""
+    Event.objects.filter(id=event.id).update(status="delivered", claim_token=None, relay=None)
 
 
 def aside() -> int:
@@ -80,7 +85,20 @@ def test_events_behind_a_retry_stay_parked() -> None:
 
 
 @pytest.mark.usefixtures("few")
-def test_an_event_that_a_killed_worker_left_parked_is_unparked_in_time() -> None:
+def test_an_event_that_a_dead_cluster_left_parked_is_unparked() -> None:
+    first, second, *_ = jam(30)
+    moved = park([NOTED])
+    settle_without_unblocking(first)
+    assert claim_all().events == []
+
+    assert unblock_all() == 1
+
+    assert ids(claim_all()) == [second.id]
+    assert aside() == moved - 1
+
+
+@pytest.mark.usefixtures("few")
+def test_an_event_that_is_parked_for_too_long_is_unparked() -> None:
     jam(30)
     moved = park([NOTED])
     assert unpark_expired() == 0
@@ -111,7 +129,7 @@ def test_an_event_whose_turn_comes_while_it_is_parked_is_unparked(
     outcomes.delivered(claimed.token, [first.id])
     another_session.commit()
     assert claim_all().events == []
-    another_session.execute(ordering.UNBLOCK, {"ids": [id for (id,) in moved]})
+    another_session.execute(ordering.UNBLOCK_PARKED, {"ids": [id for (id,) in moved]})
     another_session.commit()
 
     assert ids(claim_all()) == [second.id]
