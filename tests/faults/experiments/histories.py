@@ -1,10 +1,11 @@
 """Eight clients record what they are told while processes die: no acknowledged write is lost, nothing deleted is back.
 
 A history is 200 requests of eight clients to the memories of one tenant: creates, changes, deletions, reads, searches.
-Meanwhile the web server, workers, the relay and the monitor are killed, Chroma stands still for a moment, and sessions
-in PostgreSQL are cut. Then each answer is held against all others and against both stores: an acknowledged write is
-there, versions follow the order of the requests, no read and no search shows an older version than somebody was told
-before, and no deleted memory is back.
+Several histories run at the same time, so that one that waits for a stopped process holds up no other. Meanwhile the
+web server, workers, the relay and the monitor are killed, Chroma stands still for a moment, and sessions in PostgreSQL
+are cut. Then each answer is held against all others and against both stores: an acknowledged write is there, versions
+follow the order of the requests, no read and no search shows an older version than somebody was told before, and no
+deleted memory is back.
 """
 
 import os
@@ -12,6 +13,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
@@ -30,6 +32,7 @@ from tests.support.tenants import new_tenant
 from tests.support.web_server import WebServer
 
 CLIENTS, OPERATIONS = 8, 200
+AT_ONCE = 4
 # Seconds between two faults, on the average.
 PAUSE_SECONDS = 2.0
 TROUBLES = {"worker": 6, "relay": 4, "monitor": 2, "web server": 1, "sessions": 4, "chroma": 4}
@@ -40,6 +43,9 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND application_name <> 'experiment' AND random() < 0.5
 """
 
+# The memories of a history, and what its clients were told.
+Told = tuple[Memories, list[Operation]]
+
 
 def run(trial: Trial) -> None:
     environment = {
@@ -47,7 +53,7 @@ def run(trial: Trial) -> None:
         "OUTBOX_MAX_BACKLOG": "0",
         "LOG_LEVEL": "WARNING",
     }
-    told: list[tuple[Memories, list[Operation]]] = []
+    told: list[Told] = []
     with connection.cursor() as cursor:
         cursor.execute(OURS)
     with (
@@ -56,27 +62,35 @@ def run(trial: Trial) -> None:
     ):
         trouble = Trouble(fleet, web, Random(f"trouble {trial.seed}"))
         started = time.monotonic()
-        with trouble, ThreadPoolExecutor(CLIENTS) as pool:
-            deadline = started + 60 * trial.minutes
-            while len(told) < trial.size(1_000, quick=2) and time.monotonic() < deadline:
-                told.append(history(trial, web.url, pool))
-                if len(told) % 50 == 0:
-                    trial.say(f"{len(told)} histories after {time.monotonic() - started:.0f} s")
+        with trouble, ThreadPoolExecutor(AT_ONCE) as pool:
+            numbers = iter(range(trial.size(1_000, quick=2)))
+            for done in [pool.submit(tell, trial, web.url, numbers, told) for _ in range(AT_ONCE)]:
+                done.result()
         trial.figures["operations_per_s"] = round(len(told) * OPERATIONS / (time.monotonic() - started), 1)
         fleet.wait_until_ready()
         stores.wait_until_drained(trial)
     report(trial, told, trouble)
 
 
-def history(trial: Trial, url: str, pool: ThreadPoolExecutor) -> tuple[Memories, list[Operation]]:
+def tell(trial: Trial, url: str, numbers: Iterator[int], told: list[Told]) -> None:
+    """Add one history after the other until all numbers are taken or the time is over."""
+    started = time.monotonic()
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        while time.monotonic() < started + 60 * trial.minutes and (number := next(numbers, None)) is not None:
+            told.append(history(url, Random(f"history {trial.seed} {number}"), pool))
+            if len(told) % 50 == 0:
+                trial.say(f"{len(told)} histories after {time.monotonic() - started:.0f} s")
+
+
+def history(url: str, chance: Random, pool: ThreadPoolExecutor) -> Told:
     memories = Memories(new_tenant())
-    clients = [Client(url, memories, Random(trial.chance.random())) for _ in range(CLIENTS)]
+    clients = [Client(url, memories, Random(chance.random())) for _ in range(CLIENTS)]
     for done in [pool.submit(client.work, OPERATIONS // CLIENTS) for client in clients]:
         done.result()
     return memories, [operation for client in clients for operation in client.told]
 
 
-def report(trial: Trial, told: list[tuple[Memories, list[Operation]]], trouble: "Trouble") -> None:
+def report(trial: Trial, told: list[Told], trouble: "Trouble") -> None:
     trial.counts |= {"histories": len(told), "operations": len(told) * OPERATIONS}
     outcomes = Counter(operation.outcome for _, operations in told for operation in operations)
     trial.counts["unanswered"] = outcomes[Outcome.UNKNOWN]
