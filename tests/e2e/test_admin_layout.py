@@ -15,7 +15,7 @@ from outbox.operations import pauses
 from outbox.queue import circuits
 from outbox.testing import drain
 from tests.support.admin_rows import dead_letter, remember
-from tests.support.browser import DESK, PHONE, complaints, overflow, sign_in, window
+from tests.support.browser import DESK, PHONE, complaints, enter, overflow, sign_in, superuser, window
 from tests.support.conversations import Chat
 from tests.support.events import stored
 from tests.support.tenants import new_tenant
@@ -98,7 +98,7 @@ def registered() -> list[str]:
 @pytest.mark.parametrize("page", [LIGHT_DESK, DARK_PHONE], indirect=True, ids=str)
 def test_no_page_is_wider_than_its_window_or_complains(page: Page) -> None:
     found = complaints(page)
-    sign_in(page)
+    enter(page, superuser().username)
     pages = [
         "/admin/",
         "/admin/live",
@@ -122,8 +122,8 @@ def _overflow_of(page: Page, address: str) -> int:
 
 
 @pytest.mark.parametrize("page", [LIGHT_DESK, DARK_PHONE], indirect=True, ids=str)
-def test_every_list_on_which_one_may_add_has_a_visible_link_to_do_so(page: Page) -> None:
-    sign_in(page)
+def test_every_list_on_which_one_may_add_has_a_visible_link_to_do_so(page: Page, server: str) -> None:
+    sign_in(page, server)
     for address in ADDING:
         page.goto(address)
         link = page.locator("a.addlink")
@@ -145,8 +145,8 @@ SEEN = """input => {
 }"""
 
 
-def test_every_input_can_be_seen(page: Page) -> None:
-    sign_in(page)
+def test_every_input_can_be_seen(page: Page, server: str) -> None:
+    sign_in(page, server)
     remember(new_tenant(), "Fix it", "It was broken")
     for address in (
         *(f"{list}add/" for list in ADDING),

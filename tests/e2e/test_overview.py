@@ -45,6 +45,7 @@ def a_cluster() -> None:
 
 def test_it_begins_with_all_is_well_and_then_with_what_is_not_by_itself(page: Page) -> None:
     a_cluster()
+    page.clock.install()
     page.goto("/admin/")
     expect(page.get_by_text("All is well.")).to_be_visible()
     expect(page.get_by_text("worker 4250: memory_log.stored #812 and 41 more, for 2.4 s")).to_be_visible()
@@ -52,6 +53,7 @@ def test_it_begins_with_all_is_well_and_then_with_what_is_not_by_itself(page: Pa
 
     stored("memory_log.stored")
     circuits.open_circuit(Unavailable("embedder", "connection refused", retry_after=600))
+    page.clock.fast_forward(10_000)
 
     expect(page.locator("#condition")).to_contain_text("embedder is away (connection refused) since 2")
     expect(page.locator("#condition")).to_contain_text("1 event waits for it and loses no attempt.")

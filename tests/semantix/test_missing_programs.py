@@ -17,7 +17,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 # Stands in for a system's installer: a fake, because a test must not install programs on its machine.
 INSTALLER = """#!/bin/sh
 echo "$0 $*" >> {log}
-case "$*" in *chromium*) echo "E: Unable to locate package chromium"; exit 100;; esac
+case "$*" in *chromium*) echo "E: Unable to locate package chromium-headless-shell"; exit 100;; esac
 """
 AS_ROOT = """#!/bin/sh
 [ "$1" = -n ] && shift
@@ -81,7 +81,7 @@ def test_root_installs_what_is_missing_and_nothing_else(machine: Machine) -> Non
     assert machine.commands == [
         "apt-get -qq update",
         "apt-get -qq install --yes --no-install-recommends redis-server",
-        "apt-get -qq install --yes --no-install-recommends chromium",
+        "apt-get -qq install --yes --no-install-recommends chromium-headless-shell",
     ]
     assert "The tests need redis-server. Installing it: " in done.stdout
 
@@ -92,7 +92,7 @@ def test_a_failed_installation_is_reported_with_the_installers_reason(machine: M
     done = machine.install_missing(as_root=True)
 
     assert done.returncode == 0
-    assert "failed with exit code 100:\n  E: Unable to locate package chromium" in done.stdout
+    assert "failed with exit code 100:\n  E: Unable to locate package chromium-headless-shell" in done.stdout
 
 
 def test_another_account_installs_with_a_sudo_that_asks_for_no_password(machine: Machine) -> None:
@@ -155,7 +155,12 @@ class TestARun:
         assert pgbouncer.endswith("sudo apt-get install pgbouncer")
 
     def test_with_workers_its_last_lines_are_the_same(self, run: Run) -> None:
-        assert run("-n", "1").stdout.strip().splitlines()[-1].endswith("sudo apt-get install chromium")
+        assert (
+            run("-n", "1")
+            .stdout.strip()
+            .splitlines()[-1]
+            .endswith("sudo apt-get install chromium-headless-shell")
+        )
 
     def test_a_pipeline_does_not_pass_by_skipping(self, run: Run) -> None:
         done = run(CI="true")

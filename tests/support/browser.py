@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connections
+from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.support.processes import environment
@@ -45,15 +47,31 @@ def browser(server: str) -> Iterator[Browser]:
         yield browser
 
 
-@pytest.fixture
-def page(browser: Browser, server: str, transactional_db: None) -> Iterator[Page]:
-    """A page at desk size, signed in to the admin as olga. It fails the test that leaves errors on its console."""
+@pytest.fixture(scope="module")
+def desk(browser: Browser, server: str) -> Iterator[BrowserContext]:
+    """A window at desk size, one for the tests of a file: it keeps the styles and scripts that it has loaded."""
     with window(browser, server) as context:
-        page = context.new_page()
-        found = complaints(page)
-        sign_in(page)
-        yield page
-        assert found == []
+        yield context
+
+
+@pytest.fixture
+def page(desk: BrowserContext, server: str, transactional_db: None) -> Iterator[Page]:
+    """A page at desk size, signed in to the admin as olga. It fails the test that leaves errors on its console."""
+    page = desk.new_page()
+    forget(page, server)
+    found = complaints(page)
+    sign_in(page, server)
+    yield page
+    complained = [*found]
+    page.close()
+    assert complained == []
+
+
+def forget(page: Page, url: str) -> None:
+    """Remove all that the server left in the window of this new page, except what may be cached."""
+    session = page.context.new_cdp_session(page)
+    session.send("Storage.clearDataForOrigin", {"origin": url, "storageTypes": "all"})
+    session.detach()
 
 
 @contextmanager
@@ -85,10 +103,16 @@ def window(
     context.close()
 
 
-def sign_in(page: Page, username: str = "olga") -> None:
-    """Enter the admin as a new superuser, through the login page."""
-    User.objects.create_superuser(username, password=PASSWORD)
-    enter(page, username)
+def sign_in(page: Page, url: str) -> None:
+    """Sign in olga, a new superuser, and leave the page empty. `enter` goes through the login page."""
+    person = Client()
+    person.force_login(superuser())
+    name = settings.SESSION_COOKIE_NAME
+    page.context.add_cookies([{"name": name, "value": person.cookies[name].value, "url": url}])
+
+
+def superuser() -> User:
+    return User.objects.create_superuser("olga", password=PASSWORD)
 
 
 def enter(page: Page, username: str, password: str = PASSWORD) -> None:
