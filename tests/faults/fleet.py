@@ -132,10 +132,16 @@ class Hits:
     def are_delivered(self) -> bool:
         return not Event.objects.filter(id__in=self.last, delivered_at=None).exists()
 
-    def waits(self) -> list[tuple[str, float]]:
-        """What was killed, and the seconds from there to the delivery; infinity where an event is not delivered."""
-        delivered = dict(Event.objects.filter(id__in=self.last).values_list("id", "delivered_at"))
+    def waits(self) -> list[tuple[str, float, Event]]:
+        """What was killed, the seconds from there to the delivery, and the event.
+
+        The seconds are infinity where an event is not delivered.
+        """
+        events = Event.objects.in_bulk(list(self.last))
         return [
-            (kind, (then - at) / timedelta(seconds=1) if (then := delivered.get(id)) else float("inf"))
-            for id, (at, kind) in self.last.items()
+            (kind, _seconds(at, events[id].delivered_at), events[id]) for id, (at, kind) in self.last.items()
         ]
+
+
+def _seconds(start: datetime, end: datetime | None) -> float:
+    return (end - start) / timedelta(seconds=1) if end else float("inf")

@@ -137,14 +137,22 @@ class Storm:
         }
         trial.counts |= {f"kills: {kind}": count for kind, count in sorted(self.kills.items())}
         for name, hits in {"storm": self.storm, "single kills": self.calm}.items():
-            waits = sorted(seconds for _, seconds in hits.waits())
+            waits = sorted(hits.waits(), key=lambda wait: wait[1])
             trial.counts[f"{name}: events in hand"] = len(waits)
-            trial.figures |= {f"{name}: {at}_kill_to_delivered_s": value for at, value in shares(waits)}
+            ordered = [seconds for _, seconds, _ in waits]
+            trial.figures |= {f"{name}: {at}_kill_to_delivered_s": value for at, value in shares(ordered)}
+            for kind, seconds, event in waits[-3:]:
+                about = f"attempt {event.attempts}, {event.last_error or 'no error'}"
+                trial.say(f"{name}: {kind}, after {seconds:.2f} s at {event.delivered_at} {event}: {about}")
         for kind in self.kills:
-            of_kind = [seconds for hit, seconds in self.calm.waits() if hit == kind]
+            of_kind = [seconds for hit, seconds, _ in self.calm.waits() if hit == kind]
             trial.figures[f"single kills: slowest_s, {kind}"] = round(max(of_kind, default=0), 2)
         near, far = trial.size(5.0, quick=60.0), trial.size(20.0, quick=60.0)
-        late = [(k, seconds) for k, seconds in self.calm.waits() if seconds > (far if k == MACHINE else near)]
+        late = [
+            (k, seconds, str(event))
+            for k, seconds, event in self.calm.waits()
+            if seconds > (far if k == MACHINE else near)
+        ]
         trial.expect(not late, f"{len(late)} events were delivered late after a single kill: {late[:5]}")
         self.writer.check(trial)
         stores.compare(trial)
