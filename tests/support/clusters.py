@@ -91,17 +91,30 @@ class Cluster:
             found = session.execute("SELECT pid FROM outbox_relay WHERE pid = ANY(%s)", [pids]).fetchone()
         return found[0] if found else None
 
+    def wait_until_it_works(self) -> None:
+        """Until its relay has a heartbeat. Fails if the cluster ends."""
+        wait_until(lambda: self.relay_pid() or self.process.poll() is not None, seconds=60)
+        assert self.process.poll() is None, self.output
+
 
 @contextmanager
 def cluster(
-    folder: Path, *, database_url: str | None = None, argv: Sequence[str] = (), **environment: str
+    folder: Path,
+    *,
+    database_url: str | None = None,
+    argv: Sequence[str] = (),
+    wait: bool = True,
+    **environment: str,
 ) -> Iterator[Cluster]:
-    """A running cluster. Its remaining processes are killed at the end of the block."""
+    """A running cluster. Its remaining processes are killed at the end of the block.
+
+    `wait`: until it works. Otherwise the caller does that, and starts something else meanwhile.
+    """
     output = folder / f"cluster-{len(list(folder.glob('cluster-*')))}.log"
     running = Cluster(output, database_url or url_of_the_tests_database(), argv=argv, **environment)
     try:
-        wait_until(lambda: running.relay_pid() or running.process.poll() is not None, seconds=60)
-        assert running.process.poll() is None, running.output
+        if wait:
+            running.wait_until_it_works()
         yield running
     finally:
         running.kill()

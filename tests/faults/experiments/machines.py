@@ -25,9 +25,10 @@ def run(trial: Trial) -> None:
     with machine(url_of_the_tests_database()) as place:
         trial.counts["network_namespaces"] = len(place.argv) and 1
         with (
-            cluster(trial.folder, **ENVIRONMENT),
+            cluster(trial.folder, wait=False, **ENVIRONMENT) as near,
             cluster(trial.folder, database_url=place.database_url, argv=place.argv, **ENVIRONMENT) as distant,
         ):
+            near.wait_until_it_works()
             relay = Relay.objects.get(pid=distant.relay_pid())
             for _ in range(trial.size(5, quick=1)):
                 cut_off(trial, place, relay)
@@ -41,7 +42,7 @@ def run(trial: Trial) -> None:
 
 
 def publish_backlog(trial: Trial) -> None:
-    count = trial.size(2_000, quick=600)
+    count = trial.size(2_000, quick=150)
     start = trial.counts["events"]
     publish_all("test.slow", [f"thing-{start + number}" for number in range(count)])
     trial.counts["events"] += count

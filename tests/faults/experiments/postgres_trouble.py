@@ -20,9 +20,10 @@ from typing import Any
 import psutil
 import psycopg
 
-from semantix.allinone import postgres
+from semantix.allinone import postgres, programs
 from semantix.allinone.service import Service
 from tests.faults.trial import Trial
+from tests.support import processes
 from tests.support.clusters import cluster
 from tests.support.load import Load
 from tests.support.postgres_folder import reachable
@@ -45,13 +46,15 @@ def run(trial: Trial) -> None:
         folder = reachable(disk or trial.folder / "disk")
         server = postgres.start(folder / "postgres", log=trial.folder / "postgres.log", settings=SETTINGS)
         stack.callback(server.stop)
-        migrated = manage("migrate", DATABASE_URL=server.url)
-        assert migrated.returncode == 0, migrated.stderr
+        copy_tables(server.url)
         environment = {"LOG_LEVEL": "ERROR", "CLUSTER_WORKERS": "2"}
-        stack.enter_context(cluster(trial.folder, database_url=server.url, **environment))
+        workers = stack.enter_context(
+            cluster(trial.folder, database_url=server.url, wait=False, **environment)
+        )
         web = stack.enter_context(
             WebServer(log=trial.folder / "web.log", DATABASE_URL=server.url, **environment)
         )
+        workers.wait_until_it_works()
         with Load(web.url, request, per_second=trial.size(50.0, quick=20.0)) as load:
             wait_until(lambda: any(write.body for write in load.writes))
             for name, trouble in troubles(trial, server, disk):
@@ -62,6 +65,14 @@ def run(trial: Trial) -> None:
                 wait_until(lambda: any(write.body for write in load.of(load.phase)))
         answered(trial, load)
         delivered(trial, server, load)
+
+
+def copy_tables(url: str) -> None:
+    """The empty tables of this process's database, which takes a tenth of the time of a migration."""
+    dump = [str(programs.installed() / "pg_dump"), "--no-owner", processes.environment()["DATABASE_URL"]]
+    load = [str(programs.installed() / "psql"), "--quiet", "--set=ON_ERROR_STOP=1", url]
+    dumped = subprocess.run(dump, capture_output=True, check=True).stdout
+    subprocess.run(load, input=dumped, capture_output=True, check=True)
 
 
 def request(number: int) -> tuple[str, dict[str, Any]]:
