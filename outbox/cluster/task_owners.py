@@ -8,7 +8,7 @@ All of it is memory that the processes of one cluster share. Nothing is written 
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing.sharedctypes import RawArray, RawValue
 from typing import NamedTuple
@@ -121,6 +121,18 @@ class TaskOwners:
             self._journal.rewrite(self._assigned.values())
         return found
 
+    def revoke_waiting(self) -> bool:
+        """Revoke the tasks that no worker has begun. Returns whether there are any.
+
+        Call it after the death of a worker. The worker may have taken one of them from the queue without beginning it,
+        and nobody knows which one. A worker that takes a revoked task drops it.
+        """
+        waiting = [number for number in self._assigned if self._states[number % SLOTS] == NOT_BEGUN]
+        if waiting:
+            with self._lock.held():
+                self._assigned = self._kept(self._assigned.values())
+        return bool(waiting)
+
     def take_over(self) -> bool:
         """Make this process the relay. Returns whether another process was the relay before.
 
@@ -133,9 +145,7 @@ class TaskOwners:
         self._assigned = {}
         if is_successor:
             with self._lock.held():
-                self._assigned = {
-                    record.number: record for record in self._journal.read() if self._keep(record)
-                }
+                self._assigned = self._kept(self._journal.read())
             self._journal.rewrite(self._assigned.values())
         return is_successor
 
@@ -148,6 +158,9 @@ class TaskOwners:
 
     def _is_unfinished(self, number: int) -> bool:
         return number in self._assigned and self._states[number % SLOTS] not in (DONE, REVOKED)
+
+    def _kept(self, records: Iterable[Record]) -> dict[int, Record]:
+        return {record.number: record for record in records if self._keep(record)}
 
     def _keep(self, record: Record) -> bool:
         """Whether a worker has begun the task. Revokes it if not."""

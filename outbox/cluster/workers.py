@@ -59,6 +59,7 @@ class Workers:
         self._places = RawArray(_Place, PLACES)
         self._ends = RawArray(_End, ENDS)
         self._ended = RawValue("q", 0)
+        self._died = RawValue("q", 0)
         self._lock_file = tempfile.TemporaryFile()  # noqa: SIM115 - inherited by forks
         # The worker's own place.
         self._mine: Any = None
@@ -92,6 +93,12 @@ class Workers:
             end = self._ends[self._ended.value % ENDS]
             end.code, end.pid = code, pid
             self._ended.value += 1
+            self._died.value += code != 0
+
+    @property
+    def deaths(self) -> int:
+        """How many processes of this cluster died so far: they ended with an exit code other than 0."""
+        return int(self._died.value)
 
     def how_it_ended(self, pid: int) -> str:
         """A few words: "was killed (signal 9)", or "ended" if nothing is known."""

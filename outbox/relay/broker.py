@@ -63,6 +63,8 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
         self._probe = Interval(0.25)
         # Whether this relay may have claimed events that no task carries.
         self._has_unassigned = False
+        # How many processes of the cluster had died when this relay looked last.
+        self._deaths = 0
         self._jobs = {
             self.beat: Interval(heartbeat.BEAT_SECONDS),
             self._reclaim_from_dead_relays: Interval(1.0),
@@ -258,7 +260,10 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
             heartbeat.end_relays(dead)
 
     def _reclaim_from_dead_workers(self) -> None:
-        """Free the events of workers that died: those in hand are suspects, the others were not begun."""
+        """Free the events of workers that died: those in hand are suspects, the others were not begun.
+
+        A worker may also have died after it took a task from the queue and before it began it.
+        """
         owners = task_owners.shared()
         for token, in_hand, others, worker in owners.abandoned() if owners else ():
             reclaim_from_worker(token, in_hand, _loss_of(worker))
@@ -266,6 +271,15 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
             # It may have settled some of them, and died before it unblocked what waits behind them.
             unblock_next([*in_hand, *others])
             self._more |= EVENTS
+        if owners and self._has_a_process_died() and owners.revoke_waiting():
+            self._has_unassigned = True
+            self._more |= EVENTS
+
+    def _has_a_process_died(self) -> bool:
+        """Whether a process of this cluster has died since the last call."""
+        known = workers.shared()
+        before, self._deaths = self._deaths, known.deaths if known else 0
+        return self._deaths > before
 
     def _park(self) -> None:
         started = time.monotonic()

@@ -21,12 +21,21 @@ from memories.embeddings.static import StaticBackend
 from tests.faults.names import KILL_POINTS
 
 AFTER_CLAIM = "after the claim"
+BEFORE_BEGIN = "before a task is begun"
 WHILE_EMBEDDING = "while embedding"
 AFTER_CHROMA_WRITE = "after the write to Chroma"
 BEFORE_SETTLE = "before settling"
 AMID_FLUSH = "amid a flush"
 AFTER_FLUSH = "after the flush's commit"
-POINTS = (AFTER_CLAIM, WHILE_EMBEDDING, AFTER_CHROMA_WRITE, BEFORE_SETTLE, AMID_FLUSH, AFTER_FLUSH)
+POINTS = (
+    AFTER_CLAIM,
+    BEFORE_BEGIN,
+    WHILE_EMBEDDING,
+    AFTER_CHROMA_WRITE,
+    BEFORE_SETTLE,
+    AMID_FLUSH,
+    AFTER_FLUSH,
+)
 # As a provider would, so that events are in hand for a while.
 SECONDS_A_TEXT = 0.002
 
@@ -62,6 +71,8 @@ class KillPoints(AppConfig):
     name = "tests.faults"
 
     def ready(self) -> None:
+        from django_q.signals import pre_execute
+
         from memories.index import client
         from outbox.signals import claimed
 
@@ -73,12 +84,20 @@ class KillPoints(AppConfig):
                 return response
 
         claimed.connect(_claimed)
+        pre_execute.connect(_took_a_task)
         connection_created.connect(_connected)
         client.Session = Session  # type: ignore[misc]
 
 
 def _claimed(**_about: Any) -> None:
     reach(AFTER_CLAIM)
+
+
+def _took_a_task(task: dict[str, Any], **_about: Any) -> None:
+    from outbox.relay import tasks
+
+    if task["func"] is tasks.run:
+        reach(BEFORE_BEGIN)
 
 
 def _connected(*, connection: Any, **_about: Any) -> None:

@@ -17,8 +17,9 @@ from pytest_django.fixtures import Settings
 
 import outbox
 from outbox import registry
-from outbox.cluster import task_owners
+from outbox.cluster import task_owners, workers
 from outbox.cluster.task_owners import TaskOwners
+from outbox.cluster.workers import Workers
 from outbox.delivery import outcomes
 from outbox.models import Event, Failure, Relay
 from outbox.queue import ordering
@@ -203,6 +204,29 @@ def test_it_frees_the_events_of_a_killed_worker(
     assert [Event.objects.get(id=event.id).attempts for event in events] == [1, 1, 1]
     [failure] = Failure.objects.all()
     assert failure.event_id == in_hand.id
+
+
+def test_it_returns_the_events_of_a_task_that_a_worker_took_and_did_not_begin(
+    broker: OutboxBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker was killed between the two. The events would wait until their lease ends."""
+    event = publish()
+    owners, known = TaskOwners(), Workers()
+    monkeypatch.setattr(task_owners, "_shared", owners)
+    monkeypatch.setattr(workers, "_shared", known)
+    taken = until_handed_out(broker)
+    assert broker.dequeue() == []
+
+    known.note_end(os.getpid(), -signal.SIGKILL)
+    owners.bell.ring()
+
+    again = until_handed_out(broker)
+    assert events_in(again) == [[event.id]]
+    run(taken)
+    assert status_of(event) == ["claimed"]
+    run(again)
+    assert status_of(event) == ["delivered"]
+    assert Event.objects.get().attempts == 1
 
 
 def test_dangerous_events_keep_at_most_half_of_the_workers_busy_and_the_next_one_follows_at_once(

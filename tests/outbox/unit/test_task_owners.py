@@ -103,6 +103,17 @@ def test_a_task_that_is_not_begun_or_done_is_not_abandoned(owners: TaskOwners) -
     assert len(owners.abandoned()) == 1
 
 
+def test_a_task_that_may_have_been_taken_by_a_dead_worker_is_revoked(owners: TaskOwners) -> None:
+    taken, running = owners.assign(TOKEN, [1]), owners.assign(TOKEN, [2])
+    with worker(owners, running, (0, 1)):
+        assert owners.revoke_waiting()
+        assert owners.assigned() == [(TOKEN, 2)]
+        with owners.running(taken) as mine:
+            assert not mine
+
+        assert not owners.revoke_waiting()
+
+
 def test_a_task_whose_outcome_could_not_be_recorded_is_abandoned(owners: TaskOwners) -> None:
     number = owners.assign(TOKEN, [1, 2])
     with pytest.raises(OSError, match="database"), owners.running(number):
