@@ -75,7 +75,7 @@ def _raw(folder: Path, memories: int, tenants: int) -> float:
     """Rows a second of one client that has all data in memory."""
     from memories.index.client import connect
     from memories.index.metadata import metadata_of
-    from memories.indexing.sync import text_of
+    from memories.indexing.derived import text_of
     from memories.models import MemoryLog
 
     rows = list(MemoryLog.objects.filter(user_id="user-0").defer("embedding"))

@@ -79,7 +79,7 @@ def _raw(folder: Path) -> float:
     """Rows a second of one client that has all data in memory."""
     from memories.index.client import connect
     from memories.index.metadata import metadata_of
-    from memories.indexing.sync import text_of
+    from memories.indexing.derived import text_of
     from memories.models import MemoryLog
 
     server = chroma.start(folder / "raw", log=folder / "raw.log")

@@ -18,7 +18,7 @@ from memories.event_types import RECHECK_AGGREGATE, VECTOR_AGGREGATE
 from memories.index import collections, fillings, generations, orphans
 from memories.index.client import DEPENDENCY as CHROMA
 from memories.index.collections import CollectionLost
-from memories.indexing import migrate, rebuild, repair, sync, unverified
+from memories.indexing import derived, migrate, rebuild, repair, sync, unverified
 from memories.indexing.fill import SHARE_SECONDS, continue_fill, refill
 from memories.models import Generation, MemoryLog
 from memories.records import bulk_deletion, expiry
@@ -61,18 +61,18 @@ def index_even_if_lost(tenants: Mapping[int, Tenant], *, once: Collection[int] =
 @outbox.handler("memory_log.stored", "memory_log.updated", "embedding.missing", needs=[EMBEDDER], batch=True)
 def embed(events: Sequence[ClaimedEvent]) -> None:
     """Embed the memories whose text has no embedding yet, and publish the events that index them all."""
-    rows = sync.rows_by_id(int(event.aggregateid) for event in events)
+    rows = derived.rows_by_id(int(event.aggregateid) for event in events)
     targets = _targets({row.tenant for row in rows.values()})
     started = perf_counter()
-    stale = [row for row in rows.values() if not sync.is_embedded(row, targets[row.tenant])]
+    stale = [row for row in rows.values() if not derived.is_embedded(row, targets[row.tenant])]
     truncated: set[int] = set()
     pieces = _pieces(stale, targets)
     for number, (target, part) in enumerate(pieces, 1):
-        embedded = sync.embed(part, target)
+        embedded = derived.embed(part, target)
         truncated |= embedded.truncated
         # Each piece is stored at once, so that another attempt does not repeat it.
         if number < len(pieces):
-            sync.store(embedded)
+            derived.store(embedded)
     duration = perf_counter() - started
     generated = [
         _generated(event, row, targets[row.tenant], duration / max(1, len(stale)), row.id in truncated)
@@ -80,7 +80,7 @@ def embed(events: Sequence[ClaimedEvent]) -> None:
         if (row := rows.get(int(event.aggregateid)))  # else the memory was deleted meanwhile
     ]
     if pieces:
-        sync.store(embedded, generated)
+        derived.store(embedded, generated)
     else:
         outbox.publish_derived(None, {}, generated)
 
@@ -124,7 +124,7 @@ def index(events: Sequence[ClaimedEvent]) -> None:
     _recheck_repeated(events)
     # A recheck brings no news: it only takes back what a late write may have changed.
     stored = [row for row in indexed if _is_own(of[row.id])]
-    sync.mark_indexed(stored, [_vector_event("vector.stored", of[row.id], row.tenant) for row in stored])
+    derived.mark_indexed(stored, [_vector_event("vector.stored", of[row.id], row.tenant) for row in stored])
 
 
 def _is_own(event: ClaimedEvent) -> bool:

@@ -28,7 +28,7 @@ import outbox
 from memories.embeddings import NotFiniteError, WrongCountError
 from memories.index import fillings, generations, orphans, upsert
 from memories.index.collections import CollectionDamaged, CollectionLost, check_collection
-from memories.indexing import isolation, sync
+from memories.indexing import derived, isolation, sync
 from memories.models import Generation, MemoryLog
 from outbox import Reject
 
@@ -211,10 +211,10 @@ def _embedded(rows: list[MemoryLog], generation: Generation, progress: FillProgr
 
     A row that cannot be embedded is left out.
     """
-    missing = [row for row in rows if not sync.is_embedded(row, generation)]
+    missing = [row for row in rows if not derived.is_embedded(row, generation)]
     for start in range(0, len(missing), EMBED_BATCH):
         embed(missing[start : start + EMBED_BATCH], generation, progress)
-    return [row for row in rows if sync.is_embedded(row, generation)]
+    return [row for row in rows if derived.is_embedded(row, generation)]
 
 
 def embed(
@@ -228,7 +228,7 @@ def embed(
     A memory whose text cannot be embedded is recorded as refused. Raises Unavailable.
     """
     try:
-        embedded = sync.embed(rows, generation)
+        embedded = derived.embed(rows, generation)
     except (Reject, NotFiniteError, WrongCountError) as error:
         if len(rows) == 1:
             _refuse({rows[0].id: f"Memory {rows[0].id} cannot be embedded: {error}"}, progress)
@@ -237,8 +237,8 @@ def embed(
         embed(rows[:half], generation, progress, on_stored)
         embed(rows[half:], generation, progress, on_stored)
         return
-    with sync.derived_write():
-        sync.store(embedded)
+    with derived.derived_write():
+        derived.store(embedded)
         on_stored()
     for row, vector in zip(rows, embedded.vectors, strict=True):
         row.embedding, row.embedding_model, row.embedded_hash = vector, embedded.model, row.content_hash
@@ -296,7 +296,7 @@ def _correct(generation: Generation, rows: Sequence[MemoryLog], progress: FillPr
         _refuse(error.reasons, progress)
     unmarked = [r for r in rows if now.get(r.id) == r.version and r.indexed_version != r.version]
     if unmarked:
-        sync.mark_indexed(unmarked)
+        derived.mark_indexed(unmarked)
 
 
 def _complete(generation: Generation, token: UUID) -> None:

@@ -10,7 +10,7 @@ import outbox
 from memories.event_types import AGGREGATE, VECTOR_AGGREGATE
 from memories.index import generations
 from memories.index.collections import CollectionLost, check_collection
-from memories.indexing import fill, isolation, sync
+from memories.indexing import derived, fill, isolation
 from memories.models import Generation, MemoryLog
 from outbox import NewEvent
 
@@ -112,7 +112,7 @@ def outdated(row: MemoryLog) -> NewEvent:
 
 
 def _repair_event(row: MemoryLog, target: Generation) -> NewEvent:
-    if sync.is_embedded(row, target):
+    if derived.is_embedded(row, target):
         return outdated(row)
     return _event("embedding.missing", AGGREGATE, row)
 

@@ -20,7 +20,7 @@ from memories.index.collections import CollectionLost, check_collection, collect
 from memories.index.ids import document_id, memory_id
 from memories.index.metadata import metadata_of
 from memories.index.reading import Metadata
-from memories.indexing import isolation, reachable, sync
+from memories.indexing import derived, isolation, reachable
 from memories.indexing import repair as repairs
 from memories.models import Generation, MemoryLog, Verification
 from memories.tenants import Scope, Tenant
@@ -174,7 +174,7 @@ class Verifier:
         found = {row.id: held.get(document_id(row.id, row.tenant)) for row in rows}
         differing = {row.id: found[row.id] for row in rows if found[row.id] != metadata_of(row)}
         if self._vectors and generation is not None:
-            same = [row for row in rows if row.id not in differing and sync.is_embedded(row, generation)]
+            same = [row for row in rows if row.id not in differing and derived.is_embedded(row, generation)]
             differing |= {row.id: found[row.id] for row in _with_other_vector(generation, same)}
         return differing
 
@@ -190,7 +190,7 @@ class Verifier:
 
     def _ask_for(self, generation: Generation, rows: Sequence[MemoryLog]) -> None:
         """Ask the index for some of these memories by their own vectors."""
-        asked = reachable.sample([row for row in rows if sync.is_embedded(row, generation)])
+        asked = reachable.sample([row for row in rows if derived.is_embedded(row, generation)])
         lost = reachable.not_found(generation, asked)
         self.report.asked += len(asked)
         self.report.not_found += len(lost)

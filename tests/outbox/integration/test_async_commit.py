@@ -6,7 +6,7 @@ import pytest
 from django.db import connection, transaction
 
 import outbox
-from memories.indexing.sync import derived_write
+from memories.indexing.derived import derived_write
 from outbox.delivery import outcomes
 from outbox.models import Event
 from tests.support.published import NOTED, claim_all, publish
