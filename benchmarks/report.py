@@ -18,7 +18,9 @@ from statistics import median
 
 import psutil
 
+from benchmarks import goals
 from benchmarks.__main__ import Figures, description, names
+from benchmarks.goals import Rounds
 from benchmarks.service import ROOT, say
 
 PAGE = ROOT / "docs" / "reference" / "performance.md"
@@ -37,9 +39,6 @@ DRAWN = {
     "search": "p50_ms",
     "sync": "memories_per_s",
 }
-
-# The figures of each round, by measurement.
-Rounds = Mapping[str, Sequence[Figures]]
 
 
 def main() -> None:
@@ -106,6 +105,8 @@ def page(rounds: Rounds, failed: Mapping[str, str], options: Namespace) -> str:
         "",
         *machine(),
     ]
+    if judged := goals.table(rounds):
+        lines += ["", *judged]
     for name, runs in rounds.items():
         lines += ["", f"## {name}", "", description(name), "", *table(runs), *_drawing(name, runs)]
     for name, reason in failed.items():

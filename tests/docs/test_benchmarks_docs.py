@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import report, retrieval_tables
+from benchmarks import goals, report, retrieval_tables
 from benchmarks.__main__ import description, names, parse
 from tests.support.paths import ROOT
 
@@ -37,9 +37,35 @@ def test_the_page_of_all_benchmarks_has_medians_spread_and_machine() -> None:
     assert "| Python | 3." in text
     assert "| semantix | 4.51 (4 – 5) | 300 |" in text
     assert "| limit | 2 |  |" in text
+    assert "| one memory, commit to searchable, p50 | 4.51 ms | ≤ 22 ms | met |" in text
     assert 'x-axis ["semantix", "limit", "peer"]\n    bar [4.51, 2, 9.5]' in text
     assert "## idle\n\nThis measurement failed: `no such file`" in text
     assert "need `--data`: conversation_recall, retrieval." in text
+
+
+def test_the_goals_say_what_is_met_and_what_the_limit_is() -> None:
+    relay = {
+        "semantix": {"drain_per_s": 800.0, "p50_ms": 1.1, "p99_ms": 9.0},
+        "statements": {"drain_per_s": 1000.0, "p50_ms": 0.1, "p99_ms": 0.2},
+        "slow peer": {"drain_per_s": 10.0, "p50_ms": 30.0, "p99_ms": 60.0},
+        "fast peer": {"drain_per_s": 20.0, "p50_ms": 1.0, "p99_ms": 6.0},
+    }
+
+    rows = goals.table(
+        {"relay": [relay], "idle": [{"semantix": {"cpu_percent": 0.5}, "limit": {"cpu_percent": 1}}]}
+    )
+
+    missed = f"missed; the limit is {goals.PROCESSOR}"
+    assert rows[4:] == [
+        f"| drain of the outbox | 0.8 of the statements alone | ≥ 0.85 of the statements alone | {missed} |",
+        "| commit to start, p50 | 1.1 of best peer | ≤ 1.2 of best peer | met |",
+        f"| commit to start, p99 | 1.5 of best peer | ≤ 1 of best peer | {missed} |",
+        "| idle cluster, of one core | 0.5 % | ≤ 1 % | met |",
+    ]
+
+
+def test_every_goal_is_of_a_measurement() -> None:
+    assert {goal.measurement for goal in goals.GOALS} <= set(names())
 
 
 def test_a_run_of_some_benchmarks_names_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
