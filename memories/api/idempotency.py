@@ -53,4 +53,4 @@ def _fingerprint(request: Request) -> str:
 def _answer(response: Response) -> Answer:
     body = JSONRenderer().render(response.data).decode()
     headers = {name: response[name] for name in HEADERS if response.has_header(name)}
-    return Answer(response.status_code, body, headers)
+    return Answer(response.status_code, body, headers, response.data.get("id"))

@@ -6,6 +6,7 @@ from django.db import connection, transaction
 
 import outbox
 from memories.erasure.request import REQUESTED, publish
+from memories.erasure.scope import newest_id
 from memories.models import Erasure
 
 # What makes a receipt, and what makes it the same one in a backup.
@@ -25,7 +26,7 @@ def receipts() -> list[dict[str, Any]]:
 def repeat(kept: list[dict[str, Any]]) -> list[int]:
     """Request again what the restored database has no receipt of; returns the ids of the new receipts.
 
-    Each covers what its first request covered: what was stored before it was made.
+    Each covers what its first request covered: all memories of the backup, because the backup is older.
     """
     known = set(Erasure.objects.values_list("user_id", "requested_at"))
     repeated = []
@@ -33,7 +34,7 @@ def repeat(kept: list[dict[str, Any]]) -> list[int]:
         if (request["user_id"], request["requested_at"]) in known:
             continue
         with transaction.atomic():
-            erasure = Erasure.objects.create(**request)
+            erasure = Erasure.objects.create(**request, through_id=newest_id())
             publish(erasure, REQUESTED, priority=outbox.INTERACTIVE)
         repeated.append(erasure.pk)
     return repeated

@@ -7,6 +7,7 @@ from django.db import transaction
 from django.utils import timezone
 
 import outbox
+from memories.erasure.scope import newest_id
 from memories.models import Erasure
 
 # The event that runs the steps in PostgreSQL, and the one that waits for Chroma.
@@ -35,6 +36,7 @@ def request(
             memory_log_ids=sorted(set(memory_log_ids)),
             conversation_ids=sorted(set(conversation_ids)),
             api_keys=api_keys,
+            through_id=newest_id(),
             requested_by=requested_by,
         )
         publish(erasure, REQUESTED, priority=outbox.INTERACTIVE)

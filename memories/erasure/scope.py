@@ -19,6 +19,17 @@ SELECT user_id, project_id FROM (
 ) AS known
 WHERE user_id = %(user_id)s AND (%(project_id)s = '' OR project_id = %(project_id)s) ORDER BY 2
 """
+# Deleted memories have versions only.
+NEWEST = (
+    "SELECT greatest(0, (SELECT max(id) FROM memory_logs), (SELECT max(pgh_obj_id) FROM memory_versions))"
+)
+
+
+def newest_id() -> int:
+    """The largest id of a memory, be it deleted; 0 without memories."""
+    with connection.cursor() as cursor:
+        cursor.execute(NEWEST)
+        return int(cursor.fetchone()[0])
 
 
 def tenants(erasure: Erasure) -> list[Tenant]:

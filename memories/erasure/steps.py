@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
 from memories.conversations import erase as conversations_of
+from memories.dialogue import AGENT
 from memories.embeddings import cache
 from memories.erasure.scope import owner, within
 from memories.event_types import AGGREGATES
@@ -29,7 +30,6 @@ from memories.models import (
     MemoryVersion,
 )
 from memories.models.conversation import ConversationChunk
-from memories.records import idempotency
 from memories.text import searchable_text
 from outbox.operations import scrub
 
@@ -51,19 +51,17 @@ def count(erasure: Erasure, store: str, **numbers: int) -> None:
 
 def conversations(erasure: Erasure) -> bool:
     """A page of conversations: buffered turns, rows, parts, gaps and keys. Raises RedisAway."""
-    rows = within(erasure, Conversation.objects.all())
-    if erasure.is_whole:
-        rows = rows.filter(created_at__lt=erasure.requested_at)
-    elif erasure.conversation_ids:
-        rows = rows.filter(conversation_id__in=erasure.conversation_ids)
-    else:
-        return True
-    page = list(rows.select_for_update().order_by("id")[:CONVERSATIONS])
+    page = list(_conversations(erasure).select_for_update().order_by("id")[:CONVERSATIONS])
     if not page:
+        _name_memories(erasure)
         return True
-    if not erasure.is_whole:
-        # Their memories are erased by the next step.
-        parts = ConversationChunk.objects.filter(conversation__in=page).values_list("memory_id", flat=True)
+    parts = ConversationChunk.objects.filter(conversation__in=page).values_list("memory_id", flat=True)
+    if erasure.is_whole:
+        # A save since the request made them of turns from before it. The next step erases the older ones.
+        late = list(parts.filter(memory_id__gt=erasure.through_id))
+        _remove(erasure, MemoryLog.objects.filter(id__in=late))
+    else:
+        # They are erased by the next step.
         erasure.memory_log_ids = sorted({*erasure.memory_log_ids, *parts})
     removed = conversations_of.erase(page)
     count(erasure, "postgresql", conversations=len(page), buffered_turns=removed.turns)
@@ -71,23 +69,54 @@ def conversations(erasure: Erasure) -> bool:
     return False
 
 
+def _conversations(erasure: Erasure) -> "QuerySet[Conversation, Any]":
+    """A conversation of the same name that began after the request is another one, and stays."""
+    rows = within(erasure, Conversation.objects.filter(created_at__lt=erasure.requested_at))
+    return rows if erasure.is_whole else rows.filter(conversation_id__in=erasure.conversation_ids)
+
+
+def _name_memories(erasure: Erasure) -> None:
+    """Add what named conversations have besides their parts: a deleted one has versions only, an import no parts."""
+    if erasure.conversation_ids:
+        of_them = {"agent": AGENT, "raw_data__conversation_id__in": erasure.conversation_ids}
+        rows = MemoryLog.objects.filter(**of_them, id__lte=erasure.through_id)
+        states = MemoryVersion.objects.filter(**of_them, pgh_obj_id__lte=erasure.through_id)
+        stored = within(erasure, rows).order_by().values_list("id", flat=True)
+        versions = within(erasure, states).order_by().values_list("pgh_obj_id", flat=True)
+        erasure.memory_log_ids = sorted({*erasure.memory_log_ids, *stored, *versions})
+
+
 def memories(erasure: Erasure) -> bool:
     """A page of memories, with their lexical terms (triggers remove these) and their vectors in the cache."""
-    rows = within(erasure, MemoryLog.objects.all())
+    page = _covered(erasure, MemoryLog.objects.all()).order_by("id")[:PAGE]
+    return not _remove(erasure, page)
+
+
+def _covered(erasure: Erasure, rows: "QuerySet[MemoryLog, Any]") -> "QuerySet[MemoryLog, Any]":
+    """Those of the memories that the erasure is about."""
     if erasure.is_whole:
-        rows = rows.filter(created_at__lt=erasure.requested_at)
-    else:
-        rows = rows.filter(id__in=erasure.memory_log_ids)
-    page = list(rows.select_for_update().defer("embedding").order_by("id")[:PAGE])
-    if not page:
-        return True
-    count(erasure, "embedding_cache", entries=_forget_vectors(page))
+        return within(erasure, rows.filter(id__lte=erasure.through_id))
+    return within(erasure, rows.filter(id__in=erasure.memory_log_ids))
+
+
+def _covered_versions(erasure: Erasure) -> "QuerySet[MemoryVersion, Any]":
+    if erasure.is_whole:
+        return within(erasure, MemoryVersion.objects.filter(pgh_obj_id__lte=erasure.through_id))
+    return within(erasure, MemoryVersion.objects.filter(pgh_obj_id__in=erasure.memory_log_ids))
+
+
+def _remove(erasure: Erasure, rows: "QuerySet[MemoryLog, Any]") -> int:
+    """Remove these memories, and count them; returns how many there were."""
+    page = list(rows.select_for_update().defer("embedding"))
     ids = [row.id for row in page]
+    if not ids:
+        return 0
+    count(erasure, "embedding_cache", entries=_forget_vectors(page))
     ConversationChunk.objects.filter(memory_id__in=ids).delete()
     deleted = MemoryLog.objects.filter(id__in=ids)._raw_delete("default")  # noqa: SLF001 - no cascade to look for
     versions = MemoryVersion.objects.filter(pgh_obj_id__in=ids)._raw_delete("default")  # noqa: SLF001
     count(erasure, "postgresql", memories=deleted, versions=versions)
-    return False
+    return len(ids)
 
 
 def _forget_vectors(rows: Sequence[MemoryLog]) -> int:
@@ -99,26 +128,28 @@ def _forget_vectors(rows: Sequence[MemoryLog]) -> int:
 
 def versions(erasure: Erasure) -> bool:
     """A page of versions of memories that were deleted before."""
-    rows = within(erasure, MemoryVersion.objects.all())
-    if erasure.is_whole:
-        rows = rows.filter(created_at__lt=erasure.requested_at)
-    else:
-        rows = rows.filter(pgh_obj_id__in=erasure.memory_log_ids)
-    ids = list(rows.order_by().values_list("pgh_id", flat=True)[: 4 * PAGE])
-    MemoryVersion.objects.filter(pgh_id__in=ids)._raw_delete("default")  # noqa: SLF001
-    count(erasure, "postgresql", versions=len(ids))
-    return not ids
+    ids = list(_covered_versions(erasure).order_by().values_list("pgh_id", flat=True)[: 4 * PAGE])
+    if not ids:
+        return True
+    deleted = MemoryVersion.objects.filter(pgh_id__in=ids)._raw_delete("default")  # noqa: SLF001
+    count(erasure, "postgresql", versions=deleted)
+    return False
 
 
 def answers(erasure: Erasure) -> bool:
-    """All answers that are kept for Idempotency-Keys and hold one of the memories."""
-    if erasure.is_whole:
-        rows = within(erasure, IdempotentAnswer.objects.filter(created_at__lt=erasure.requested_at))
-        forgotten = rows.delete()[0]
-    else:
-        forgotten = idempotency.forget_of_memories(owner(erasure), erasure.memory_log_ids)
-    count(erasure, "postgresql", idempotent_answers=forgotten)
-    return True
+    """A page of the answers that are kept for Idempotency-Keys and hold one of the memories."""
+    ids = list(_answers(erasure).order_by().values_list("id", flat=True)[:PAGE])
+    deleted = IdempotentAnswer.objects.filter(id__in=ids).delete()[0]
+    count(erasure, "postgresql", idempotent_answers=deleted)
+    return not ids
+
+
+def _answers(erasure: Erasure) -> "QuerySet[IdempotentAnswer, IdempotentAnswer]":
+    if not erasure.is_whole:
+        return within(erasure, IdempotentAnswer.objects.filter(memory_id__in=erasure.memory_log_ids))
+    # With `if_similar=skip` the answer to a later create may be an earlier memory.
+    earlier = Q(created_at__lt=erasure.requested_at) | Q(memory_id__lte=erasure.through_id)
+    return within(erasure, IdempotentAnswer.objects.filter(earlier))
 
 
 def deletions(erasure: Erasure) -> bool:
@@ -188,19 +219,12 @@ def next_step(name: str) -> str:
 
 def left(erasure: Erasure) -> dict[str, int]:
     """What PostgreSQL still holds of it, by kind; only what is not zero. `ask_events` has counted the events."""
-    began = {"created_at__lt": erasure.requested_at}
-    named: dict[str, Any] = {"id__in": erasure.memory_log_ids}
-    rows = within(erasure, MemoryLog.objects.filter(**(began if erasure.is_whole else named)))
-    kept = {"pgh_obj_id__in": erasure.memory_log_ids}
-    states = within(erasure, MemoryVersion.objects.filter(**(began if erasure.is_whole else kept)))
-    talks = within(erasure, Conversation.objects.all())
-    talks = talks.filter(**(began if erasure.is_whole else {"conversation_id__in": erasure.conversation_ids}))
     found = {
-        "memories": rows.count(),
-        "versions": states.count(),
-        "conversations": talks.count(),
+        "memories": _covered(erasure, MemoryLog.objects.all()).count(),
+        "versions": _covered_versions(erasure).count(),
+        "conversations": _conversations(erasure).count(),
         "events": erasure.position.get("wordy", 0),
-        "idempotent_answers": _answers_left(erasure),
+        "idempotent_answers": _answers(erasure).count(),
         "filters_of_deletions": _quoting(erasure).count(),
     }
     return {name: number for name, number in found.items() if number}
@@ -216,12 +240,6 @@ def ask_events(erasure: Erasure, deadline: float) -> bool:
         if time.monotonic() > deadline:
             return False
     return True
-
-
-def _answers_left(erasure: Erasure) -> int:
-    if erasure.is_whole:
-        return within(erasure, IdempotentAnswer.objects.filter(created_at__lt=erasure.requested_at)).count()
-    return idempotency.count_of_memories(owner(erasure), erasure.memory_log_ids)
 
 
 def begin(erasure: Erasure) -> None:

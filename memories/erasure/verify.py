@@ -5,7 +5,7 @@ from django.db import connection
 # Memories and versions that an erasure covers although it is done.
 BACK = """
 SELECT DISTINCT e.id FROM erasures e JOIN {rows} m
-  ON m.user_id = e.user_id AND (e.project_id = '' OR m.project_id = e.project_id) AND m.created_at < e.requested_at
+  ON m.user_id = e.user_id AND (e.project_id = '' OR m.project_id = e.project_id) AND m.{id} <= e.through_id
 WHERE e.status = 'done'
   AND (m.{id} = ANY (e.memory_log_ids) OR (e.memory_log_ids = '{{}}' AND e.conversation_ids = '{{}}'))
 """

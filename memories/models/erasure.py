@@ -33,6 +33,10 @@ class Erasure(models.Model):
     found = models.JSONField(default=dict, blank=True, help_text="what the last verification still found")
     waits_for = models.TextField(blank=True, default="", help_text="the dependency that is away, and why")
     verified = models.BooleanField(default=False)
+    # Not a time: a memory from an export keeps the time at which another service stored it.
+    through_id = models.BigIntegerField(
+        help_text="the newest memory at the request: later ones stay", editable=False
+    )
     requested_at = models.DateTimeField(
         db_default=StatementTime(), help_text="what was stored before is erased; what came later stays"
     )

@@ -7,7 +7,7 @@ So a request that dies leaves nothing behind, and a request that arrives meanwhi
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
@@ -16,6 +16,7 @@ from django.db.models.functions import Now
 from memories.models import IdempotentAnswer, MemoryLog
 from memories.records.constraints import violates
 from memories.tenants import Tenant
+from outbox.database import prepared
 
 # How many expired answers one statement deletes.
 BATCH = 1000
@@ -30,11 +31,12 @@ class IdempotentRequest(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The answer to a request: HTTP status, JSON body, headers."""
+    """The answer to a request: HTTP status, JSON body, headers, and the memory that the body is, if it is one."""
 
     status: int
     body: str
     headers: Mapping[str, str]
+    memory_id: int | None = None
 
 
 class InFlight(Exception):
@@ -80,34 +82,15 @@ def forget_expired() -> int:
             return deleted
 
 
-def forget(tenant: Tenant, key: str) -> None:
-    """Delete the answer that is stored under the key."""
-    IdempotentAnswer.objects.filter(**tenant._asdict(), key=key).delete()
-
-
 # The answer to a create is the memory. The answer to a batch is a list of ids and holds no words.
-OF_MEMORIES = """
-FROM idempotent_answers WHERE user_id = %(user_id)s AND (%(project_id)s::text IS NULL OR project_id = %(project_id)s)
-  AND body::jsonb ->> 'id' = ANY(%(ids)s)
+FORGET = """
+DELETE FROM idempotent_answers WHERE memory_id IS NOT NULL AND memory_id = ANY(%(ids)s::bigint[]) RETURNING id
 """
 
 
-def forget_of_memories(owner: Mapping[str, str], memory_ids: Sequence[int]) -> int:
-    """Delete the answers that hold one of these memories of a user (and project); returns how many there were."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"DELETE {OF_MEMORIES}", _of_memories(owner, memory_ids))
-        return int(cursor.rowcount)
-
-
-def count_of_memories(owner: Mapping[str, str], memory_ids: Sequence[int]) -> int:
-    """How many answers hold one of these memories."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT count(*) {OF_MEMORIES}", _of_memories(owner, memory_ids))
-        return int(cursor.fetchone()[0])
-
-
-def _of_memories(owner: Mapping[str, str], memory_ids: Sequence[int]) -> dict[str, Any]:
-    return {"project_id": None, **owner, "ids": [str(id) for id in memory_ids]}
+def forget(memory_ids: Sequence[int]) -> int:
+    """Delete the answers that hold one of these memories, under whatever key; returns how many there were."""
+    return len(prepared.rows(FORGET, {"ids": list(memory_ids)}))
 
 
 def _claim(request: IdempotentRequest) -> None:
@@ -129,7 +112,7 @@ def _stored_answer(request: IdempotentRequest) -> Answer | None:
         return None
     if row.fingerprint != request.fingerprint:
         raise KeyReused("This Idempotency-Key belongs to another request. Use a new key for a new request.")
-    return Answer(row.status, row.body, row.headers)
+    return Answer(row.status, row.body, row.headers, row.memory_id)
 
 
 def _lookup(request: IdempotentRequest) -> dict[str, str]:

@@ -202,8 +202,8 @@ def delete_memory(
 ) -> None:
     """Delete a memory and publish `memory_log.deleted`.
 
-    The stored answer of its Idempotency-Key goes as well. Its versions stay for HISTORY_RETENTION_DAYS. `among`: the
-    rows that the caller may delete; without it, all.
+    The answers under Idempotency-Keys that hold it go as well. Its versions stay for HISTORY_RETENTION_DAYS.
+    `among`: the rows that the caller may delete; without it, all.
 
     Raises MemoryLog.DoesNotExist; VersionConflict when `expected_version` is given and is not the current one.
     """
@@ -223,10 +223,8 @@ def delete_rows(rows: Sequence[MemoryLog], priority: int) -> int:
     rows = sorted(rows, key=attrgetter("id"))
     if not rows:
         return 0
-    for row in rows:
-        if row.idempotency_key:
-            idempotency.forget(row.tenant, row.idempotency_key)
     ids = [row.id for row in rows]
+    idempotency.forget(ids)
     events = [change_event("memory_log.deleted", row, priority) for row in rows]
     outbox.publish_with(DELETE, [ids], events, key="memory_log_id")
     if settings.HISTORY_RETENTION_DAYS == 0:

@@ -1,6 +1,7 @@
 """Erasure: what was stored before is gone from every store, what came later stays, and the receipt says so."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -25,6 +26,8 @@ from memories.models import (
     MemoryLog,
     MemoryVersion,
 )
+from memories.records.load import Line, Origin
+from memories.records.load import load as load_memories
 from outbox.models import Event, Failure, Status
 from outbox.operations import pauses
 from outbox.queue import circuits
@@ -251,6 +254,57 @@ def test_what_comes_after_the_request_stays(cast: Cast) -> None:
     assert len(documents(cast.alice)["ids"]) == 1
 
 
+def load(actor: Actor, task: str, created_at: datetime) -> None:
+    """Load a memory from an export: it keeps the time at which another service stored it."""
+    fields = actor.tenant._asdict() | {"task": task, "agent": "ada"}
+    load_memories([Line(fields=fields, origin=Origin(created_at=created_at, updated_at=created_at))])
+    drain()
+
+
+def test_an_imported_memory_goes_however_late_it_was_created_elsewhere(cast: Cast) -> None:
+    load(cast.alice, WORD, datetime(2199, 1, 1, tzinfo=UTC))
+
+    receipt = erase(cast.alice)
+
+    assert receipt["verified"]
+    assert rows_with(WORD) == []
+
+
+def test_an_import_after_the_request_stays_however_early_the_memory_was_created_elsewhere(cast: Cast) -> None:
+    asked = cast.alice.send("POST", "/erasures", {"user_id": cast.alice.tenant.user_id})
+    load(cast.alice, "stays", datetime(2001, 1, 1, tzinfo=UTC))
+
+    receipt = cast.alice.get(asked["Location"]).json()
+
+    assert receipt["verified"]
+    assert MemoryLog.objects.get().task == "stays"
+    assert answer("verify_index", "--user-id", cast.alice.tenant.user_id)["erased_back"] == []
+
+
+def test_turns_that_are_saved_after_the_request_go(cast: Cast) -> None:
+    say(cast.alice, "talk", WORD)
+    asked = cast.alice.send("POST", "/erasures", {"user_id": cast.alice.tenant.user_id})
+    flush.close(Conversation.objects.get(conversation_id="talk"))
+    drain()
+
+    assert cast.alice.get(asked["Location"]).json()["verified"]
+    assert rows_with(WORD) == []
+
+
+def test_a_later_answer_that_holds_an_earlier_memory_goes(cast: Cast) -> None:
+    first = cast.alice.remember(task=WORD)
+    drain()
+    asked = cast.alice.send("POST", "/erasures", {"user_id": cast.alice.tenant.user_id})
+    again = cast.alice.send(
+        "POST", "/memory-logs?if_similar=skip", cast.alice.memory(task=WORD), **{"Idempotency-Key": "k"}
+    )
+    assert again.json()["id"] == first["id"]
+    drain()
+
+    assert cast.alice.get(asked["Location"]).json()["verified"]
+    assert rows_with(WORD) == []
+
+
 def test_only_the_named_memories_go_with_their_history(cast: Cast) -> None:
     goes, stays = cast.alice.remember(task=WORD), cast.alice.remember(task="stays")
     deleted = cast.alice.remember(task=f"{WORD} deleted")
@@ -279,6 +333,30 @@ def test_a_named_conversation_goes_with_its_memories_and_the_turns_that_wait(cas
     assert receipt["verified"]
     assert rows_with(WORD) == []
     assert list(Conversation.objects.values_list("conversation_id", flat=True)) == ["stays"]
+
+
+def test_a_named_conversation_that_was_deleted_before_goes_with_its_versions(cast: Cast) -> None:
+    say(cast.alice, "goes", f"the {WORD}")
+    flush.close(Conversation.objects.get(conversation_id="goes"))
+    assert cast.alice.send("DELETE", "/conversations/goes").status_code == 204
+    drain()
+
+    receipt = erase(cast.alice, conversation_ids=["goes"])
+
+    assert receipt["verified"]
+    assert rows_with(WORD) == []
+
+
+def test_a_conversation_that_begins_again_after_the_request_stays(cast: Cast) -> None:
+    say(cast.alice, "talk", WORD)
+    erasure = request(user_id=cast.alice.tenant.user_id, conversation_ids=["talk"], requested_by="a test")
+    run.run_steps(erasure.pk)
+    say(cast.alice, "talk", "another one")
+    drain()
+
+    erasure.refresh_from_db()
+    assert (erasure.verified, erasure.rounds) == (True, 1)
+    assert Conversation.objects.get().buffered.get().turn["content"] == "another one"
 
 
 def test_turns_in_redis_go(cast: Cast, redis_server: Any) -> None:

@@ -9,6 +9,7 @@ from django.utils import timezone
 from memories.models import IdempotentAnswer, MemoryVersion
 from memories.records import history
 from memories.schedules import prune_versions
+from outbox.testing import drain
 from tests.support.two_tenants import Cast
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -60,6 +61,18 @@ def test_with_zero_days_the_versions_go_with_the_memory(cast: Cast, settings: An
 
     assert kept() == set()
     assert cast.alice.get(f"/memory-logs/{memory_id}/history").status_code == 404
+
+
+def test_an_answer_that_is_an_earlier_memory_goes_with_that_memory(cast: Cast) -> None:
+    stored = cast.alice.remember(task="secret")
+    drain()
+    skipped = cast.alice.send(
+        "POST", "/memory-logs?if_similar=skip", cast.alice.memory(task="secret"), **{"Idempotency-Key": "k"}
+    )
+    assert skipped.json()["id"] == stored["id"]
+    cast.alice.send("DELETE", f"/memory-logs/{stored['id']}")
+
+    assert not IdempotentAnswer.objects.exists()
 
 
 def test_the_answer_of_the_idempotency_key_goes_with_the_memory(cast: Cast) -> None:
