@@ -6,8 +6,8 @@ request must be gone at the end, and what came later must be there. `before` is 
 the erasure, with the ratios of the times during it to those before. `in postgresql` and `in the index` are the times
 during its steps there. `limit` is the goal for the ratios.
 
-The tenant's rows come from one INSERT, whose triggers write the versions and terms, and its collection from
-`rebuild_index`. `--memories` chooses another size.
+The memories are stored in batches, and the cluster embeds and indexes them, as in any service. This takes longer than
+the erasure. `--memories` chooses another size.
 """
 
 import json
@@ -25,37 +25,18 @@ from benchmarks.mixed import Act, Call, play
 from benchmarks.service import cluster, percentiles, say, stores, until_settled, web
 
 ERASED = {"user_id": "erased", "project_id": "benchmark"}
-MEMORIES = 100_000
+MEMORIES, BATCH = 100_000, 1_000
 OTHERS, A_TENANT = 20, 25
 PER_SECOND = {"create": 10.0, "search": 10.0, "own": 2.0}
 SEED = 1
 WINDOW = 5.0
 GOAL = 2.0
 
-FILL = """
-INSERT INTO memory_logs (user_id, project_id, task, agent, date, raw_data, version, content_hash, embedded_hash,
-                         embedding_model, embedding)
-SELECT %(user_id)s, %(project_id)s, 'Fix the timeout of service ' || n, 'coder', '2026-01-01',
-       jsonb_build_object('summary', 'Requests to service ' || n %% 997 || ' were cut off under load',
-                          'solution', 'The pool of ' || n || ' connections was too small: twice as many.',
-                          'tags', jsonb_build_array('pool', 'timeout')),
-       1, md5(n::text), md5(n::text), %(model)s,
-       ARRAY(SELECT random() - 0.5 + n * 0 FROM generate_series(1, %(dimensions)s))::real[]::vector
-FROM generate_series(1, %(memories)s) AS n
-"""
-# Delivered events, as the memories left them.
-EVENTS = """
-INSERT INTO outbox_event (aggregatetype, aggregateid, type, payload, status, attempts, delivered_at)
-SELECT 'memory_log', id::text, 'memory_log.stored', jsonb_build_object('memory_log_id', id, 'task', task,
-    'agent', agent, 'raw_data', raw_data, 'user_id', user_id, 'project_id', project_id), 'delivered', 1, now()
-FROM memory_logs WHERE user_id = %(user_id)s
-"""
-
 
 def run(options: Namespace) -> Figures:
     memories, seconds = (3_000, 5.0) if options.quick else (MEMORIES, 30.0)
     memories = options.memories or memories
-    # Writes to Chroma take longer while this machine fills a collection of 100,000 vectors.
+    # Writes to Chroma take longer while two processors fill a collection of 100,000 vectors.
     with (
         stores(OUTBOX_MAX_BACKLOG="0", CHROMA_TIMEOUT_SECONDS="60"),
         cluster(),
@@ -88,23 +69,21 @@ def run(options: Namespace) -> Figures:
 
 
 def _fill(memories: int) -> None:
-    """A tenant with versions and terms, which the triggers write, with events and with a collection."""
-    from django.core.management import call_command
+    """A tenant with memories that the cluster has embedded and indexed."""
     from django.db import connection
 
-    from memories.embeddings import get_backend
+    from memories.records.services import NewMemory, create_memories
 
-    say(f"Storing {memories:,} memories ...")
-    model: dict[str, str | int] = {"model": get_backend().model, "dimensions": get_backend().dimensions}
+    say(f"Storing and indexing {memories:,} memories ...")
+    for start in range(0, memories, BATCH):
+        size = min(BATCH, memories - start)
+        create_memories(NewMemory(**costs.memory(0) | ERASED) for _ in range(size))
+    until_settled()
     with connection.cursor() as cursor:
-        cursor.execute(FILL, {**ERASED, "memories": memories, **model})
-        cursor.execute(EVENTS, ERASED)
         for table in ("memory_logs", "memory_versions", "memory_terms", "outbox_event"):
             cursor.execute(f"VACUUM ANALYZE {table}")
         # Otherwise PostgreSQL would write the new rows to the disk during the measurement.
         cursor.execute("CHECKPOINT")
-    say("Indexing them ...")
-    call_command("rebuild_index", "--user-id", ERASED["user_id"], verbosity=0)
 
 
 def _acting(url: str, connections: ExitStack) -> tuple[Act, dict[int, float]]:
