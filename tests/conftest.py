@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from django.test import TestCase, TransactionTestCase
+from pytest_django import DjangoDbBlocker
 
 from memories.conversations.buffers import failover
 from memories.erasure import run
 from memories.index import availability
 from outbox.relay.listener import Listener
-from tests.support.emptying import empty_the_tables, roll_back
+from tests.support.emptying import empty_the_tables, keep_the_schedules, roll_back
 from tests.support.redis_server import RedisServer
 
 TESTS = Path(__file__).parent
@@ -46,6 +47,12 @@ ORDER = ("e2e", "clients", "faults", "outbox", "semantix", "docs", "contract", "
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: min(ORDER.index(part) for part in item.path.parts if part in ORDER))
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    with django_db_blocker.unblock():
+        keep_the_schedules()
 
 
 @pytest.fixture(autouse=True)

@@ -2,18 +2,15 @@
 
 Django's flush truncates every table and lets every app create its permissions and content types again. That takes a
 tenth of a second for each test, and a server that a test started has cached the old ids of content types. Here an
-empty table costs nothing, and permissions and content types stay.
+empty table costs nothing, permissions and content types stay, and the schedules come back in one statement.
 """
 
 from django.db import connection
 from django.test import TestCase
+from psycopg import sql
 
 from outbox.database.triggers import sync_triggers
-from outbox.operations.schedules import ensure_schedules
 from outbox.publishing import background
-
-# The receivers of post_migrate.
-AFTER_EVERY_MIGRATE = (sync_triggers, ensure_schedules)
 
 EMPTY = """
 DO $$
@@ -25,7 +22,8 @@ BEGIN
     FOR name IN SELECT quote_ident(relname) FROM pg_class
                 WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
                   AND relname NOT IN (
-                      'django_migrations', 'django_content_type', 'auth_permission', 'memory_terms_secret')
+                      'django_migrations', 'django_content_type', 'auth_permission', 'memory_terms_secret',
+                      'django_q_schedule')
     LOOP
         EXECUTE 'SELECT EXISTS (SELECT FROM ' || name || ')' INTO has_rows;
         IF has_rows THEN filled := filled || name; END IF;
@@ -38,13 +36,34 @@ END $$
 """
 
 
+SCHEDULES = "SELECT jsonb_agg(schedule)::text FROM django_q_schedule schedule"
+# All are due at once, as after a migrate.
+BRING_BACK = """
+DELETE FROM django_q_schedule;
+INSERT INTO django_q_schedule
+SELECT schedule.* FROM
+    jsonb_array_elements({}) kept,
+    jsonb_populate_record(NULL::django_q_schedule, kept || jsonb_build_object('next_run', now())) schedule
+"""
+
+_reset = EMPTY
+
+
+def keep_the_schedules() -> None:
+    """Bring those that the database has now back after each test. They are those that migrate created."""
+    global _reset
+    with connection.cursor() as cursor:
+        cursor.execute(SCHEDULES)
+        [kept] = cursor.fetchone()
+        _reset = EMPTY + ";" + sql.SQL(BRING_BACK).format(sql.Literal(kept)).as_string(cursor.connection)
+
+
 def empty_the_tables(_test: object) -> None:
     """Replaces TransactionTestCase._fixture_teardown."""
     assert background.flush(60)
     with connection.cursor() as cursor:
-        cursor.execute(EMPTY)
-    for ensure in AFTER_EVERY_MIGRATE:
-        ensure()
+        cursor.execute(_reset)
+    sync_triggers()
 
 
 _roll_back = TestCase._fixture_teardown  # type: ignore[attr-defined]  # noqa: SLF001

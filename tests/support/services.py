@@ -54,6 +54,8 @@ def forget_the_developers_settings() -> None:
     for name in re.findall(r"^#? ?([A-Z][A-Z0-9_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE):
         if name != "ENV_FILE":
             os.environ.pop(name, None)
+    # Hundreds of processes that the tests start would each compile the whole project.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def start_postgres(stack: ExitStack, *, durable: bool = False) -> Path:
