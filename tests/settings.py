@@ -10,3 +10,6 @@ INSTALLED_APPS = [*INSTALLED_APPS, "tests.support.outbox_app"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # Each of the many clients of the tests would look through all static files for itself.
 WHITENOISE_AUTOREFRESH = True
+# A busy machine may need long for a large write, and for a search. A test of a limit sets its own.
+CHROMA_TIMEOUT_SECONDS = 60.0
+CHROMA_SEARCH_TIMEOUT_SECONDS = 20.0

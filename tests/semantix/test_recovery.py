@@ -22,7 +22,7 @@ from semantix.recovery.sequences import GAP
 from tests.support.chroma_server import own_chroma
 from tests.support.keys import memory
 from tests.support.postgres_folder import reachable
-from tests.support.processes import environment, manage
+from tests.support.processes import environment, exit_code, manage
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -41,8 +41,7 @@ def stored(client: Client) -> list[int]:
 @pytest.fixture
 def backup(stored: list[int], tmp_path: Path) -> Path:
     file = tmp_path / "backup"
-    done = manage("backup", str(file))
-    assert done.returncode == 0, done.stderr
+    assert exit_code("backup", str(file)) == 0
     return file
 
 
@@ -142,7 +141,7 @@ def test_events_of_the_former_server_are_neither_hidden_nor_replayed(
     execute(ours, RECORD)
     execute(ours, "UPDATE outbox_event SET xact_id = 1000000000 WHERE type = 'vector.stored'")
     file = tmp_path / "with-stream"
-    assert manage("backup", str(file)).returncode == 0
+    assert exit_code("backup", str(file)) == 0
 
     answer = restored(elsewhere, file, "--skip-index")
     execute(elsewhere, RECORD)
@@ -290,7 +289,7 @@ def test_a_backup_is_private_and_replaces_no_file_unasked(stored: list[int], tmp
     again = manage("backup", str(file))
     assert again.returncode == 2
     assert "--replace" in again.stderr
-    assert manage("backup", str(file), "--replace").returncode == 0
+    assert exit_code("backup", str(file), "--replace") == 0
     assert [path.name for path in tmp_path.glob("backup*")] == ["backup"]
 
 
@@ -307,7 +306,7 @@ def test_a_backup_without_a_database_says_so_and_leaves_no_file(tmp_path: Path) 
     [["restore"], ["restore", "file", "--after"], ["restore", "/nowhere/file"], ["backup", "/nowhere/file"]],
 )
 def test_wrong_use_is_exit_code_2(arguments: list[str]) -> None:
-    assert manage(*arguments).returncode == 2
+    assert exit_code(*arguments) == 2
 
 
 def test_the_password_is_in_a_private_file_and_not_in_the_arguments(

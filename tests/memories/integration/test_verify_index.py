@@ -241,14 +241,15 @@ def test_a_lost_collection_is_all_missing_and_filled_anew_by_repair(verify: Veri
 
 
 @pytest.fixture
-def unknown() -> Iterator[str]:
-    """A collection as another installation's would be: named like ours, and not in our database."""
-    for name in collection_names():  # what other tests left
-        drop(name)
-    name = generations.collection_name(new_tenant())
-    get_client().create_collection(name, embedding_function=None)
-    yield name
-    drop(name)
+def unknown(tmp_path: Path, settings: Settings) -> Iterator[str]:
+    """A collection as another installation's would be: named like ours, and not in our database.
+
+    It is the only one of a server of its own. Other tests leave hundreds.
+    """
+    with own_chroma(tmp_path, settings):
+        name = generations.collection_name(new_tenant())
+        get_client().create_collection(name, embedding_function=None)
+        yield name
 
 
 def test_an_index_that_came_back_empty_is_filled_for_every_tenant(verify: Verify) -> None:
