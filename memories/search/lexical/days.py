@@ -33,6 +33,7 @@ _PATTERNS = tuple(
         rf"\b{_MONTH}\s+(?:de\s+|del\s+)?{_YEAR}\b",
         rf"(?:{_YEAR}\s*[年년]\s*)?(?P<number>1[0-2]|0?[1-9])\s*[月월]\s*{_DAY}\s*[日일号]",
         rf"\b{_DAY}\.\s?(?P<number>1[0-2]|0?[1-9])\.(?:\s?{_YEAR})?(?!\d)",
+        r"\b(?P<year>(?:19|20)\d\d)(?P<number>0[1-9]|1[0-2])(?P<day>0[1-9]|[12]\d|3[01])\b",
     )
 )
 

@@ -109,6 +109,22 @@ def test_inflected_words_meet() -> None:
         ("IT owns the budget", "it"),
         ("The band The Who played", "the who"),
         ("We asked the WHO for advice", "what does the WHO say?"),
+        ("Painted the red door of the van", "red door"),
+        ("Painted the red door of the van", "door"),
+        ("Sold a hat to an old man", "old man"),
+        ("Her son started school", "son"),
+        ("Bu Işıklar kapandı ve", "ışık"),
+        ("Işık kapandı", "isik"),
+        ("We met in Łódź with Ørsted", "lodz orsted"),
+        ("Wi-Fi接続が切れる", "wifi"),
+        ("iPhone16の画面が割れた", "iphone"),
+        ("เปลี่ยนRedisเป็นValkey", "valkey"),
+        ("Redis를 재시작했다", "redis"),
+        ("libssl1.1 was replaced", "libssl"),
+        ("Moved to Python 3.11", "python3.11"),
+        ("1,000,000 rows were copied", "1000000"),
+        ("failed with 0x80070057", "80070057"),
+        ("the contract with AT&T", "AT&T"),
     ],
 )
 def test_words_meet_however_they_are_written(text: str, query: str) -> None:
@@ -136,6 +152,7 @@ def test_words_meet_however_they_are_written(text: str, query: str) -> None:
         "2024年5月8日",
         "5월 8일",
         "May 2024",
+        "20240508",
     ],
 )
 def test_a_date_in_words_finds_the_memories_of_that_day_first(query: str) -> None:

@@ -37,10 +37,12 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
     ), 'pg_catalog.english'::regconfig)::regconfig
 $$;
 
+-- Some letters are no letters with accents to Unicode: the dotless i of Turkish (whose capital is everybody's I), ø, ł.
 CREATE OR REPLACE FUNCTION memory_folded(words text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN octet_length(words) = char_length(words) THEN words
-        ELSE normalize(regexp_replace(normalize(words, NFKD), '[\u0300-\u036f]+', '', 'g'), NFC) END
+        ELSE translate(normalize(regexp_replace(normalize(words, NFKD), '[\u0300-\u036f]+', '', 'g'), NFC),
+            'ıøłđðħ', 'iolddh') END
 $$;
 
 -- Typographic signs become spaces; Hebrew and Arabic vowel signs go.
@@ -52,10 +54,13 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
             '[\u00a0-\u00bf\u2000-\u206f\u2190-\u2bff\u3000-\u303f]+', ' ', 'g'), 'ß', 'ss') END
 $$;
 
--- What stands between spaces; a line begins with '.'.
+-- What stands between spaces, and between words of a script without spaces; a line begins with '.'.
 CREATE OR REPLACE FUNCTION memory_tokens(words text) RETURNS text[]
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
-    SELECT string_to_array(replace(translate(words, E'\t\r', '  '), E'\n', ' . '), ' ')
+    SELECT string_to_array(replace(translate(CASE WHEN octet_length(words) = char_length(words) THEN words
+        ELSE regexp_replace(words,
+            '[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]+', ' ', 'g')
+        END, E'\t\r', '  '), E'\n', ' . '), ' ')
 $$;
 
 CREATE OR REPLACE FUNCTION memory_trimmed(token text) RETURNS text
@@ -82,13 +87,26 @@ BEGIN
     RETURN coalesce(told, '');
 END $$;
 
+-- Whether a single stop word tells the language of a question, and it is none of English: "the red door" is as likely
+-- English as Dutch.
+CREATE OR REPLACE FUNCTION memory_language_is_doubtful(language text, tokens text[]) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+DECLARE
+    stop jsonb := memory_stop_words();
+BEGIN
+    RETURN language NOT IN ('', 'english') AND 1 = (
+        SELECT count(DISTINCT lower(token)) FROM unnest(tokens[:300]) AS token
+        WHERE stop -> memory_trimmed(lower(token)) ? language
+    );
+END $$;
+
 -- Tokens that may be identifiers and the like: with a sign inside, a capital after the first letter, or a digit and more.
 CREATE OR REPLACE FUNCTION memory_identifiers(tokens text[]) RETURNS text[]
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 BEGIN
     RETURN ARRAY(
         SELECT DISTINCT left(memory_trimmed(token), 200) FROM unnest(tokens) AS token
-        WHERE token COLLATE "C" ~ '[^!-/:-@[-`{-~][-_./:@\\]+[^!-/:-@[-`{-~]|[A-Za-z0-9](\+\+|#)|[0-9][A-Za-z\u0370-\u04ff]|[A-Za-z][0-9]|[a-z][A-Z]'
+        WHERE token COLLATE "C" ~ '[^!-/:-@[-`{-~][-_./:@\\&]+[^!-/:-@[-`{-~]|[0-9],[0-9]{3}|[A-Za-z0-9](\+\+|#)|[0-9][A-Za-z\u0370-\u04ff]|[A-Za-z][0-9]|[a-z][A-Z]'
     );
 END $$;
 
@@ -97,14 +115,19 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
     SELECT regexp_replace(word, '([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])', '\1\3 \2\4', 'g')
 $$;
 
--- The parts of camelCase, and of a number with its unit; the number of a version.
+-- The parts of camelCase, of a number with its unit, and of a name with its number (`libssl3`); the number of a version;
+-- a number without the signs of its thousands and without `0x`.
 CREATE OR REPLACE FUNCTION memory_parts(identifiers text[]) RETURNS text
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 BEGIN
     RETURN (
-        SELECT string_agg(coalesce(memory_camel_parts(part[1]), part[2] || ' ' || part[3], part[4]), ' ')
+        SELECT coalesce(string_agg(coalesce(memory_camel_parts(part[1]), part[2] || ' ' || part[3], part[4]), ' '), '')
         FROM unnest(identifiers) AS token,
             regexp_matches(token, '(\m[A-Za-z0-9]*[a-z0-9][A-Z][A-Za-z0-9]*)|\m([0-9]+)([[:alpha:]]{1,4})\M|\m[vV]([0-9]+)', 'g') AS part
+    ) || (
+        SELECT coalesce(string_agg(' ' || coalesce(part[1] || ' ' || part[2], replace(part[3], ',', ''), part[4]), ''), '')
+        FROM unnest(identifiers) AS token,
+            regexp_matches(token, '\m([[:alpha:]]{2,})([0-9]+)\M|\m([0-9]{1,3}(?:,[0-9]{3})+)\M|\m0[xX]([0-9A-Fa-f]{4,})\M', 'g') AS part
     );
 END $$;
 
@@ -137,6 +160,8 @@ BEGIN
         AND words ~ '[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]'
     THEN
         parts := concat_ws(' ', parts, memory_groups(spaced));
+        -- Korean endings stand at words of other scripts, too.
+        spaced := regexp_replace(spaced, '([A-Za-z0-9])([\uac00-\ud7af])', '\1 \2', 'g');
         spaced := regexp_replace(spaced, '([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff])|[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]+', ' \1 ', 'g');
     END IF;
     RETURN concat_ws(' ', spaced, parts);
@@ -152,7 +177,7 @@ BEGIN
     -- An ending with an accent is only known with it, and people leave accents out.
     IF octet_length(spaced) <> char_length(spaced) AND spaced ~ '[\u00c0-\u024f\u1e00-\u1eff]' THEN
         RETURN QUERY SELECT t.lexeme, coalesce(cardinality(t.positions), 1), t.positions[1]::int
-        FROM unnest(to_tsvector(configuration, memory_folded(spaced))) AS t;
+        FROM unnest(to_tsvector(configuration, memory_folded(lower(spaced)))) AS t;
     END IF;
 END $$;
 
@@ -167,7 +192,7 @@ BEGIN
     END IF;
     wholes := ARRAY(
         SELECT match[1] FROM unnest(identifiers) AS token, regexp_matches(token,
-            '([[:alnum:]]+(?:[-_./:@\\]+[[:alnum:]]+)+|\m[[:alnum:]]+(?:\+\+|#)|\m[[:alnum:]]*[a-z0-9][A-Z][[:alnum:]]*|\m[0-9]+[[:alpha:]]{1,4}\M)',
+            '([[:alnum:]]+(?:[-_./:@\\&]+[[:alnum:]]+)+|\m[[:alnum:]]+(?:\+\+|#)|\m[[:alnum:]]*[a-z0-9][A-Z][[:alnum:]]*|\m[0-9]+[[:alpha:]]{1,4}\M)',
             'g') AS match
     );
     RETURN QUERY SELECT DISTINCT lower(form) FROM (
@@ -178,7 +203,7 @@ BEGIN
             AND (translate(part, '-_.', '') <> part OR lower(substr(part, 2)) <> substr(part, 2))
     ) AS part, unnest(CASE WHEN whole ~ '^[[:alpha:]]+(?:-[[:alpha:]]+)+$' THEN ARRAY['ǀ' || replace(whole, '-', ''), replace(whole, '-', '')]
         WHEN whole ~ '^[vV][0-9]+[.][0-9]' THEN ARRAY['ǀ' || substr(whole, 2)]
-        ELSE ARRAY['ǀ' || regexp_replace(whole, '([^0-9])[-_./:@\\]+|[-_./:@\\]+([^0-9])', '\1\2', 'g')] END) AS form;
+        ELSE ARRAY['ǀ' || regexp_replace(whole, '([^0-9])[-_./:@\\&]+|[-_./:@\\&]+([^0-9])', '\1\2', 'g')] END) AS form;
     RETURN QUERY SELECT DISTINCT concat_ws('-', 'ǀ' || year, lpad(month, 2, '0'), lpad(day, 2, '0'))
     FROM unnest(wholes) AS whole, LATERAL (
         SELECT date[1], date[2], date[3]
@@ -212,10 +237,14 @@ DECLARE
     tokens text[] := memory_tokens(words);
     identifiers text[] := memory_identifiers(tokens);
     spaced text := memory_spaced(words, identifiers);
-    told regconfig := memory_configuration(memory_language(words, tokens));
-    written text[] := string_to_array(trim(regexp_replace(lower(memory_folded(words)), '[^[:alnum:]]+', ' ', 'g')), ' ');
+    language text := memory_language(words, tokens);
+    told regconfig := memory_configuration(language);
+    written text[] := string_to_array(trim(regexp_replace(memory_folded(lower(words)), '[^[:alnum:]]+', ' ', 'g')), ' ');
     places int[] := ARRAY(SELECT t.place FROM memory_lexemes(spaced, told) AS t);
 BEGIN
+    IF memory_language_is_doubtful(language, tokens) THEN
+        places := places || ARRAY(SELECT t.place FROM memory_lexemes(spaced, 'pg_catalog.english'::regconfig) AS t);
+    END IF;
     -- A word that is grammar in the question's own language is none of its words in another one.
     RETURN QUERY
     SELECT t.lexeme, min(t.place) FROM (
