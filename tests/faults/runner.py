@@ -12,8 +12,6 @@ from tests.faults.trial import Trial
 
 # Not part of a run of all experiments: `make soak` runs it.
 ALONE = {"soak"}
-# Their short runs start several servers and clusters, too. Tests of tests/outbox/faults set the same faults singly.
-NOT_IN_THE_SUITE = {"machines", "postgres_trouble"}
 
 
 def names() -> list[str]:

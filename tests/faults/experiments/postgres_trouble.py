@@ -84,7 +84,7 @@ Trouble = tuple[str, Callable[[], object]]
 
 
 def troubles(trial: Trial, server: Service, disk: Path | None) -> list[Trouble]:
-    seconds = trial.size(8.0, quick=1.0)
+    seconds = trial.size(8.0, quick=0.3)
     chosen: list[Trouble] = [
         ("restarts", server.restart),
         ("crashes", lambda: crash(server)),
