@@ -12,6 +12,8 @@ from tests.faults.trial import Trial
 
 # Not part of a run of all experiments: `make soak` runs it.
 ALONE = {"soak"}
+# They look at what is true in the end, and not at how long anything takes. So two may share the processors.
+UNTIMED = {"aborts", "histories", "model", "rebuild_killed", "undisturbed"}
 
 
 def names() -> list[str]:

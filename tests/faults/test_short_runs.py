@@ -30,6 +30,10 @@ def test_help_describes_every_experiment(capsys: pytest.CaptureFixture[str]) -> 
     )
 
 
+def test_each_experiment_that_shares_the_processors_exists() -> None:
+    assert set(runner.names()) > runner.UNTIMED
+
+
 def test_the_page_lists_every_experiment_and_no_other() -> None:
     page = (ROOT / "docs/explanation/reliability.md").read_text()
     experiments = page.split("## Experiments")[1].split("##")[0]
