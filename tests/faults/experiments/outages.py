@@ -153,6 +153,8 @@ def answered(trial: Trial, load: Load) -> None:
     for phase in ("undisturbed", "chroma away", "redis away"):
         p99[phase] = percentile([write.ms for write in load.of(phase)], 0.99)
         trial.figures[f"{phase.replace(' ', '_')}_p99_ms"] = p99[phase]
+    memories = [write.ms for write in load.of("redis away") if write.number % TURNS]
+    trial.figures["redis_away_memories_p99_ms"] = percentile(memories, 0.99)
     slow = 2 * p99["undisturbed"] + GRACE_MS
     trial.expect(
         trial.quick or p99["chroma away"] <= slow,
