@@ -50,8 +50,11 @@ def anomalies(operations: Iterable[Operation], state: State) -> list[str]:
     of_memories: dict[int, list[Operation]] = defaultdict(list)
     for operation in operations:
         of_memories[operation.memory].append(operation)
-    # A create whose answer never came has no id.
-    unknown = {operation.task for operation in of_memories.pop(0, [])}
+    # A create whose answer never came has no id. What was read or stored tells which memory it made.
+    unknown = {operation.task: operation for operation in of_memories.pop(0, [])}
+    for memory, its in of_memories.items():
+        seen = {operation.task for operation in its} | {task for _, task in [state.get(memory, (0, ""))]}
+        its += [unknown[task] for task in seen & unknown.keys()]
     strange = {id: held for id, held in state.items() if id not in of_memories and held[1] not in unknown}
     found = [f"nobody wrote {id}, {held}" for id, held in strange.items()]
     for memory, its in of_memories.items():

@@ -16,6 +16,7 @@ from tests.faults.histories import (
 
 DONE, ABSENT, UNKNOWN = Outcome.DONE, Outcome.ABSENT, Outcome.UNKNOWN
 CREATED = Operation(CREATE, 1, 2, DONE, 1, 1, "one")
+MAYBE_CREATED = Operation(CREATE, 1, 2, UNKNOWN, 0, 0, "one")
 CHANGED = Operation(CHANGE, 3, 4, DONE, 1, 2, "two")
 DELETED = Operation(DELETE, 5, 6, DONE, 1)
 
@@ -33,7 +34,9 @@ DELETED = Operation(DELETE, 5, 6, DONE, 1)
         # At the same time, in either order.
         ([CREATED, CHANGED, Operation(READ, 3, 5, DONE, 1, 1, "one")], {1: (2, "two")}),
         ([CREATED, DELETED, Operation(READ, 5, 7, DONE, 1, 1, "one")], {}),
-        ([Operation(CREATE, 1, 2, UNKNOWN, 0, 0, "one")], {7: (1, "one")}),
+        ([MAYBE_CREATED], {7: (1, "one")}),
+        # Somebody finds what a create stored whose answer never came.
+        ([MAYBE_CREATED, Operation(SEARCH, 3, 4, DONE, 7, 1, "one")], {7: (1, "one")}),
     ],
 )
 def test_what_can_be_true_is_no_anomaly(operations: list[Operation], state: State) -> None:
@@ -45,6 +48,7 @@ def test_what_can_be_true_is_no_anomaly(operations: list[Operation], state: Stat
     [
         ([CREATED], {}, "is lost"),
         ([CREATED], {1: (1, "one"), 2: (1, "other")}, "nobody wrote 2"),
+        ([MAYBE_CREATED, Operation(SEARCH, 0.1, 0.2, DONE, 7, 1, "one")], {7: (1, "one")}, "before it began"),
         ([CREATED, CHANGED], {1: (1, "one")}, "version 2 was acknowledged"),
         ([CREATED], {1: (2, "one")}, "which nobody wrote"),
         ([CREATED, CHANGED], {1: (3, "three")}, "which nobody wrote"),
