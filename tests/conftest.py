@@ -12,12 +12,13 @@ from memories.conversations.buffers import failover
 from memories.erasure import run
 from memories.index import availability
 from outbox.relay.listener import Listener
-from tests.support.emptying import empty_the_tables, keep_the_schedules, roll_back
+from tests.support.emptying import empty_the_tables, keep_the_schedules, needs_a_new_session, roll_back
 from tests.support.redis_server import RedisServer
 
 TESTS = Path(__file__).parent
 
 TransactionTestCase._fixture_teardown = empty_the_tables  # type: ignore[attr-defined]  # noqa: SLF001
+TransactionTestCase._should_reload_connections = needs_a_new_session  # type: ignore[attr-defined]  # noqa: SLF001
 TestCase._fixture_teardown = roll_back  # type: ignore[attr-defined]  # noqa: SLF001
 
 # Few tests are about the echo of LISTEN, and a busy machine may need long for it.
