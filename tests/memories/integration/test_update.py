@@ -39,15 +39,16 @@ def test_a_changed_text_is_embedded_again_and_found() -> None:
     assert [hit.document.splitlines()[0] for hit in hits] == ["Bake sourdough bread"]
 
 
-def test_a_change_or_a_deletion_takes_two_statements_and_a_transaction(
+def test_a_change_takes_two_statements_and_a_transaction_and_a_deletion_one_more(
     django_assert_num_queries: Any,
 ) -> None:
     # Each is on the way of a waiting client: BEGIN, the locked row, one statement for the row and its event, COMMIT.
+    # A deletion also deletes the kept answers that hold the memory.
     row = remember(new_tenant())
 
     with django_assert_num_queries(4):
         update_memory(row.id, {"task": "Bake sourdough bread"})
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(5):
         delete_memory(row.id)
 
 
