@@ -132,10 +132,11 @@ def test_events_wait_longer_behind_a_slow_one_while_no_other_worker_is_idle(
 ) -> None:
     slow, *others = publish_all(NOTED, "abc")
     known = Workers()
-    monkeypatch.setattr(workers, "_shared", known)
     monkeypatch.setattr(stuck, "VERY_SLOW_SECONDS", 1000.0)
     with hanging() as hangs:
         wait_until(lambda: hangs.delivery.seconds_of_call > stuck.SLOW_SECONDS)
+        # Only now: the delivery's own watch could look while a worker has begun and not yet named its task.
+        monkeypatch.setattr(workers, "_shared", known)
         with worker(known, "test.noted #7"):
             stuck.look(hangs.delivery)
             assert status_of(*others) == ["claimed", "claimed"]
