@@ -47,6 +47,9 @@ SETTINGS: Mapping[str, str] = {
     "max_replication_slots": "8",
     "max_slot_wal_keep_size": "4GB",  # an abandoned slot must not fill the disk
     "log_checkpoints": "off",
+    # A statement and the details of its error may quote a memory, and nothing erases a log.
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
 }
 # For data that nobody needs after a crash: tests, and measurements that leave the disk out.
 NOT_DURABLE: Mapping[str, str] = {

@@ -21,7 +21,7 @@ WORD = "xylophone7431"
 
 
 def write_everywhere(up: Up, tenant: dict[str, str]) -> None:
-    """Task, key, value, tag, an id, a change, deletions, turns, an answer, searches, and the error of a handler."""
+    """Task, key, value, tag, an id, a change, deletions, turns, an answer, searches, errors of a handler and of SQL."""
     body: dict[str, Any] = tenant | {
         "task": WORD,
         "agent": WORD,
@@ -34,6 +34,8 @@ def write_everywhere(up: Up, tenant: dict[str, str]) -> None:
         client.delete(f"/memory-logs/{deleted['id']}")
         client.post("/memory-logs/batch", json=[body, body])
         client.put(f"/memory-logs/external/{WORD}", json=body).raise_for_status()
+        taken = client.post("/memory-logs", json=body | {"external_id": WORD})
+        assert taken.status_code == 409  # PostgreSQL refused the row
         client.post("/memory-logs", json=body | {"task": f"{WORD} {REFUSED}"}).raise_for_status()
         wanted = json.dumps({"task": {"contains": f"{WORD} of nobody"}})
         client.delete("/memory-logs", params=tenant | {"filter": wanted, "confirm": 0}).raise_for_status()

@@ -92,6 +92,21 @@ def test_it_listens_on_no_port_and_allows_logical_decoding(start: Start) -> None
     assert ask(service, "SHOW work_mem") == "7MB"
 
 
+@pytest.mark.usefixtures("known")
+def test_its_log_quotes_no_data_of_a_statement_that_failed(start: Start, tmp_path: Path) -> None:
+    service = start()
+    with psycopg.connect(service.url, autocommit=True) as connection:
+        connection.execute("CREATE TEMP TABLE held (word text UNIQUE)")
+        for refused in ("INSERT INTO held VALUES ('xylophone')", """SELECT '{"a": "xylophone'::jsonb"""):
+            connection.execute("INSERT INTO held VALUES ('xylophone') ON CONFLICT DO NOTHING")
+            with pytest.raises(psycopg.Error):
+                connection.execute(refused)
+
+    log = (tmp_path / "log").read_text()
+    assert "ERROR:  duplicate key value violates unique constraint" in log
+    assert "xylophone" not in log
+
+
 def test_client_variables_in_the_environment_do_not_affect_it(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
