@@ -20,6 +20,7 @@ from outbox.delivery import outcomes
 from outbox.delivery.deliver import deliver
 from outbox.delivery.units import ordered
 from outbox.events import ClaimedEvent, ClaimedRow, Unreadable
+from outbox.exceptions import kind_and_place
 from outbox.queue.claim import Claim
 from outbox.registry import handler_of
 
@@ -101,11 +102,23 @@ def _label(rows: list[ClaimedRow]) -> str:
     return f"{rows[0].type} #{rows[0].id}{more}"
 
 
+class NotSettled(Exception):
+    """The outcome of some events is not recorded. They are delivered again when their claim ends."""
+
+
 def run(token: UUID, rows: list[ClaimedRow], *, number: int | None, **options: Any) -> None:
     """The function of the task. A worker runs it.
 
-    `number`: the task's number in `task_owners`; None outside of a cluster.
+    `number`: the task's number in `task_owners`; None outside of a cluster. Raises NotSettled.
     """
+    try:
+        _run(token, rows, number=number, **options)
+    except Exception as error:
+        # django-q2 logs and stores the texts of this error and of those before it, and they may quote the events.
+        raise NotSettled(kind_and_place(error)) from None
+
+
+def _run(token: UUID, rows: list[ClaimedRow], *, number: int | None, **options: Any) -> None:
     owners = task_owners.shared()
     if owners is None or number is None:
         _deliver(token, rows, on_unit=lambda start, size: None, **options)
@@ -164,6 +177,9 @@ def _connect(**_: Any) -> None:
 
 @receiver(post_execute_in_worker, dispatch_uid="outbox_relay_tasks")
 def _drop_events(task: Package, **_: Any) -> None:
-    """Remove the events from the task's result: nobody reads them there, and the monitor would copy them."""
-    if task["func"] is run and task["success"]:
-        task["args"] = ()
+    """Remove the events from the task's result: nobody reads them there, and the monitor would copy them.
+
+    Of a task that failed the ids stay. The monitor stores it for ever, and nothing else removes words from there.
+    """
+    if task["func"] is run:
+        task["args"] = () if task["success"] else tuple(row.id for row in task["args"][1])

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import traceback
 from datetime import timedelta
 
 import pytest
@@ -374,11 +375,28 @@ def test_a_worker_runs_what_the_package_names(broker: OutboxBroker) -> None:
     assert Effect.objects.get().event == event.id
 
 
-def test_a_successful_task_drops_its_events_from_its_result(broker: OutboxBroker) -> None:
-    """A failed task keeps them, for the person who reads it."""
+def test_a_task_that_fails_quotes_no_other_error(
+    broker: OutboxBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """django-q2 stores the traceback for ever."""
     publish()
     [package] = packages(broker.dequeue())
-    for success, kept in ((False, package["args"]), (True, ())):
+
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("xylophone")
+
+    monkeypatch.setattr(tasks, "deliver", fail)
+    with pytest.raises(tasks.NotSettled, match="ValueError in fail") as raised:
+        package["func"](*package["args"], **package["kwargs"])
+
+    assert "xylophone" not in "".join(traceback.format_exception(raised.value))
+
+
+def test_a_task_drops_its_events_from_its_result(broker: OutboxBroker) -> None:
+    """django-q2 stores a failed task for ever. It keeps the ids, for the person who reads it."""
+    event = publish()
+    [package] = packages(broker.dequeue())
+    for success, kept in ((False, (event.id,)), (True, ())):
         task = {**package, "success": success}
         post_execute_in_worker.send(sender="django_q", func=package["func"], task=task)
         assert task["args"] == kept
