@@ -15,6 +15,7 @@ from memories.index.client import DEPENDENCY, address, get_client, translated_er
 from memories.index.ids import PREFIX
 from memories.models import Generation
 from outbox import Unavailable
+from outbox.exceptions import kind_and_place
 
 if TYPE_CHECKING:
     from chromadb.api.collection_configuration import CreateHNSWConfiguration
@@ -67,6 +68,11 @@ class CollectionUnusable(Exception):
     def __init__(self, generation: Generation, reason: str) -> None:
         self.generation = generation
         super().__init__(reason)
+
+    @property
+    def loggable(self) -> str:
+        """The error for a log, which nothing erases: the message of another error may quote a memory."""
+        return kind_and_place(self.__cause__) if self.__cause__ else str(self)
 
 
 class IndexMismatch(CollectionUnusable):

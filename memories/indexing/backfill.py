@@ -51,7 +51,7 @@ def run(scope: Scope, progress: fill.FillProgress) -> None:
             with isolation.named(target):
                 _embed_all(target, progress)
         except CollectionUnusable as error:
-            logger.error("A tenant's memories cannot be embedded: %s", error)
+            logger.error("The memories of %s cannot be embedded: %s", error.generation, error.loggable)
             unusable.append(error)
     for first in unusable:
         raise first

@@ -9,6 +9,7 @@ from memories.models import Generation
 from memories.tenants import Tenant
 from outbox import Unavailable
 from outbox.database.errors import is_away
+from outbox.exceptions import kind_and_place
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ def logged(work: str, of: Tenant | Generation) -> Iterator[None]:
     except Exception as error:
         if is_outage(error):
             raise
-        logger.exception("%s: %s failed", of, work)
+        logger.error("%s: %s failed: %s", of, work, kind_and_place(error))
 
 
 @contextmanager

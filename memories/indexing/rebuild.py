@@ -145,7 +145,7 @@ def run(filled: Sequence[Generation], progress: fill.FillProgress) -> None:
         except CollectionDamaged as damaged:
             ids.append(_successor(damaged).pk)
         except CollectionUnusable as error:
-            logger.error("A collection cannot be filled: %s", error)
+            logger.error("%s cannot be filled: %s", error.generation, error.loggable)
             unusable[error.generation.pk] = error
     for first in unusable.values():
         raise first

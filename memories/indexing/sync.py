@@ -31,6 +31,7 @@ from memories.models import Generation, MemoryLog
 from memories.tenants import Tenant
 from outbox import Reject, Unavailable
 from outbox.database import prepared
+from outbox.exceptions import kind_and_place
 
 logger = logging.getLogger(__name__)
 
@@ -196,8 +197,9 @@ def _write_to_active(
         vectors = _vectors(rows, generation)
     except (Unavailable, Reject, EmbeddingError) as error:
         # The former provider may never answer again. These memories are then found once the new collection answers.
+        what = error if isinstance(error, Unavailable) else kind_and_place(error)
         logger.warning(
-            "%s: %d memories are not found until its successor answers: %s", generation, len(rows), error
+            "%s: %d memories are not found until its successor answers: %s", generation, len(rows), what
         )
     else:
         with _ignore_loss_if_replaced(generation, live):

@@ -24,6 +24,7 @@ from memories.indexing import derived, isolation, reachable
 from memories.indexing import repair as repairs
 from memories.models import Generation, MemoryLog, Verification
 from memories.tenants import Scope, Tenant
+from outbox.exceptions import kind_and_place
 from outbox.models import open_events
 
 if TYPE_CHECKING:
@@ -130,7 +131,9 @@ class Verifier:
                 raise
             live = generations.of_tenant(tenant)
             name = str(getattr(live.active or live.building, "collection", tenant))
-            logger.exception("The collection %s cannot be compared with PostgreSQL", name)
+            logger.error(
+                "The collection %s cannot be compared with PostgreSQL: %s", name, kind_and_place(error)
+            )
             self.report.failed.append(name)
             return None
 
