@@ -10,6 +10,17 @@ from django.db import migrations, models
 from pgvector.django import VectorExtension
 
 from memories.search.lexical.schema import CREATE, DROP
+from outbox.database import planner_statistics
+
+# Columns that hold words of a memory.
+WORDS = {
+    "memory_logs": ("task", "agent", "raw_data", "external_id", "idempotency_key"),
+    "memory_versions": ("task", "agent", "raw_data", "external_id"),
+    "conversation_turns": ("turn",),
+    "conversations": ("save_error",),
+    "idempotent_answers": ("key", "body", "headers"),
+    "bulk_deletions": ("filters",),
+}
 
 
 class Migration(migrations.Migration):
@@ -364,4 +375,5 @@ class Migration(migrations.Migration):
             index=models.Index(condition=models.Q(('pgh_label', 'deleted')), fields=['pgh_created_at'], name='memory_versions_deleted'),
         ),
         migrations.RunSQL(CREATE, DROP),
+        *(migrations.RunSQL(sql, reverse) for sql, reverse in planner_statistics.none_of(WORDS)),
     ]

@@ -5,7 +5,7 @@ import django.db.models.functions.datetime
 from django.db import migrations, models
 
 import outbox.events
-from outbox.database import autovacuum
+from outbox.database import autovacuum, planner_statistics
 from outbox.database.triggers import TRIGGERS, drop_statements
 
 # Statistics of `status` mislead the planner. If they were taken while every event was delivered, they say that no
@@ -13,6 +13,9 @@ from outbox.database.triggers import TRIGGERS, drop_statements
 # assumes that few rows wait, and each query uses the index made for it.
 NO_STATUS_STATISTICS = "ALTER TABLE outbox_event ALTER COLUMN status SET STATISTICS 0"
 DEFAULT_STATUS_STATISTICS = "ALTER TABLE outbox_event ALTER COLUMN status SET STATISTICS -1"
+
+# They may quote what an application erases.
+WORDS = {"outbox_event": ("payload", "headers", "last_error"), "outbox_failure": ("error", "traceback")}
 
 
 class Migration(migrations.Migration):
@@ -193,6 +196,7 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.RunSQL(NO_STATUS_STATISTICS, DEFAULT_STATUS_STATISTICS),
+        *(migrations.RunSQL(sql, reverse) for sql, reverse in planner_statistics.none_of(WORDS)),
         # outbox/database/autovacuum.py gives the values and their reasons. `outbox_doctor` compares the tables with them.
         *(
             migrations.RunSQL(autovacuum.set_statement(table), autovacuum.reset_statement(table))
