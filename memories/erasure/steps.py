@@ -18,7 +18,7 @@ from memories.conversations import erase as conversations_of
 from memories.dialogue import AGENT
 from memories.embeddings import cache
 from memories.erasure.scope import owner, within
-from memories.event_types import AGGREGATES
+from memories.event_types import AGGREGATES, INDEX_RECHECK_AGGREGATE, RECHECK_AGGREGATE
 from memories.index import generations
 from memories.models import (
     APIKey,
@@ -35,11 +35,13 @@ from outbox.operations import scrub
 
 PAGE = 500
 CONVERSATIONS = 20
-EVENTS = 20_000
+# Events that a page reads, and those of them that it scrubs: others wait meanwhile for the same rows.
+EVENTS, SCRUBBED = 5_000, 1_000
 
+# Of a tenant's collections. The error of such an event may quote any memory of the tenant, its payload none.
+INDEX_AGGREGATES = (generations.AGGREGATE, INDEX_RECHECK_AGGREGATE)
 # What stays of the payload of an event: ids and numbers.
 KEPT = ("memory_log_id", "memory_id", "version", "user_id", "project_id")
-MARK = "erased"
 
 
 def count(erasure: Erasure, store: str, **numbers: int) -> None:
@@ -170,13 +172,19 @@ def _quoting(erasure: Erasure) -> "QuerySet[BulkDeletion, BulkDeletion]":
 def events(erasure: Erasure) -> bool:
     """A range of events: payloads keep ids only, errors and tracebacks go."""
     position = erasure.position
+    if not position:
+        emptied = scrub.failures(INDEX_AGGREGATES, owner(erasure), empty=True)
+        count(erasure, "outbox", failures=emptied)
     through = position.setdefault("through", scrub.newest_id())
     first = scrub.next_id(position.setdefault("after", 0))
     if first is None or first > through:
         return True
     last = min(first + EVENTS - 1, through)
     ids = wordy_events(erasure, first - 1, last)
-    scrubbed = scrub.scrub(ids, keep=KEPT, mark=MARK, value=erasure.pk)
+    if len(ids) > SCRUBBED:
+        ids = ids[:SCRUBBED]
+        last = ids[-1]
+    scrubbed = scrub.scrub(ids, keep=KEPT, value=erasure.pk)
     count(erasure, "outbox", events=scrubbed.events, failures=scrubbed.failures)
     position["after"] = last
     return bool(last >= through)
@@ -184,7 +192,7 @@ def events(erasure: Erasure) -> bool:
 
 def wordy_events(erasure: Erasure, after: int, through: int) -> list[int]:
     """The ids of the events in the range that still hold words of what is erased."""
-    found = scrub.find(after, through, AGGREGATES, owner(erasure), mark=MARK)
+    found = scrub.find(after, through, (*AGGREGATES, RECHECK_AGGREGATE), owner(erasure))
     numbers = {int(aggregateid) for _, aggregateid in found if aggregateid.isdecimal()}
     if erasure.is_whole:
         # The events of memories that were stored later stay as they are.
@@ -224,6 +232,7 @@ def left(erasure: Erasure) -> dict[str, int]:
         "versions": _covered_versions(erasure).count(),
         "conversations": _conversations(erasure).count(),
         "events": erasure.position.get("wordy", 0),
+        "failures": scrub.failures(INDEX_AGGREGATES, owner(erasure)),
         "idempotent_answers": _answers(erasure).count(),
         "filters_of_deletions": _quoting(erasure).count(),
     }

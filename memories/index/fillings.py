@@ -75,6 +75,7 @@ def publish_unverified(generation: Generation, *, after: int, until: int) -> Non
         payload={
             "generation_id": generation.pk,
             "collection": generation.collection,
+            **generation.tenant._asdict(),
             "after": after,
             "until": until,
         },

@@ -220,7 +220,11 @@ def _retire(generations: "Iterable[Generation]") -> None:
         outbox.publish(
             "index.retired",
             aggregate=(AGGREGATE, generation.pk),
-            payload={"generation_id": generation.pk, "collection": generation.collection},
+            payload={
+                "generation_id": generation.pk,
+                "collection": generation.collection,
+                **generation.tenant._asdict(),
+            },
             priority=outbox.BULK,
         )
 

@@ -31,6 +31,7 @@ from memories.index.collections import CollectionDamaged, CollectionLost, check_
 from memories.indexing import derived, isolation, sync
 from memories.models import Generation, MemoryLog
 from outbox import Reject
+from outbox.exceptions import kind_and_place
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +92,7 @@ def publish_fill(generation: Generation) -> None:
         payload={
             "generation_id": generation.pk,
             "collection": generation.collection,
+            **generation.tenant._asdict(),
         },
         priority=outbox.BULK,
     )
@@ -231,7 +233,9 @@ def embed(
         embedded = derived.embed(rows, generation)
     except (Reject, NotFiniteError, WrongCountError) as error:
         if len(rows) == 1:
-            _refuse({rows[0].id: f"Memory {rows[0].id} cannot be embedded: {error}"}, progress)
+            # The reason may quote the memory. It is for the person who asked for this, and not for the log.
+            logger.warning("Memory %d cannot be embedded: %s", rows[0].id, kind_and_place(error))
+            progress.refused[rows[0].id] = f"Memory {rows[0].id} cannot be embedded: {error}"
             return
         half = len(rows) // 2
         embed(rows[:half], generation, progress, on_stored)
@@ -279,8 +283,8 @@ def _settle(batch: Batch, write: "Future[None]", progress: FillProgress) -> None
 
 
 def _refuse(reasons: Mapping[int, str], progress: FillProgress) -> None:
-    for reason in reasons.values():
-        logger.warning("%s", reason)
+    for memory_id in reasons:
+        logger.warning("Chroma refuses memory %d", memory_id)
     progress.refused |= reasons
 
 

@@ -46,7 +46,11 @@ def remove_orphans(generation: Generation, documents: Sequence[str]) -> int:
             outbox.publish(
                 "vector.orphaned",
                 aggregate=(generations.AGGREGATE, generation.pk),
-                payload={"generation_id": generation.pk, "document_ids": list(part)},
+                payload={
+                    "generation_id": generation.pk,
+                    "document_ids": list(part),
+                    **generation.tenant._asdict(),
+                },
                 priority=outbox.BULK,
             )
     return len(parts)

@@ -17,6 +17,7 @@ from outbox.database.async_commit import ASYNC_COMMIT, own_transaction
 from outbox.database.channels import wake
 from outbox.delivery.db_retry import retry_while_unavailable
 from outbox.models import Status
+from outbox.operations import scrub
 from outbox.queue.ordering import unblock_next
 
 # Only a claimed row has a token, so the statements have no condition on the status. With one, the planner may read a
@@ -39,17 +40,21 @@ SELECT coalesce(array_agg(settled.id), '{{}}'), coalesce(bool_or(EXISTS (
 FROM settled
 """
 
+# The handler of an event that was scrubbed meanwhile may have begun before, and its error may quote what is gone.
 FAILED = f"""
 WITH failed AS (
     UPDATE outbox_event
     SET status = CASE WHEN %(final)s OR attempts >= %(max_attempts)s THEN 'dead' ELSE 'pending' END,
-        available_at = {backoff.NEXT_ATTEMPT}, last_error = %(error)s,
+        available_at = {backoff.NEXT_ATTEMPT},
+        last_error = CASE WHEN payload ? '{scrub.MARK}' THEN '' ELSE %(error)s END,
         batch_limit = CASE WHEN %(dangerous)s THEN 1 ELSE batch_limit END, {UNCLAIMED}
     WHERE id = ANY(%(ids)s) AND claim_token = %(token)s
-    RETURNING id, attempts, status
+    RETURNING id, attempts, status, payload ? '{scrub.MARK}' AS scrubbed
 ), recorded AS (
     INSERT INTO outbox_failure (event_id, attempt, error, traceback, worker)
-    SELECT id, attempts, %(error)s, %(traceback)s, %(worker)s FROM failed
+    SELECT id, attempts, CASE WHEN scrubbed THEN '{scrub.MARK}' ELSE %(error)s END,
+           CASE WHEN scrubbed THEN '' ELSE %(traceback)s END, %(worker)s
+    FROM failed
 )
 SELECT id, status FROM failed
 """

@@ -4,17 +4,23 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Max
 
 from outbox.models import Event
 
-# A range of ids, so that a table of millions is read piece by piece. The mark tells what is scrubbed already.
+# The key of a payload that tells that the event is scrubbed. Its later failures keep no text (see delivery.outcomes).
+MARK = "erased"
+
+# A range of ids, so that a table of millions is read piece by piece.
 FIND = """
 SELECT id, aggregateid FROM outbox_event
 WHERE id > %(after)s AND id <= %(through)s AND aggregatetype = ANY(%(aggregatetypes)s)
   AND payload @> %(containing)s::jsonb AND NOT payload ? %(mark)s
+ORDER BY id
 """
+# In a statement of its own: SCRUB then sees the failure that another transaction recorded meanwhile.
+LOCK = "SELECT id FROM outbox_event WHERE id = ANY(%(ids)s) ORDER BY id FOR UPDATE"
 # The type and the aggregate stay, and so does the delivery of an event that still waits: handlers read the rows.
 SCRUB = """
 WITH scrubbed AS (
@@ -26,6 +32,21 @@ WITH scrubbed AS (
     RETURNING f.id
 )
 SELECT (SELECT count(*) FROM scrubbed), (SELECT count(*) FROM failures)
+"""
+# From the failures on: they are few, and the index on their events leads to these.
+OF_FAILURES = """
+outbox_failure AS f JOIN outbox_event AS e ON e.id = f.event_id
+WHERE f.error <> %(mark)s AND e.aggregatetype = ANY(%(aggregatetypes)s) AND e.payload @> %(containing)s::jsonb
+"""
+COUNT_FAILURES = f"SELECT count(*) FROM {OF_FAILURES}"
+EMPTY_FAILURES = f"""
+WITH emptied AS (
+    UPDATE outbox_failure SET error = %(mark)s, traceback = '' WHERE id IN (SELECT f.id FROM {OF_FAILURES})
+    RETURNING event_id
+), events AS (
+    UPDATE outbox_event SET last_error = '' WHERE id IN (SELECT event_id FROM emptied)
+)
+SELECT count(*) FROM emptied
 """
 
 
@@ -48,26 +69,42 @@ def newest_id() -> int:
 
 
 def find(
-    after: int, through: int, aggregatetypes: Collection[str], containing: Mapping[str, Any], *, mark: str
+    after: int, through: int, aggregatetypes: Collection[str], containing: Mapping[str, Any]
 ) -> list[tuple[int, str]]:
-    """The events with `after` < id <= `through` whose payload contains this and does not carry `mark` yet.
+    """The events with `after` < id <= `through` whose payload contains this and that are not scrubbed yet.
 
-    Returns (id, aggregateid) of each.
+    Returns (id, aggregateid) of each, in the order of the ids.
     """
     parameters: dict[str, Any] = {
         "after": after,
         "through": through,
         "aggregatetypes": list(aggregatetypes),
         "containing": orjson.dumps(containing).decode(),
-        "mark": mark,
+        "mark": MARK,
     }
     with connection.cursor() as cursor:
         cursor.execute(FIND, parameters)
         return list(cursor.fetchall())
 
 
-def scrub(ids: Sequence[int], *, keep: Collection[str], mark: str, value: int) -> Scrubbed:
-    """Remove all keys but `keep` from the payloads, put `mark: value` there, and empty errors and tracebacks."""
-    with connection.cursor() as cursor:
-        cursor.execute(SCRUB, {"ids": list(ids), "keep": list(keep), "mark": mark, "value": value})
+def scrub(ids: Sequence[int], *, keep: Collection[str], value: int) -> Scrubbed:
+    """Remove all keys but `keep` from the payloads, put `erased: value` there, and empty errors and tracebacks."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(LOCK, {"ids": list(ids)})
+        cursor.execute(SCRUB, {"ids": list(ids), "keep": list(keep), "mark": MARK, "value": value})
         return Scrubbed(*cursor.fetchone())
+
+
+def failures(aggregatetypes: Collection[str], containing: Mapping[str, Any], *, empty: bool = False) -> int:
+    """Count the failures with a text, of events whose payload contains this; with `empty`, remove their texts.
+
+    For events whose payload has no words and stays.
+    """
+    parameters: dict[str, Any] = {
+        "aggregatetypes": list(aggregatetypes),
+        "containing": orjson.dumps(containing).decode(),
+        "mark": MARK,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(EMPTY_FAILURES if empty else COUNT_FAILURES, parameters)
+        return int(cursor.fetchone()[0])

@@ -366,7 +366,7 @@ def prune_events() -> Act:
 @call(repeatable=True)
 def scrub_events() -> Act:
     events = [publish(secret="word") for _ in range(3)]
-    return lambda: scrub.scrub([event.id for event in events], keep=["id"], mark="erased", value=1)
+    return lambda: scrub.scrub([event.id for event in events], keep=["id"], value=1)
 
 
 @call()

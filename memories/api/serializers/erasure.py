@@ -19,7 +19,10 @@ REMAINS = [
         "Freed pages of Chroma's database, and unused room of its vector files, keep deleted text until "
         "`manage.py vacuum_index` or the next start of `up`."
     ),
-    "PostgreSQL's freed pages and write-ahead log keep deleted rows until a vacuum and a checkpoint reuse them.",
+    (
+        "PostgreSQL's freed pages and write-ahead log keep deleted rows until a vacuum and a checkpoint reuse them, "
+        "and its statistics keep tags until an ANALYZE. Redis's append-only file keeps turns until BGREWRITEAOF."
+    ),
     (
         "Backups keep what they held. `restore` requests younger erasures again if it replaces the database of their "
         "receipts. After a restore into a new server, request them again."

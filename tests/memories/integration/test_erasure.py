@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from django.core.management.base import CommandError
+from django.db import connection, transaction
 from django.db.models import F
+from pytest_django.fixtures import Settings
 
 from memories.conversations import flush
 from memories.conversations.buffers.redis import key_of
@@ -16,6 +18,7 @@ from memories.index import collections, generations
 from memories.index.collections import with_collection
 from memories.index.ids import document_id
 from memories.indexing.fill import fill as fill_collections
+from memories.indexing.fill import publish_fill
 from memories.models import (
     APIKey,
     BulkDeletion,
@@ -28,14 +31,17 @@ from memories.models import (
 )
 from memories.records.load import Line, Origin
 from memories.records.load import load as load_memories
+from outbox.delivery import outcomes
 from outbox.models import Event, Failure, Status
 from outbox.operations import pauses
 from outbox.queue import circuits
 from outbox.testing import drain
 from tests.support.events import answer
 from tests.support.events import run as run_command
+from tests.support.failing_embedder import REFUSED, FailingEmbedder
 from tests.support.keys import client_with, new_key
 from tests.support.leftovers import rows_with
+from tests.support.published import claim_all, ids
 from tests.support.two_tenants import Actor, Cast
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -215,6 +221,15 @@ def test_a_document_that_comes_back_during_an_erasure_is_removed_by_another_roun
     assert documents(cast.alice)["ids"] == []
 
 
+def test_the_planner_keeps_no_words_but_tags(cast: Cast) -> None:
+    fill(cast.alice)
+    fill(cast.charlie)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+        cursor.execute("SELECT tablename FROM pg_stats s WHERE strpos(s::text, %s) > 0", [WORD])
+        assert set(cursor.fetchall()) <= {("memory_logs_tags",)}
+
+
 def test_the_receipt_names_no_words(cast: Cast) -> None:
     fill(cast.alice)
 
@@ -357,6 +372,48 @@ def test_a_conversation_that_begins_again_after_the_request_stays(cast: Cast) ->
     erasure.refresh_from_db()
     assert (erasure.verified, erasure.rounds) == (True, 1)
     assert Conversation.objects.get().buffered.get().turn["content"] == "another one"
+
+
+def test_what_a_worker_reports_after_the_erasure_holds_no_word(cast: Cast) -> None:
+    """It began with the memory before: its error may quote it."""
+    cast.alice.remember(task="plain")
+    claimed = claim_all("memory_log.stored")
+    assert erase(cast.alice)["verified"]
+
+    outcomes.failed(claimed.token, ids(claimed), ValueError(f"no vector for {WORD}"))
+
+    assert rows_with(WORD) == []
+    assert Failure.objects.get().error == "erased"
+
+
+def test_the_error_of_filling_a_collection_keeps_no_word(cast: Cast) -> None:
+    cast.alice.remember()
+    drain()
+    generation = generations.of_tenant(cast.alice.tenant).write_target
+    with transaction.atomic():
+        publish_fill(generation)
+    claimed = claim_all("index.fill")
+    outcomes.failed(claimed.token, ids(claimed), ValueError(f"no vector for {WORD}"), final=True)
+    assert rows_with(WORD) != []
+
+    assert erase(cast.alice)["verified"]
+
+    assert rows_with(WORD) == []
+
+
+def test_a_memory_that_cannot_be_embedded_leaves_no_word_in_a_log(
+    cast: Cast, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.EMBEDDING_BACKEND = f"{FailingEmbedder.__module__}.FailingEmbedder"
+    cast.alice.remember(task=f"{WORD} {REFUSED}")
+    generations.get_or_create([cast.alice.tenant])
+
+    for command in ("rebuild_index", "backfill_embeddings"):
+        with pytest.raises(CommandError, match=WORD):
+            run_command(command, "--user-id", cast.alice.tenant.user_id)
+
+    assert caplog.text.count("ValueError in embed_documents") == 2
+    assert WORD not in caplog.text
 
 
 def test_turns_in_redis_go(cast: Cast, redis_server: Any) -> None:
