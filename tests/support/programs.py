@@ -19,7 +19,10 @@ APPLICATIONS = "/Applications/{0}.app/Contents/MacOS/{0}"
 
 @dataclass(frozen=True)
 class Program:
-    """`executables`: the names it is known by, or absolute paths. `tests`: what is not tested without it."""
+    """`executables`: the names it is known by, or absolute paths. `tests`: what is not tested without it.
+
+    `apt`: the package, or several of which any will do, the best first.
+    """
 
     name: str
     executables: tuple[str, ...]
@@ -85,7 +88,7 @@ PROGRAMS = {
                 APPLICATIONS.format("Google Chrome"),
             ),
             tests="the admin in a browser",
-            apt="chromium-headless-shell",
+            apt="chromium-headless-shell chromium",
             brew="--cask chromium",
         ),
     )
@@ -110,7 +113,9 @@ def missing() -> list[Program]:
 
 
 def command_that_brings(program: Program) -> str:
-    return f"brew install {program.brew}" if _has_brew() else f"sudo apt-get install {program.apt}"
+    if _has_brew():
+        return f"brew install {program.brew}"
+    return f"sudo apt-get install {program.apt.split()[0]}"
 
 
 def install_missing() -> None:
@@ -122,13 +127,17 @@ def install_missing() -> None:
     if not _has_brew():
         _run([*prefix, *APT_GET, "update"])
     for program in programs:
-        command = (
-            ["brew", "install", *program.brew.split()]
-            if _has_brew()
-            else [*prefix, *APT_GET, "install", "--yes", "--no-install-recommends", program.apt]
-        )
-        print(f"The tests need {program.name}. Installing it: {' '.join(command)}", flush=True)
-        _run(command)
+        for command in _commands(program, prefix):
+            print(f"The tests need {program.name}. Installing it: {' '.join(command)}", flush=True)
+            if _run(command):
+                break
+
+
+def _commands(program: Program, prefix: list[str]) -> list[list[str]]:
+    if _has_brew():
+        return [["brew", "install", *program.brew.split()]]
+    install = [*prefix, *APT_GET, "install", "--yes", "--no-install-recommends"]
+    return [[*install, package] for package in program.apt.split()]
 
 
 def _has_brew() -> bool:
@@ -148,11 +157,12 @@ def _as_root() -> list[str] | None:
     return sudo if may and may.returncode == 0 else None
 
 
-def _run(command: list[str]) -> None:
+def _run(command: list[str]) -> bool:
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
         last = "\n  ".join(done.stdout.strip().splitlines()[-3:])
         print(f"{' '.join(command)} failed with exit code {done.returncode}:\n  {last}", flush=True)
+    return done.returncode == 0
 
 
 if __name__ == "__main__":
