@@ -30,7 +30,9 @@ def append(post: Post) -> Appended:
         try:
             failover.check()
             redis = RedisBuffer()
-            return Appended(redis.append(post), redis.name)
+            receipt = redis.append(post)
+            failover.end_pause()
+            return Appended(receipt, redis.name)
         except FailedOver as failed_over:
             generation = failed_over.generation
         except RedisAway as away:

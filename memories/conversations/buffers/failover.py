@@ -8,6 +8,7 @@ last lease has expired before it lets PostgreSQL take a turn. Blocks of numbers 
 are void in the new one.
 """
 
+import threading
 import time
 from typing import NamedTuple
 
@@ -71,16 +72,30 @@ class Pause(NamedTuple):
 
 # The failure that this process knows of, so that not every request waits for the same timeout.
 _pause: Pause | None = None
+_choosing = threading.Lock()
+
+
+def is_paused() -> bool:
+    """Tell whether this process does not ask Redis now."""
+    return _pause is not None and time.monotonic() < _pause.until
 
 
 def check() -> None:
-    """Raises FailedOver while this process does not ask Redis."""
-    if _pause and time.monotonic() < _pause.until:
-        raise FailedOver(_pause.generation)
+    """Raises FailedOver while this process does not ask Redis.
+
+    After the pause one request asks. The others go on with PostgreSQL until it knows more: if all of them waited for a
+    frozen Redis, no thread would be left for requests that do not need it.
+    """
+    global _pause
+    with _choosing:
+        if _pause and is_paused():
+            raise FailedOver(_pause.generation)
+        if _pause:
+            _pause = _pause._replace(until=time.monotonic() + PAUSE_SECONDS)
 
 
 def end_pause() -> None:
-    """Let this process ask Redis again: another process has reached it."""
+    """Let all requests of this process ask Redis again: it has been reached."""
     global _pause
     _pause = None
 

@@ -14,6 +14,7 @@ from memories.conversations.buffers import failover
 from memories.conversations.buffers.redis import RedisBuffer, key_of
 from memories.conversations.checks import redis_keeps_turns
 from memories.conversations.flush import flush
+from memories.conversations.turns import Post, Receipt
 from memories.models.conversation import BufferFailover, ConversationGap
 from tests.support.conversations import Chat, flush_all
 from tests.support.parallel import in_parallel
@@ -95,6 +96,31 @@ def test_what_waits_in_redis_is_not_saved_out_of_order_while_it_is_away(server: 
     server.start()
     flush_all()
     assert chat.saved == ["one", "two"]
+
+
+def test_one_request_waits_for_a_frozen_redis_and_the_others_do_not(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chats = [Chat() for _ in range(4)]
+    os.kill(server.process.pid, signal.SIGSTOP)
+    assert chats[0].say("one").degraded
+    wait_until(lambda: not failover.is_paused())
+    monkeypatch.setattr(failover, "PAUSE_SECONDS", 60.0)
+    take, asked = RedisBuffer.append, []
+
+    def noted(buffer: RedisBuffer, post: Post) -> Receipt:
+        asked.append(post)
+        return take(buffer, post)
+
+    monkeypatch.setattr(RedisBuffer, "append", noted)
+    taken = in_parallel(4, lambda number: chats[number].say("two"))
+    os.kill(server.process.pid, signal.SIGCONT)
+
+    assert len(asked) == 1
+    assert all(each.degraded for each in taken)
+    failover.end_pause()
+    say_until_back(chats[0], ["one", "two"])
+    assert not chats[1].say("three").degraded
 
 
 def test_what_a_frozen_redis_finds_waiting_when_it_goes_on_comes_too_late(server: RedisServer) -> None:
