@@ -36,8 +36,11 @@ CAUSED_BY_STATEMENT = {1, 18, 19, 20, 25}
 # document that it cannot write is noticed before (CollectionBlocked).
 STORE_FAILURES = ("Failed to get segments", "Error in compaction", "request to compactor")
 
-# The server refuses a call that is one too many at this moment. It is tried again after a pause that grows.
+# A call that the server refuses for this moment only is tried again after a pause that grows.
 TRIES, FIRST_PAUSE = 4, 0.05
+# Chroma reads a collection first and its segments then. This is what it says of one that is deleted between the two; to
+# the next call it says that there is none.
+BEING_DELETED = b"Missing metadata segment", b"Missing vector segment"
 
 # The end of the address of queries, and what an answer's request is where no error tells it.
 QUERY = "/query"
@@ -189,7 +192,7 @@ class Session(httpx.Client):
             and not any(self.event_hooks.values())
         ):
             response = self._query(self._connections, method, str(url), content)
-            if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
+            if not _is_refused_for_now(response):
                 return response
         return super().request(method, url, content=content, **options)
 
@@ -217,11 +220,19 @@ class Session(httpx.Client):
     def _send(self, request: httpx.Request, **options: Any) -> httpx.Response:
         for tried in range(TRIES - 1):
             response = super().send(request, **options)
-            if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
+            if not _is_refused_for_now(response):
                 return response
             response.close()
             time.sleep(FIRST_PAUSE * 2**tried * random.uniform(0.5, 1.5))
         return super().send(request, **options)
+
+
+def _is_refused_for_now(response: httpx.Response) -> bool:
+    """Tell whether the same call gets another answer in a moment: it was one too many, or met a deletion."""
+    if response.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
+        return response.status_code == httpx.codes.TOO_MANY_REQUESTS
+    content = response.read()
+    return any(message in content for message in BEING_DELETED)
 
 
 @contextmanager

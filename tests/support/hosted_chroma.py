@@ -17,6 +17,8 @@ TENANT, DATABASE = "acme", "memories"
 RECORDS, CONCURRENT = 300, 10
 KEYS, KEY_BYTES, VALUE_BYTES, PREDICATES = 32, 36, 4_096, 8
 DOCUMENT_BYTES, ID_BYTES, NAME_BYTES = 16_384, 128, 128
+# What a real server answered to readers of a collection that another client made and deleted again and again.
+MET_A_DELETION = b'{"error":"ChromaError","message":"Missing field: [Missing metadata segment]"}'
 
 
 class Gate(ThreadingHTTPServer):
@@ -32,6 +34,8 @@ class Gate(ThreadingHTTPServer):
         self.calls: Counter[str] = Counter()
         self.running: Counter[tuple[str, str]] = Counter()
         self.most_at_once = 0
+        # The next call of these operations is answered as one that met the deletion of its collection.
+        self.meeting_a_deletion: set[str] = set()
         self.lock = threading.Lock()
         super().__init__(("127.0.0.1", 0), _Handler)
 
@@ -84,7 +88,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.most_at_once = max(self.server.most_at_once, at_once)
         try:
             reason = _broken(operation, json.loads(body) if body else {}, self.server.rows)
-            if at_once > CONCURRENT:
+            if operation in self.server.meeting_a_deletion:
+                self.server.meeting_a_deletion.discard(operation)
+                self._send(500, MET_A_DELETION)
+            elif at_once > CONCURRENT:
                 self._refuse(429, f"{at_once} concurrent calls of a collection")
             elif reason:
                 self._refuse(422, f"Quota exceeded: {reason}")

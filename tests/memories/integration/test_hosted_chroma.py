@@ -159,6 +159,22 @@ def test_another_machine_may_have_all_the_places_for_a_moment(gate: Gate, settin
         assert list(threads.map(search, range(60))) == [[rows[0].id]] * 60
 
 
+def test_a_call_that_meets_the_deletion_of_its_collection_is_tried_again(gate: Gate) -> None:
+    """Chroma says that a segment is missing, instead of the whole collection."""
+    tenant = Tenant("hosted", "deleted")
+    create_memories([large(tenant, 0)])
+    drain()
+    name = ids.collection_name(tenant)
+    gate.meeting_a_deletion = {"count", "get", "query", "delete"}
+
+    assert collections.count(name) == 1
+    answered = answer(Query(text="memory", tenant=tenant, limit=5, mode=Mode.VECTOR))
+    assert (len(answered.found), answered.backend) == (1, "chroma")
+    assert collections.drop(name)
+    assert collections.count(name) == 0
+    assert gate.meeting_a_deletion == set()
+
+
 def test_a_wrong_key_is_named(gate: Gate, settings: Any) -> None:
     settings.CHROMA_API_KEY = "wrong"
 
