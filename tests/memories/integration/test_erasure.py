@@ -41,6 +41,7 @@ from tests.support.events import run as run_command
 from tests.support.failing_embedder import REFUSED, FailingEmbedder
 from tests.support.keys import client_with, new_key
 from tests.support.leftovers import rows_with
+from tests.support.parallel import in_parallel
 from tests.support.published import claim_all, ids
 from tests.support.two_tenants import Actor, Cast
 
@@ -542,3 +543,22 @@ def test_a_key_that_may_not_erase_is_told_how_to_get_one(cast: Cast) -> None:
     assert refused.status_code == 403
     assert "--may-erase" in refused.json()["detail"]
     assert not Erasure.objects.exists()
+
+
+def test_erasures_of_overlapping_scope_that_run_at_once_are_all_verified(cast: Cast) -> None:
+    fill(cast.alice)
+    alice = cast.alice.tenant
+    named = MemoryLog.objects.filter(**alice._asdict()).values_list("id", flat=True)[:1]
+    erasures = [
+        request(**alice._asdict(), requested_by="a test"),
+        request(user_id=alice.user_id, requested_by="a test"),
+        request(user_id=alice.user_id, memory_log_ids=named, requested_by="a test"),
+        request(user_id=alice.user_id, requested_by="a test"),
+    ]
+
+    in_parallel(4, lambda number: run.to_the_end(erasures[number].pk))
+    drain()
+
+    assert list(Erasure.objects.values_list("verified", "rounds")) == [(True, 1)] * 4
+    assert rows_with(WORD) == []
+    assert documents(cast.alice)["ids"] == []
