@@ -162,6 +162,7 @@ def prometheus(tmp_path: Path, transactional_db: None) -> Iterator[httpx.Client]
         )
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, verify=False) as asking:
+                wait_until(lambda: _is_ready(asking))
                 wait_until(lambda: _scrapes(asking, server.url) >= 3)
                 yield asking
         finally:
@@ -169,13 +170,18 @@ def prometheus(tmp_path: Path, transactional_db: None) -> Iterator[httpx.Client]
             process.wait()
 
 
+def _is_ready(asking: httpx.Client) -> bool:
+    """Prometheus listens before it has read its files, and answers 503 until then."""
+    try:
+        return asking.get("/-/ready").is_success
+    except httpx.TransportError:
+        return False
+
+
 def _scrapes(asking: httpx.Client, url: str) -> int:
     """How often the service was scraped. Each time it also answers a request, so that counters grow."""
     httpx.get(f"{url}/memory-logs", verify=False)
-    try:
-        found = asking.get("/api/v1/query", params={"query": "count_over_time(up[1m])"}).json()
-    except httpx.TransportError:
-        return 0
+    found = asking.get("/api/v1/query", params={"query": "count_over_time(up[1m])"}).json()
     return int(found["data"]["result"][0]["value"][1]) if found["data"]["result"] else 0
 
 
