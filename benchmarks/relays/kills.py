@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from importlib import import_module
+from itertools import count
 from pathlib import Path
 
 import psutil
@@ -39,11 +40,20 @@ def main(name: str, kind: str, backlog: int) -> None:
 def recover(subject: Subject, kind: str, log: Path, backlog: int) -> float | None:
     """Seconds from the kill until no event is unfinished."""
     children = subject.workers()
+    published = count(backlog, backlog)
+
+    def publish_more() -> None:
+        first = next(published)
+        subject.publish_many(range(first, first + backlog))
+
     if kind == "machine":
         children.append(subject.worker())
     try:
         _wait(lambda: starts.count(log) >= backlog * BEFORE, 60)
-        KINDS[kind](children)
+        if kind == "machine":
+            _machine(children, publish_more)
+        else:
+            KINDS[kind](children)
         killed = time.monotonic()
 
         def is_delivered() -> bool:
@@ -89,12 +99,18 @@ def _everything(children: list[Child]) -> None:
         os.killpg(child.pid, signal.SIGKILL)
 
 
-def _machine(children: list[Child]) -> None:
+def _machine(children: list[Child], publish_more: Callable[[], None]) -> None:
     """Of two clusters, one freezes that has claimed events. The database does not hear that its machine is gone."""
-    claiming: list[int] = []
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as session:
-        while not claiming:
-            claiming = [pid for (pid,) in session.execute(CLAIMING)]
+        claiming: list[int] = []
+
+        def is_claiming() -> bool:
+            claiming.extend(pid for (pid,) in session.execute(CLAIMING))
+            return bool(claiming)
+
+        # A small backlog may be delivered before anybody looks.
+        while not _wait(is_claiming, 1):
+            publish_more()
     relay = psutil.Process(claiming[0])
     main = {process.pid for process in relay.parents()}
     frozen = next(child for child in children if child.pid in main)
@@ -113,7 +129,6 @@ KINDS: dict[str, Callable[[list[Child]], None]] = {
     "monitor": _monitor,
     "sentinel": _sentinel,
     "cluster": _everything,
-    "machine": _machine,
 }
 
 
