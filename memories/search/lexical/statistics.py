@@ -18,7 +18,8 @@ EVERY_MEMORY = -1
 
 # Of each term, in how many memories it stands: counted where it is rare, and else estimated from the sample of
 # one memory in 32 (from 32 hits there on, so no more than about 1,000 rows are counted, and an estimate is off
-# by 18 % at most times: 0.2 in a weight of about 5). The last row is the empty term's, the whole tenant.
+# by 18 % at most times: 0.2 in a weight of about 5). The last row is the empty term's, the whole tenant. All weights
+# depend on it, so it is counted up to about 2,000 memories.
 # Most tenants write English alone. One look for any of the languages spares them twenty, each of which would read the
 # entries that the index has not sorted in yet.
 STATISTICS = """
@@ -41,14 +42,14 @@ WITH tenant AS MATERIALIZED (
         SELECT FROM memory_terms
         WHERE keys @> ARRAY[marker.key] AND (user_id, project_id) = (%(user_id)s, %(project_id)s)
     ))
-), term (key, place, lexeme) AS MATERIALIZED (
-    SELECT memory_term_key(seed, lexeme), min(place), min(lexeme)
+), term (key, place, lexeme, enough) AS MATERIALIZED (
+    SELECT memory_term_key(seed, lexeme), min(place), min(lexeme), 32
     FROM tenant, language, LATERAL (
         SELECT * FROM memory_question(%(text)s, languages)
         UNION ALL SELECT 'ǀ' || day, NULL FROM unnest(%(days)s::text[]) AS day
     ) AS question GROUP BY 1
     UNION ALL
-    SELECT memory_term_key(seed, ''), -1, '' FROM tenant
+    SELECT memory_term_key(seed, ''), -1, '', 64 FROM tenant
 )
 SELECT term.key, term.place, term.lexeme,
     coalesce(counted.memories, sample.memories * 32), coalesce(counted.length, sample.length)
@@ -59,8 +60,8 @@ CROSS JOIN LATERAL (
 ) AS sample
 LEFT JOIN LATERAL (
     SELECT count(*) AS memories, avg(length)::float AS length FROM memory_terms
-    WHERE keys @> ARRAY[term.key] AND (user_id, project_id) = (%(user_id)s, %(project_id)s) AND sample.memories < 32
-) AS counted ON sample.memories < 32
+    WHERE keys @> ARRAY[term.key] AND (user_id, project_id) = (%(user_id)s, %(project_id)s) AND sample.memories < enough
+) AS counted ON sample.memories < enough
 """
 
 

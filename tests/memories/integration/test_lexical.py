@@ -541,6 +541,22 @@ class TestManyMemories:
         assert common.memories == pytest.approx(2000, rel=0.5)
         assert found.memories == pytest.approx(4000, rel=0.5)
 
+    @pytest.mark.parametrize(("sampled", "memories"), [(40, 4000), (80, 80 * 32)])
+    def test_the_tenants_memories_are_counted_while_the_sample_is_small(
+        self, tenant: Tenant, sampled: int, memories: int
+    ) -> None:
+        """Whichever memories the sample drew: a weight of a term would change with it."""
+        with connection.cursor() as cursor:
+            cursor.execute("TRUNCATE memory_terms_sample")
+            cursor.execute(
+                "INSERT INTO memory_terms_sample (key, memory_id, user_id, project_id, length)"
+                " SELECT key, memory_id, user_id, project_id, length FROM"
+                " (SELECT * FROM memory_terms WHERE user_id = %s LIMIT %s) AS t, unnest(keys) AS key",
+                [tenant.user_id, sampled],
+            )
+
+        assert ranking.statistics(tenant, "common 7").memories == memories
+
     def test_filters_find_old_memories_too(self, tenant: Tenant) -> None:
         (old,) = MemoryLog.objects.filter(user_id=tenant.user_id).order_by("id")[:1]
         MemoryLog.objects.filter(id=old.id).update(agent="bob")
