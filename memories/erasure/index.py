@@ -64,27 +64,24 @@ def _forget(tenant: Tenant, erasure: Erasure) -> int:
 
 
 def _replace(tenant: Tenant, erasure: Erasure, deadline: float) -> Removed:
-    """Give the tenant a new collection with the memories that stay; it retires those made before the request.
+    """Give the tenant a new collection with the memories that stay; it retires those that may have held others.
 
     Deleting the documents is not enough: Chroma keeps the name of every metadata key in the schema of the collection,
     and a key of raw_data may be a word.
     """
     live = generations.of_tenant(tenant)
-    former = [made for made in live.all if made.created_at < erasure.requested_at]
+    former = [made for made in live.all if _is_former(made, erasure)]
     if not former:
-        return Removed(_remove_late(live, erasure), complete=True)
+        return Removed(0, complete=True)
     begun = live.building if live.building and live.building not in former else None
     removed = 0 if begun else sum(_count_erased(made) for made in former)
     fill.fill([begun or generations.begin(tenant)], seconds=deadline - time.monotonic())
     left = generations.of_tenant(tenant).all
-    return Removed(removed, complete=all(made.created_at >= erasure.requested_at for made in left))
+    return Removed(removed, complete=not any(_is_former(made, erasure) for made in left))
 
 
-def _remove_late(live: generations.Live, erasure: Erasure) -> int:
-    """Remove what came back: a worker that was paused amid a write may have brought it to the new collection."""
-    if erasure.rounds == 1:
-        return 0
-    return sum(sync.remove_orphans(made, orphans.find(made)) for made in live.all)
+def _is_former(generation: Generation, erasure: Erasure) -> bool:
+    return generation.pk <= (erasure.through_collection or 0)
 
 
 def _count_erased(generation: Generation) -> int:
@@ -108,11 +105,16 @@ def _retired(tenant: Tenant) -> list[Generation]:
 
 def left(erasure: Erasure) -> int:
     """How many documents of erased memories Chroma still has. Raises Unavailable."""
-    found = 0
-    for tenant in tenants(erasure):
-        found += sum(len(_documents(erasure, made)) for made in generations.of_tenant(tenant).all)
-        found += sum(collections.count(made.collection) for made in _retired(tenant))
-    return found
+    return sum(
+        len(_documents(erasure, made))
+        for tenant in tenants(erasure)
+        for made in generations.of_tenant(tenant).all
+    )
+
+
+def has_retired(erasure: Erasure) -> bool:
+    """Whether a collection was replaced since `remove`, by another erasure or a rebuild, and is still to be deleted."""
+    return any(_retired(tenant) for tenant in tenants(erasure))
 
 
 def _documents(erasure: Erasure, generation: Generation) -> list[str]:

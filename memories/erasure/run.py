@@ -10,6 +10,8 @@ from django.db.models.functions import Now
 from memories.conversations.buffers.redis_client import RedisAway
 from memories.erasure import index, steps
 from memories.erasure.request import INDEX, REQUESTED, publish
+from memories.index import generations
+from memories.index.collections import CollectionLost
 from memories.models import Erasure
 from outbox import Unavailable
 
@@ -110,6 +112,8 @@ def _locked(erasure_id: int, work: Callable[[Erasure], None]) -> Erasure | None:
 def _run_page(erasure: Erasure) -> None:
     if erasure.step and steps.STEPS[erasure.step](erasure):
         erasure.step, erasure.position = steps.next_step(erasure.step), {}
+        if not erasure.step and erasure.through_collection is None:
+            erasure.through_collection = generations.newest_id()
 
 
 def _go_on_without_redis(erasure: Erasure, reason: str) -> None:
@@ -128,25 +132,38 @@ def finish(erasure_id: int, *, seconds: float = inf) -> Erasure | None:
     erasure = Erasure.objects.filter(pk=erasure_id).first()
     if erasure is None or erasure.status in (Status.DONE, Status.FAILED):
         return erasure
+    try:
+        return _finish(erasure, seconds=seconds)
+    except CollectionLost as lost:
+        if generations.is_live(lost.generation):
+            raise
+        # Another erasure or a rebuild has replaced it meanwhile. Its successor is next.
+        return erasure
+
+
+def _finish(erasure: Erasure, *, seconds: float) -> Erasure | None:
     deadline = time.monotonic() + seconds
     removed, complete = index.remove(erasure, seconds=seconds)
     if removed:
         index.note_freed_pages()
-    if not complete or not steps.ask_events(erasure, deadline):
+    found: dict[str, object] = {}
+    complete = complete and steps.ask_events(erasure, deadline)
+    if complete:
+        found = {"postgresql": steps.left(erasure), "chroma": index.left(erasure)}
+    if not complete or index.has_retired(erasure):
         position = erasure.position
 
         def go_on(erasure: Erasure) -> None:
             steps.count(erasure, "chroma", documents=removed)
             erasure.position = position
 
-        return _locked(erasure_id, go_on)
-    found = {"postgresql": steps.left(erasure), "chroma": index.left(erasure)}
+        return _locked(erasure.pk, go_on)
 
     def conclude(erasure: Erasure) -> None:
         steps.count(erasure, "chroma", documents=removed)
         _conclude(erasure, {store: number for store, number in found.items() if number})
 
-    return _locked(erasure_id, conclude)
+    return _locked(erasure.pk, conclude)
 
 
 def _conclude(erasure: Erasure, found: dict[str, object]) -> None:
@@ -157,5 +174,7 @@ def _conclude(erasure: Erasure, found: dict[str, object]) -> None:
         erasure.status, erasure.finished_at = Status.FAILED, Now()
     else:
         erasure.step, erasure.position = next(iter(steps.STEPS)), {}
+        if "chroma" in found:
+            erasure.through_collection = None
         # A round that only waited for Redis is not counted.
         erasure.rounds += not erasure.waits_for

@@ -229,8 +229,10 @@ class Session(httpx.Client):
 
 def _is_refused_for_now(response: httpx.Response) -> bool:
     """Tell whether the same call gets another answer in a moment: it was one too many, or met a deletion."""
-    if response.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
-        return response.status_code == httpx.codes.TOO_MANY_REQUESTS
+    if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+        return True
+    if not response.is_error:
+        return False
     content = response.read()
     return any(message in content for message in BEING_DELETED)
 

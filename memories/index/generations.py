@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count
+from django.db.models import Count, Max
 from django.db.models.functions import Now
 
 import outbox
@@ -86,6 +86,16 @@ def get_or_create(tenants: Iterable[Tenant]) -> dict[Tenant, Live]:
 def of_tenant(tenant: Tenant) -> Live:
     """Return one tenant's live collections; both fields are None where it has none."""
     return live([tenant]).get(tenant, Live(None, None))
+
+
+def is_live(generation: Generation) -> bool:
+    """Tell whether the collection still receives writes: nothing has replaced it."""
+    return Generation.objects.filter(pk=generation.pk).exclude(state=State.RETIRED).exists()
+
+
+def newest_id() -> int:
+    """The largest id of a collection; 0 without any."""
+    return Generation.objects.aggregate(newest=Max("pk"))["newest"] or 0
 
 
 def embedder(generation: Generation) -> EmbeddingBackend:

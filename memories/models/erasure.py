@@ -37,6 +37,11 @@ class Erasure(models.Model):
     through_id = models.BigIntegerField(
         help_text="the newest memory at the request: later ones stay", editable=False
     )
+    through_collection = models.BigIntegerField(
+        null=True,
+        editable=False,
+        help_text="the tenants' newest collection when PostgreSQL held nothing of it any more: later ones stay",
+    )
     requested_at = models.DateTimeField(
         db_default=StatementTime(), help_text="what was stored before is erased; what came later stays"
     )

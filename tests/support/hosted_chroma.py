@@ -90,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
             reason = _broken(operation, json.loads(body) if body else {}, self.server.rows)
             if operation in self.server.meeting_a_deletion:
                 self.server.meeting_a_deletion.discard(operation)
-                self._send(500, MET_A_DELETION)
+                self._send(412, MET_A_DELETION)
             elif at_once > CONCURRENT:
                 self._refuse(429, f"{at_once} concurrent calls of a collection")
             elif reason:

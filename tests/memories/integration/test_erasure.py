@@ -39,6 +39,7 @@ from outbox.testing import drain
 from tests.support.events import answer
 from tests.support.events import run as run_command
 from tests.support.failing_embedder import REFUSED, FailingEmbedder
+from tests.support.indexed import collection_of
 from tests.support.keys import client_with, new_key
 from tests.support.leftovers import rows_with
 from tests.support.parallel import in_parallel
@@ -220,6 +221,30 @@ def test_a_document_that_comes_back_during_an_erasure_is_removed_by_another_roun
     erasure.refresh_from_db()
     assert (erasure.status, erasure.verified) == ("done", True)
     assert documents(cast.alice)["ids"] == []
+
+
+def test_a_collection_that_is_made_after_the_request_keeps_no_name_of_a_key(cast: Cast) -> None:
+    """What waits in the outbox is indexed until the erasure has removed the memories, or a rebuild begins then."""
+    cast.alice.remember(task="Tune it", raw_data={WORD: 1})
+    erasure = request(user_id=cast.alice.tenant.user_id, requested_by="a test")
+    for type in ("erasure.requested", "erasure.index"):
+        pauses.pause_type(type, by="olga", reason="the test carries it out")
+    drain()
+    assert WORD in schema(cast.alice)
+
+    run.run_steps(erasure.pk)
+    run.finish(erasure.pk)
+
+    erasure.refresh_from_db()
+    assert erasure.verified
+    assert WORD not in schema(cast.alice)
+
+
+def schema(actor: Actor) -> str:
+    """What Chroma knows of the keys of the tenant's metadata."""
+    found = collection_of(actor.tenant).schema
+    assert found is not None
+    return json.dumps(found.serialize_to_json())
 
 
 def test_the_planner_keeps_no_words_but_tags(cast: Cast) -> None:
