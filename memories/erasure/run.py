@@ -146,24 +146,19 @@ def _finish(erasure: Erasure, *, seconds: float) -> Erasure | None:
     removed, complete = index.remove(erasure, seconds=seconds)
     if removed:
         index.note_freed_pages()
-    found: dict[str, object] = {}
     complete = complete and steps.ask_events(erasure, deadline)
-    if complete:
-        found = {"postgresql": steps.left(erasure), "chroma": index.left(erasure)}
-    if not complete or index.has_retired(erasure):
-        position = erasure.position
+    found = {"postgresql": steps.left(erasure), "chroma": index.left(erasure)} if complete else {}
+    complete = complete and not index.has_retired(erasure)
+    position = erasure.position
 
-        def go_on(erasure: Erasure) -> None:
-            steps.count(erasure, "chroma", documents=removed)
+    def save(erasure: Erasure) -> None:
+        steps.count(erasure, "chroma", documents=removed)
+        if complete:
+            _conclude(erasure, {store: number for store, number in found.items() if number})
+        else:
             erasure.position = position
 
-        return _locked(erasure.pk, go_on)
-
-    def conclude(erasure: Erasure) -> None:
-        steps.count(erasure, "chroma", documents=removed)
-        _conclude(erasure, {store: number for store, number in found.items() if number})
-
-    return _locked(erasure.pk, conclude)
+    return _locked(erasure.pk, save)
 
 
 def _conclude(erasure: Erasure, found: dict[str, object]) -> None:
