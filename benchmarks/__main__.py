@@ -61,7 +61,8 @@ def parse(arguments: list[str]) -> Namespace:
     parser.add_argument("--data", type=Path, help="a folder with data, for a measurement that reads some")
     parser.add_argument("--write", type=Path, help="the page whose tables `retrieval` writes")
     parser.add_argument(
-        "--embedders", help="those that `retrieval` measures, with commas; static is one of them"
+        "--embedders",
+        help="those that `retrieval` and `neighbours` measure, with commas; `retrieval` needs static among them",
     )
     parser.add_argument("--memories", type=int, help="how many memories `erasure` erases, or `sizes` stores")
     parser.add_argument("--web-servers", type=int, default=1, help="how many web servers `mixed` runs, too")

@@ -102,6 +102,14 @@ GOALS = [
     Goal("idle cluster, of one core", "idle", "semantix", "cpu_percent", 1),
     Goal("drain beside a held snapshot", "held_snapshot", "semantix", "drain_ratio", 0.8, at_least=True),
     *(
+        Goal(f"{text}, {embedder}", "neighbours", f"{embedder}, worst", metric, bound, at_least=True)
+        for embedder in ("static", "minilm")
+        for text, metric, bound in (
+            ("share of the ten nearest memories that are found", "nearest_share", 0.98),
+            ("share of memories found by their own text", "own_share", 1),
+        )
+    ),
+    *(
         Goal(f"{kind} of others during an erasure, {name}", "erasure", "semantix", f"{kind}_{name}_ratio", 2)
         for kind in ("create", "search")
         for name in ("p50", "p95")
@@ -113,7 +121,11 @@ NO_PEERS = {"semantix", "statements"}
 
 def table(rounds: Rounds) -> list[str]:
     """A row for each goal that was measured: the figure, the bound, and whether it is met or what the limit is."""
-    rows = [_row(goal, runs) for goal in GOALS if (runs := rounds.get(goal.measurement))]
+    rows = [
+        _row(goal, runs)
+        for goal in GOALS
+        if (runs := [run for run in rounds.get(goal.measurement, ()) if goal.subject in run])
+    ]
     head = ["| goal | measured | bound | |", "|---|---|---|---|"]
     return ["## Goals", "", *head, *rows] if rows else []
 
