@@ -341,7 +341,7 @@ class Migration(migrations.Migration):
                 ('waits_for', models.TextField(blank=True, default='', help_text='the dependency that is away, and why')),
                 ('verified', models.BooleanField(default=False)),
                 ('through_id', models.BigIntegerField(editable=False, help_text='the newest memory at the request: later ones stay')),
-                ('through_collection', models.BigIntegerField(editable=False, help_text="the tenants' newest collection when PostgreSQL held nothing of it any more: later ones stay", null=True)),
+                ('through_collection', models.BigIntegerField(editable=False, help_text='the newest collection when PostgreSQL held nothing of it any more: later ones stay', null=True)),
                 ('requested_at', models.DateTimeField(db_default=memories.models.base.StatementTime(), help_text='what was stored before is erased; what came later stays')),
                 ('began_at', models.DateTimeField(blank=True, null=True)),
                 ('finished_at', models.DateTimeField(blank=True, null=True)),

@@ -40,7 +40,7 @@ class Erasure(models.Model):
     through_collection = models.BigIntegerField(
         null=True,
         editable=False,
-        help_text="the tenants' newest collection when PostgreSQL held nothing of it any more: later ones stay",
+        help_text="the newest collection when PostgreSQL held nothing of it any more: later ones stay",
     )
     requested_at = models.DateTimeField(
         db_default=StatementTime(), help_text="what was stored before is erased; what came later stays"

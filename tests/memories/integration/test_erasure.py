@@ -14,7 +14,7 @@ from memories.conversations import flush
 from memories.conversations.buffers.redis import key_of
 from memories.erasure import index, run, steps
 from memories.erasure.request import request
-from memories.index import collections, generations
+from memories.index import collections, generations, orphans
 from memories.index.collections import with_collection
 from memories.index.ids import document_id
 from memories.indexing.fill import fill as fill_collections
@@ -221,6 +221,59 @@ def test_a_document_that_comes_back_during_an_erasure_is_removed_by_another_roun
     erasure.refresh_from_db()
     assert (erasure.status, erasure.verified) == ("done", True)
     assert documents(cast.alice)["ids"] == []
+
+
+def test_a_collection_that_a_rebuild_replaces_meanwhile_goes_before_the_erasure_is_done(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cast.alice.remember(task=WORD)
+    drain()
+    erasure = request(user_id=cast.alice.tenant.user_id, requested_by="a test")
+    run.run_steps(erasure.pk)
+    ask = steps.ask_events
+
+    def replaced_before(erasure: Erasure, deadline: float) -> bool:
+        fill_collections([generations.begin(cast.alice.tenant)])
+        return ask(erasure, deadline)
+
+    monkeypatch.setattr(steps, "ask_events", replaced_before)
+    run.finish(erasure.pk)
+    erasure.refresh_from_db()
+    assert erasure.status == "running"
+    monkeypatch.undo()
+    run.finish(erasure.pk)
+
+    erasure.refresh_from_db()
+    assert (erasure.verified, erasure.rounds) == (True, 1)
+    assert not Generation.objects.filter(
+        **cast.alice.tenant._asdict(), state=Generation.State.RETIRED
+    ).exists()
+
+
+def test_a_collection_that_is_gone_while_the_erasure_asks_it_is_no_error(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another erasure has replaced and deleted it."""
+    cast.alice.remember(task=WORD)
+    drain()
+    erasure = request(user_id=cast.alice.tenant.user_id, requested_by="a test")
+    run.run_steps(erasure.pk)
+    find = orphans.find
+
+    def gone_before(asked: Generation) -> list[str]:
+        fill_collections([generations.begin(cast.alice.tenant)])
+        collections.drop(asked.collection)
+        return find(asked)
+
+    monkeypatch.setattr(orphans, "find", gone_before)
+    run.finish(erasure.pk)
+    erasure.refresh_from_db()
+    assert erasure.status == "running"
+    monkeypatch.undo()
+    run.finish(erasure.pk)
+
+    erasure.refresh_from_db()
+    assert (erasure.verified, erasure.rounds) == (True, 1)
 
 
 def test_a_collection_that_is_made_after_the_request_keeps_no_name_of_a_key(cast: Cast) -> None:
