@@ -1,9 +1,10 @@
 """How many of the nearest memories the index finds, at 1,000, 5,000 and 20,000 memories of one tenant.
 
-The index is approximate: of the ten memories that exact comparison finds nearest to a text, `nearest` is the share that
-a search by vectors finds. `own` is the share of memories that are among the ten when their own text is asked for, where
-exact comparison has them there. `worst` is the lowest of all sizes. The memories are passages of Python's standard
-library, 10 to 2,000 characters long, with each embedder that is installed, or with those that `--embedders` names.
+The index is approximate: of the ten memories that exact comparison finds nearest to a text, `nearest_share` is what a
+search by vectors finds. `own_share` is the share of memories that are among the ten when their own text is asked for,
+where exact comparison has them there. `worst` is the lowest of all sizes. The memories are passages of Python's
+standard library, 10 to 2,000 characters long, with each embedder that is installed, or with those that `--embedders`
+names.
 """
 
 import sysconfig
@@ -47,7 +48,11 @@ def run(options: Namespace) -> Figures:
 def _passages(count: int) -> list[str]:
     """So many different passages of the library, in an order that is always the same."""
     library = Path(sysconfig.get_paths()["stdlib"])
-    files = [path for path in sorted(library.rglob("*.py")) if not LEFT_OUT.intersection(path.parts)]
+    files = [
+        path
+        for path in sorted(library.rglob("*.py"))
+        if not LEFT_OUT.intersection(path.relative_to(library).parts)
+    ]
     found = {passage for path in files for passage in _split(path.read_text(errors="replace"))}
     passages = sorted(found)
     Random(1).shuffle(passages)

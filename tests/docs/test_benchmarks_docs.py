@@ -52,7 +52,12 @@ def test_the_goals_say_what_is_met_and_what_the_limit_is() -> None:
     }
 
     rows = goals.table(
-        {"relay": [relay], "idle": [{"semantix": {"cpu_percent": 0.5}, "limit": {"cpu_percent": 1}}]}
+        {
+            "relay": [relay],
+            "idle": [{"semantix": {"cpu_percent": 0.5}, "limit": {"cpu_percent": 1}}],
+            # One embedder only: the rows of the other are left out.
+            "neighbours": [{"static, worst": {"nearest_share": 0.99, "own_share": 1.0}}],
+        }
     )
 
     missed = f"missed; the limit is {goals.PROCESSOR}"
@@ -61,6 +66,8 @@ def test_the_goals_say_what_is_met_and_what_the_limit_is() -> None:
         "| commit to start, p50 | 1.1 of best peer | ≤ 1.2 of best peer | met |",
         f"| commit to start, p99 | 1.5 of best peer | ≤ 1 of best peer | {missed} |",
         "| idle cluster, of one core | 0.5 % | ≤ 1 % | met |",
+        "| share of the ten nearest memories that are found, static | 0.99 | ≥ 0.98 | met |",
+        "| share of memories found by their own text, static | 1 | ≥ 1 | met |",
     ]
 
 
