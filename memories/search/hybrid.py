@@ -20,7 +20,7 @@ from memories.index import generations
 from memories.index.query import QueryVector
 from memories.search.lexical import Ranked
 from memories.search.meaning import EMBEDDED, MEANING
-from memories.search.results import DISTANCE, ROW, Explanation, SearchHit, hit
+from memories.search.results import BY_ID, DISTANCE, ROW, Explanation, SearchHit, hit
 from memories.search.statements import array, rows
 
 # The best memory by words gets 1. The nearest by meaning gets the first number if the embedder only compares words, and
@@ -56,7 +56,7 @@ SELECT * FROM (
         pg_column_size(m.raw_data) AS bytes,
         count(*) OVER (PARTITION BY m.user_id, m.project_id, m.task, m.date) AS alike
     FROM (SELECT *, row_number() OVER (ORDER BY score DESC, id DESC) AS place FROM fused) AS placed
-    JOIN memory_logs AS m USING (id)
+    {BY_ID.format(id="placed.id")}
 ) AS ranked WHERE place <= {MAX_BOOSTERS} AND alike > 1 AND bytes < {MAX_BOOSTER_BYTES}
 """
 # Only the index of the tenant's ids is read here. This keeps the planner on the tenant's own rows. A search may go
@@ -89,8 +89,8 @@ SELECT {ROW}, coalesce(own.distance, {DISTANCE}), best.score,
     (SELECT count(*) FROM meaning WHERE (distance, -id) <= (own.distance, -own.id)),
     (SELECT sum(boosted.score) FROM boosted WHERE boosted.id = best.id),
     (SELECT count(*) FROM meaning WHERE distance <= %(horizon)s), CASE WHEN %(is_all)s THEN ({EMBEDDED}) END
-FROM best JOIN memory_logs AS m USING (id) LEFT JOIN meaning AS own USING (id)
-WHERE {IS_TENANTS} ORDER BY score DESC, id DESC
+FROM best {BY_ID.format(id="best.id")} LEFT JOIN meaning AS own ON own.id = best.id
+WHERE {IS_TENANTS} ORDER BY score DESC, best.id DESC
 """
 
 

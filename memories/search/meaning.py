@@ -4,7 +4,7 @@ from typing import Any
 
 from memories.filters import CONDITION, IS_TENANTS, Filters
 from memories.index.query import Neighbours, QueryVector
-from memories.search.results import DISTANCE, ROW, SearchHit, compared_with, hit
+from memories.search.results import BY_ID, DISTANCE, ROW, SearchHit, compared_with, hit
 from memories.search.statements import array, rows
 from memories.tenants import Tenant
 
@@ -18,7 +18,7 @@ MEANING = f"""
 SELECT id, distance FROM (
     SELECT m.id, near.distance
     FROM unnest(%(near_ids)s::bigint[], %(near_distances)s::float[]) AS near (id, distance)
-    JOIN memory_logs AS m USING (id)
+    {BY_ID.format(id="near.id")}
     WHERE {IS_TENANTS} AND {CONDITION} AND (m.indexed_version = m.version OR NOT %(from_index)s)
     UNION ALL
     SELECT m.id, {DISTANCE} FROM (
@@ -31,8 +31,8 @@ SELECT id, distance FROM (
 """
 READ_NEAREST = f"""
 WITH meaning AS ({MEANING})
-SELECT {ROW}, meaning.distance, 1 - meaning.distance / 2 FROM meaning JOIN memory_logs AS m USING (id)
-ORDER BY distance, id DESC
+SELECT {ROW}, meaning.distance, 1 - meaning.distance / 2 FROM meaning {BY_ID.format(id="meaning.id")}
+ORDER BY distance, m.id DESC
 """
 EMBEDDED = f"""
 SELECT count(*) FROM (

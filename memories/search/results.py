@@ -33,16 +33,20 @@ COLUMNS = (
 # The columns that each statement here selects from `m`, a row of memory_logs, before distance and score.
 ROW = ", ".join(f"m.{name}" for name in COLUMNS)
 # NULL for a memory without an embedding of its present text and the model. The CASE is necessary because PostgreSQL
-# refuses to compare vectors of different lengths, and the model in the settings may have changed.
+# refuses to compare vectors of different lengths, and the model in the settings may have changed. The SELECT makes a
+# prepared statement read the text of the vector once, and not for each row.
 DISTANCE = """
 CASE WHEN m.embedded_hash = m.content_hash AND m.embedding_model = %(model)s
-          AND vector_dims(m.embedding) = %(dimensions)s THEN m.embedding <=> %(vector)s::vector END
+          AND vector_dims(m.embedding) = %(dimensions)s THEN m.embedding <=> (SELECT %(vector)s::vector) END
 """
+# The row `m` of each id. With a plain join the planner may read all memories of the tenant instead: it multiplies the
+# shares of user_id and project_id, and so takes each tenant for a small one. OFFSET 0 keeps it from making it a join.
+BY_ID = "CROSS JOIN LATERAL (SELECT * FROM memory_logs AS one WHERE one.id = {id} OFFSET 0) AS m"
 
 READ = f"""
 SELECT {ROW}, {DISTANCE}, given.score
-FROM unnest(%(ids)s::bigint[], %(scores)s::float[]) AS given (id, score) JOIN memory_logs AS m USING (id)
-WHERE {IS_TENANTS} ORDER BY score DESC, id DESC
+FROM unnest(%(ids)s::bigint[], %(scores)s::float[]) AS given (id, score) {BY_ID.format(id="given.id")}
+WHERE {IS_TENANTS} ORDER BY score DESC, m.id DESC
 """
 
 

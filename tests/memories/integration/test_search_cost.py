@@ -1,12 +1,18 @@
-"""What a search costs PostgreSQL: its statements, and how often they are planned."""
+"""What a search costs PostgreSQL: its statements, how often they are planned, and the rows that they read."""
+
+from collections.abc import Callable
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from memories.filters import Filters
+from memories.filters import EVERYTHING, Filters
 from memories.index import availability
+from memories.index.query import Neighbours
 from memories.records.services import NewMemory, create_memories
+from memories.search import meaning, results
+from memories.search.hybrid import best
+from memories.search.lexical import Ranked
 from memories.search.search import Mode, Query, find
 from memories.tenants import Tenant
 from outbox.testing import drain
@@ -77,3 +83,60 @@ def test_a_search_with_filters_is_planned_with_its_values(tenant: Tenant) -> Non
         find(Query(text="timeout", tenant=tenant, filters=Filters(agent="ann")))
 
     assert set(planned()) == {'SELECT "memo', "WITH tenant "}, "collections and statistics know no filters"
+
+
+# Many tenants of one memory, so that the planner takes every tenant for a small one, and then a large tenant.
+OTHER_TENANTS = "SELECT 'user-' || n, 'project-' || n FROM generate_series(1, 500) AS n"
+LARGE_TENANT = "SELECT %(user_id)s, %(project_id)s FROM generate_series(1, 2000)"
+INSERT = """
+INSERT INTO memory_logs (user_id, project_id, task, agent, date, raw_data, version, content_hash, embedding_model,
+    embedded_hash, indexed_version)
+SELECT t.*, gen_random_uuid(), 'agent', '2024-01-01', '{{}}', 1, '', '', '', 1 FROM ({tenants}) AS t
+"""
+
+
+def _by_words(tenant: Tenant, ids: list[int]) -> None:
+    results.read(tenant, dict.fromkeys(ids, 1.0), query_vector=None)
+
+
+def _by_meaning(tenant: Tenant, ids: list[int]) -> None:
+    meaning.read_nearest(_nearest(tenant, ids), EVERYTHING)
+
+
+def _by_both(tenant: Tenant, ids: list[int]) -> None:
+    words = [Ranked(memory_id, 1.0) for memory_id in ids]
+    best(words, _nearest(tenant, ids), vector_weight=0.4, horizon=1.0, limit=10)
+
+
+def _nearest(tenant: Tenant, ids: list[int]) -> dict[str, object]:
+    neighbours = Neighbours(dict.fromkeys(ids, 0.1), horizon=1.0)
+    return meaning.parameters(neighbours, tenant, EVERYTHING, None, from_index=True, depth=50)
+
+
+def rows_read() -> int:
+    """The rows of memory_logs that this transaction has read."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'memory_logs'"
+        )
+        [(count,)] = cursor.fetchall()
+    return int(count)
+
+
+@pytest.mark.parametrize("read", [_by_words, _by_meaning, _by_both])
+def test_the_hits_of_a_large_tenant_are_read_by_their_ids(
+    tenant: Tenant, read: Callable[[Tenant, list[int]], None]
+) -> None:
+    connection.close()  # its prepared statements may have other plans
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(INSERT.format(tenants=OTHER_TENANTS))
+        cursor.execute("ANALYZE memory_logs")
+        cursor.execute(INSERT.format(tenants=LARGE_TENANT) + "RETURNING id", tenant._asdict())
+        ids = [id for (id,) in cursor.fetchall()][:50]
+        before = rows_read()
+
+        read(tenant, ids)
+
+        assert rows_read() - before <= 5 * len(ids)
+        transaction.set_rollback(True)
