@@ -16,38 +16,41 @@ MAX_WORDS = 64
 # The place of the empty term, which is in every memory.
 EVERY_MEMORY = -1
 
+# Whether a memory of the tenant has any of these terms. The sample answers for common ones: of those the index would
+# collect all memories.
+ANY_HAS = """(EXISTS (
+        SELECT FROM memory_terms_sample
+        WHERE key = ANY (ARRAY({keys})) AND (user_id, project_id) = (%(user_id)s, %(project_id)s)
+    ) OR EXISTS (
+        SELECT FROM memory_terms
+        WHERE keys && ARRAY({keys}) AND (user_id, project_id) = (%(user_id)s, %(project_id)s)
+    ))"""
+
 # Of each term, in how many memories it stands: counted where it is rare, and else estimated from the sample of
 # one memory in 32 (from 32 hits there on, so no more than about 1,000 rows are counted, and an estimate is off
 # by 18 % at most times: 0.2 in a weight of about 5). The last row is the empty term's, the whole tenant. All weights
 # depend on it, so it is counted up to about 2,000 memories.
-# Most tenants write English alone. One look for any of the languages spares them twenty, each of which would read the
-# entries that the index has not sorted in yet.
-STATISTICS = """
+# Each look into the index also reads the entries that it has not sorted in yet. So one look tells whether any memory is
+# in another language than English, and one whether any has a term without a place: most are identifiers that adjacent
+# words could form, ten for a question of four words, and few tenants have one of them.
+STATISTICS = f"""
 WITH tenant AS MATERIALIZED (
     SELECT memory_term_seed((SELECT secret FROM memory_terms_secret), %(user_id)s, %(project_id)s) AS seed
 ), marker AS MATERIALIZED (
     SELECT language, memory_term_key(seed, 'ǀ=' || language) AS key FROM tenant, unnest(memory_languages()) AS language
 ), language AS MATERIALIZED (
-    SELECT coalesce(array_agg(DISTINCT language), '{}') AS languages FROM marker
-    WHERE (EXISTS (
-        SELECT FROM memory_terms_sample AS s
-        WHERE s.key = ANY (ARRAY(SELECT key FROM marker)) AND (user_id, project_id) = (%(user_id)s, %(project_id)s)
-    ) OR EXISTS (
-        SELECT FROM memory_terms
-        WHERE keys && ARRAY(SELECT key FROM marker) AND (user_id, project_id) = (%(user_id)s, %(project_id)s)
-    )) AND (EXISTS (
-        SELECT FROM memory_terms_sample AS s
-        WHERE s.key = marker.key AND (user_id, project_id) = (%(user_id)s, %(project_id)s)
-    ) OR EXISTS (
-        SELECT FROM memory_terms
-        WHERE keys @> ARRAY[marker.key] AND (user_id, project_id) = (%(user_id)s, %(project_id)s)
-    ))
-), term (key, place, lexeme, enough) AS MATERIALIZED (
-    SELECT memory_term_key(seed, lexeme), min(place), min(lexeme), 32
+    SELECT coalesce(array_agg(language), '{{}}') AS languages FROM marker
+    WHERE {ANY_HAS.format(keys="SELECT memory_term_key(seed, 'ǀ≠english') FROM tenant")}
+    AND {ANY_HAS.format(keys="SELECT marker.key")}
+), question (key, place, lexeme) AS MATERIALIZED (
+    SELECT memory_term_key(seed, lexeme), min(place), min(lexeme)
     FROM tenant, language, LATERAL (
         SELECT * FROM memory_question(%(text)s, languages)
         UNION ALL SELECT 'ǀ' || day, NULL FROM unnest(%(days)s::text[]) AS day
     ) AS question GROUP BY 1
+), term (key, place, lexeme, enough) AS MATERIALIZED (
+    SELECT *, 32 FROM question
+    WHERE place IS NOT NULL OR {ANY_HAS.format(keys="SELECT key FROM question WHERE place IS NULL")}
     UNION ALL
     SELECT memory_term_key(seed, ''), -1, '', 64 FROM tenant
 )

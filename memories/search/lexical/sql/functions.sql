@@ -11,7 +11,7 @@
 --   to their parts. A whole is rarer than its parts, so it counts more. Signs are dropped, but not between digits: so
 --   `parse-iso-date`, `parseISODate` and the words "parse iso date" of a question meet.
 -- - Stop words that are written as names (IT, "the band The Who").
--- - The memory's date, its day and its month, and its language, if it is not English.
+-- - The memory's date, its day and its month; its language and that it is not English, if it is not.
 -- Words of other kinds:
 -- - Overlapping pairs of characters of Chinese and Japanese, where no spaces separate words, and every character; pairs
 --   and threes of Thai, Lao, Khmer and Burmese; pairs of Korean words, next to the words.
@@ -299,7 +299,8 @@ BEGIN
         FROM memory_lexemes(memory_spaced(words, identifiers), memory_configuration(language)) AS t
         UNION ALL SELECT w.lexeme, 1, false FROM memory_wholes(identifiers) AS w
         UNION ALL SELECT name, 1, false FROM unnest(memory_names(tokens)) AS name
-        UNION ALL SELECT 'ǀ=' || language, 1, false WHERE language = ANY (memory_languages())
+        UNION ALL SELECT marker, 1, false FROM unnest(ARRAY['ǀ≠english', 'ǀ=' || language]) AS marker
+            WHERE language = ANY (memory_languages())
     ) AS term (lexeme, count, is_word) GROUP BY 1;
 END $$;
 
