@@ -95,7 +95,7 @@ def prepare(
             if vacuum.erased_marker(folder).exists():
                 vacuum.vacuum(folder, program())
             argv = [*program(), "run", str(config)]
-            child = Child(NAME, argv, log=log, stop_signals=STOP_SIGNALS, background=True)
+            child = Child(NAME, argv, log=log, stop_signals=STOP_SIGNALS)
         except OSError as error:
             raise StartError(
                 f"Cannot keep an index in {folder}: {error.strerror} ({error.filename})"
