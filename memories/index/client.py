@@ -42,9 +42,9 @@ TRIES, FIRST_PAUSE = 4, 0.05
 # the next call it says that there is none.
 BEING_DELETED = b"Missing metadata segment", b"Missing vector segment"
 
-# The end of the address of queries, and what an answer's request is where no error tells it.
-QUERY = "/query"
-QUERIED = httpx.Request("POST", QUERY)
+# The ends of the addresses of the frequent calls, and what an answer's request is where no error tells it.
+READS, WRITES = ("/query", "/get", "/count"), ("/upsert", "/update", "/delete")
+ANSWERED = httpx.Request("POST", "/")
 
 # By address. A forked child empties it: two processes must not share one connection.
 _clients: dict[tuple[str, str, str], "ClientAPI"] = {}
@@ -174,7 +174,7 @@ def bounded(seconds: float) -> Iterator[None]:
 class Session(httpx.Client):
     """An HTTP client that releases the request's body as soon as the answer is read.
 
-    Queries go over connections with less overhead, except through a proxy.
+    The frequent calls go over connections with less overhead, except through a proxy.
     """
 
     def __init__(
@@ -183,15 +183,16 @@ class Session(httpx.Client):
         super().__init__(trust_env=trust_env, verify=verify, **options)
         through_proxy = trust_env and getproxies()
         self._connections = None if through_proxy else Connections(base_url, verify)
+        self._own_headers = dict(self.headers)
 
     def request(self, method: str, url: Any, *, content: Any = None, **options: Any) -> httpx.Response:
         if (
             self._connections
             and not options
-            and str(url).endswith(QUERY)
+            and str(url).endswith(READS + WRITES)
             and not any(self.event_hooks.values())
         ):
-            response = self._query(self._connections, method, str(url), content)
+            response = self._ask(self._connections, method, str(url), content)
             if not _is_refused_for_now(response):
                 return response
         return super().request(method, url, content=content, **options)
@@ -201,10 +202,11 @@ class Session(httpx.Client):
         if self._connections:
             self._connections.close()
 
-    def _query(self, connections: Connections, method: str, url: str, body: bytes) -> httpx.Response:
+    def _ask(self, connections: Connections, method: str, url: str, body: bytes | None) -> httpx.Response:
         seconds = _seconds.get() or self.timeout.read
-        answer = connections.ask(method, url, dict(self.headers), body, seconds=seconds)
-        request = httpx.Request(method, url) if answer.status >= httpx.codes.BAD_REQUEST else QUERIED
+        writes = url.endswith(WRITES)
+        answer = connections.ask(method, url, self._own_headers, body, seconds=seconds, writes=writes)
+        request = httpx.Request(method, url) if answer.status >= httpx.codes.BAD_REQUEST else ANSWERED
         return httpx.Response(answer.status, headers=answer.headers, content=answer.body, request=request)
 
     def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
