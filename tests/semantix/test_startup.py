@@ -5,10 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.support.paths import ROOT
 from tests.support.processes import environment, manage
+from tests.support.waiting import wait_until
+from tests.support.web_server import WebServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -36,6 +39,14 @@ def test_without_a_secret_key_nothing_serves(arguments: list[str]) -> None:
     )
     assert run.returncode == 1
     assert "SECRET_KEY is not set" in run.stderr
+
+
+@pytest.mark.skipif("sys.platform != 'linux'", reason="only Linux tells which libraries a process has loaded")
+def test_the_web_server_loads_what_a_search_needs_before_the_first_one() -> None:
+    with WebServer() as server:
+        process = psutil.Process(server.pid)
+
+        wait_until(lambda: any("tokenizers" in each.path for each in process.memory_maps()))
 
 
 @pytest.mark.parametrize("command", [["check"], ["showmigrations", "--plan"], ["outbox_status"]])
