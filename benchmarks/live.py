@@ -50,7 +50,7 @@ def run(options: Namespace) -> Figures:
     with stores():
         for name, client in (("sse", by_sse), ("websocket", by_websocket)):
             say(f"{clients} clients by {name}, {events} events ...")
-            with web_server() as (url, server):
+            with web_server(WEB_WORKERS="1") as (url, server):
                 process = psutil.Process(server.pid)
                 figures[f"semantix, {name}"] = asyncio.run(measure(url, process, client, clients, events))
         say("One reader of the table ...")

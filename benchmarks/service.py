@@ -98,14 +98,15 @@ def web() -> Iterator[str]:
 
 
 @contextmanager
-def web_server() -> Iterator[tuple[str, Child]]:
-    """The same; yields the address and the process."""
+def web_server(**environment: str) -> Iterator[tuple[str, Child]]:
+    """The same; yields the address and the process. `environment` overrides variables of this process."""
     from semantix.allinone import web as web_server
     from semantix.allinone.chroma import free_port
 
     port = free_port()
     url = web_server.base_url("127.0.0.1", port)
-    child = Child("Web server", web_server.command("127.0.0.1", port), env=dict(os.environ), cwd=ROOT)
+    command = web_server.command("127.0.0.1", port)
+    child = Child("Web server", command, env=os.environ | environment, cwd=ROOT)
     try:
         child.wait_until(lambda: probe.answers(f"{url}/health/live"), timeout=60)
         yield url, child

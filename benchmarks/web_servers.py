@@ -35,7 +35,7 @@ def servers() -> Iterator[tuple[str, list[str], dict[str, str]]]:
     shipped = command("127.0.0.1", 0)
     bare = [*UVICORN, "semantix.asgi:application"]
     for threads in (2, 4, 8, 16):
-        yield f"uvicorn, {threads} threads", shipped, {"WEB_THREADS": str(threads)}
+        yield f"uvicorn, {threads} threads", shipped, {"WEB_WORKERS": "1", "WEB_THREADS": str(threads)}
     yield "uvicorn without our limits, 8 threads", bare, {}
     yield "uvicorn, 2 workers of 4 threads", [*bare, "--workers", "2"], {"WEB_THREADS": "4"}
     yield "uvicorn, h11 and asyncio, 8 threads", [*bare, "--http", "h11", "--loop", "asyncio"], {}

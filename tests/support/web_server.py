@@ -34,7 +34,8 @@ class WebServer:
         self.address = f"{address}:{self.port}"
         self.url = f"http://{self.address}"
         self._command = [*argv, *web.command(address, self.port)]
-        self._environment, self._log = environment, log
+        # One process on every machine, so that a test knows which one answers.
+        self._environment, self._log = {"WEB_WORKERS": "1", **environment}, log
         self._child = self._start()
 
     def _start(self) -> Child:
