@@ -19,6 +19,7 @@ indexed), and each update would enter all its terms into the index again.
 """
 
 import json
+import unicodedata
 from pathlib import Path
 
 from memories.embeddings import stop_words
@@ -26,8 +27,17 @@ from memories.embeddings import stop_words
 SQL = Path(__file__).with_name("sql")
 
 # PostgreSQL has a configuration for each of these. Russian endings are near enough to Ukrainian ones.
-CONFIGURED = set(stop_words.BY_LANGUAGE) - {"czech", "hebrew", "polish", "ukrainian", "vietnamese"}
+CONFIGURED = {"armenian", "tamil", *stop_words.BY_LANGUAGE} - {
+    "czech",
+    "hebrew",
+    "polish",
+    "ukrainian",
+    "vietnamese",
+}
 INSTEAD = {"ukrainian": "russian"}
+# The characters of all scripts but ASCII, where signs are looked for.
+SCRIPTS = range(0x80, 0x10000)
+LETTERLIKE_SIGNS = "\u02bc"
 # Ends of English words that are words of other languages.
 SHORTENED = {"d", "ll", "m", "re", "s", "t", "ve"}
 
@@ -41,7 +51,28 @@ def _functions() -> str:
     }
     text = (SQL / "functions.sql").read_text()
     text = text.replace("{stop_words}", json.dumps(languages, ensure_ascii=False, separators=(",", ":")))
-    return text.replace("{languages}", "{" + ",".join(sorted(CONFIGURED)) + "}")
+    return text.replace("{languages}", "{" + ",".join(sorted(CONFIGURED)) + "}").replace("{signs}", _signs())
+
+
+def _signs() -> str:
+    """Return the signs of all scripts beyond ASCII, as the ranges of a regular expression.
+
+    Signs are what Unicode calls punctuation, symbols, separators and formats, and the apostrophe of Ukrainian.
+    """
+    ranges: list[list[int]] = []
+    is_open = False
+    for code in SCRIPTS:
+        kind = unicodedata.category(chr(code))[0]
+        if kind == "C" and unicodedata.category(chr(code)) not in ("Cc", "Cf"):
+            continue  # not in use, so a range may go over it
+        if not (kind in "PSZC" or chr(code) in LETTERLIKE_SIGNS):
+            is_open = False
+        elif is_open:
+            ranges[-1][1] = code
+        else:
+            ranges.append([code, code])
+            is_open = True
+    return "".join(rf"\u{first:04x}-\u{last:04x}" for first, last in ranges)
 
 
 def _told_by(word: str) -> set[str]:

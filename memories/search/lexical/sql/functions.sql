@@ -4,9 +4,9 @@
 --
 -- Words: Unicode is normalised, and punctuation separates words. Then a configuration of PostgreSQL does the rest: lower
 -- case, stop words, stems. Afterwards accents are removed. The most frequent words of a memory tell its language
--- (memories/embeddings/stop_words.py), and else its script does; English is the default. A question has the terms of its
--- words in every language in which the tenant has a memory. The following terms are added, all with ǀ in front, so that
--- they are no words:
+-- (memories/embeddings/stop_words.py), and else its script does; English is the default. Words that only have letters of
+-- certain languages also have their stems in these. A question has the terms of its words in every language in which the
+-- tenant has a memory. The following terms are added, all with ǀ in front, so that they are no words:
 -- - Identifiers, paths, versions, addresses and dates as a whole (`get_user_by_id`, `v2.10.1`, `10.0.12.5`, `C++`), next
 --   to their parts. A whole is rarer than its parts, so it counts more. Signs are dropped, but not between digits: so
 --   `parse-iso-date`, `parseISODate` and the words "parse iso date" of a question meet.
@@ -45,13 +45,16 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
             'ıøłđðħ', 'iolddh') END
 $$;
 
--- Typographic signs become spaces; Hebrew and Arabic vowel signs go.
+-- Signs of all scripts become spaces (PostgreSQL's parser may take them for letters: «؟» at the end of a question, «।»),
+-- and pictures are words of their own. Marks that may as well be missing go: vowels of Hebrew and Arabic, the tatweel,
+-- soft hyphens. Digits of other scripts and two letters that Persian writes otherwise become the common ones.
 CREATE OR REPLACE FUNCTION memory_normalized(words text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN octet_length(words) = char_length(words) THEN words
-        ELSE replace(regexp_replace(regexp_replace(normalize(words, NFKC),
-            '[\u0591-\u05c7\u064b-\u065f\u0670]+', '', 'g'),
-            '[\u00a0-\u00bf\u2000-\u206f\u2190-\u2bff\u3000-\u303f]+', ' ', 'g'), 'ß', 'ss') END
+        ELSE regexp_replace(regexp_replace(regexp_replace(translate(replace(normalize(words, NFKC), 'ß', 'ss'),
+            '٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹०१२३४५६७८९০১২৩৪৫৬৭৮৯یکى', '0123456789012345678901234567890123456789يكي'),
+            '[\u00ad\u200d\u2060\ufeff\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06dc\ufe00-\ufe0f]+', '', 'g'),
+            '[{signs}]+', ' ', 'g'), '([\U0001f000-\U0001faff])', ' \1 ', 'g') END
 $$;
 
 -- What stands between spaces, and between words of a script without spaces; a line begins with '.'.
@@ -79,12 +82,35 @@ DECLARE
 BEGIN
     IF told IS NULL AND octet_length(words) <> char_length(words) THEN
         told := (
-            SELECT CASE WHEN script[1] <> '' THEN 'russian' WHEN script[2] <> '' THEN 'greek'
-                WHEN script[3] <> '' THEN 'arabic' WHEN script[4] <> '' THEN 'hindi' END
-            FROM regexp_match(words, '([\u0400-\u04ff])|([\u0370-\u03ff])|([\u0600-\u06ff])|([\u0900-\u097f])') AS script
+            SELECT CASE WHEN script[1] <> '' THEN CASE WHEN words ~ '[ЂЈЉЊЋЏђјљњћџ]' THEN 'serbian' ELSE 'russian' END
+                WHEN script[2] <> '' THEN 'greek' WHEN script[3] <> '' THEN 'arabic' WHEN script[4] <> '' THEN 'hindi'
+                WHEN script[5] <> '' THEN 'armenian' WHEN script[6] <> '' THEN 'tamil' END
+            FROM regexp_match(words, '([\u0400-\u04ff])|([\u0370-\u03ff])|([\u0600-\u06ff])|([\u0900-\u097f])|([\u0530-\u058f])|([\u0b80-\u0bff])') AS script
         );
     END IF;
     RETURN coalesce(told, '');
+END $$;
+
+-- The languages that have all Latin letters of this text, where a quarter of its words has letters beyond ASCII: "kitabı
+-- okudum" is Turkish. Some letters are in several languages. An alphabet here lacks letters that are only in borrowed words.
+CREATE OR REPLACE FUNCTION memory_languages_of_letters(said text) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+DECLARE
+    words text := lower(normalize(left(said, 2000), NFC));
+    letters text := regexp_replace(words, '[^\u00df-\u00f6\u00f8-\u024f\u1e00-\u1eff]+', '', 'g');
+BEGIN
+    IF letters = '' OR (
+        SELECT 4 * count(*) FILTER (WHERE word ~ '[\u00df-\u00f6\u00f8-\u024f\u1e00-\u1eff]') < count(*)
+        FROM unnest(memory_tokens(words)) AS word WHERE word ~ '[a-z\u00df-\u00f6\u00f8-\u024f\u1e00-\u1eff]'
+    ) THEN
+        RETURN '{}';
+    END IF;
+    RETURN ARRAY(
+        SELECT language FROM (VALUES ('danish', 'åæø'), ('finnish', 'äö'), ('french', 'àâçèéêëîïôùûœ'), ('german', 'ßäöü'),
+            ('hungarian', 'áéíóöúüőű'), ('italian', 'àèìòù'), ('norwegian', 'åæø'), ('portuguese', 'àáâãçéêíóôõú'),
+            ('romanian', 'âîăşţșț'), ('spanish', 'áéíñóú'), ('swedish', 'äåö'), ('turkish', 'çöüğış')
+        ) AS alphabet (language, its) WHERE translate(letters, its, '') = ''
+    );
 END $$;
 
 -- Whether a single stop word tells the language of a question, and it is none of English: "the red door" is as likely
@@ -164,6 +190,11 @@ BEGIN
         spaced := regexp_replace(spaced, '([A-Za-z0-9])([\uac00-\ud7af])', '\1 \2', 'g');
         spaced := regexp_replace(spaced, '([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff])|[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]+', ' \1 ', 'g');
     END IF;
+    -- The Arabic stemmer knows the article, but takes the first letter of some words without it for a preposition.
+    IF octet_length(words) <> char_length(words) AND words ~ '[\u0621-\u064a]' THEN
+        spaced := regexp_replace(translate(spaced, 'أإآٱىة', 'اااايه'),
+            '\m(?:[وف]?(?:ال|بال|كال|فال|لل)|و)(?=[\u0621-\u064a]{3})', '', 'g');
+    END IF;
     RETURN concat_ws(' ', spaced, parts);
 END $$;
 
@@ -241,7 +272,11 @@ DECLARE
     told regconfig := memory_configuration(language);
     written text[] := string_to_array(trim(regexp_replace(memory_folded(lower(words)), '[^[:alnum:]]+', ' ', 'g')), ' ');
     places int[] := ARRAY(SELECT t.place FROM memory_lexemes(spaced, told) AS t);
+    by_letters text[] := '{}';
 BEGIN
+    IF language = '' AND octet_length(question) <> char_length(question) THEN
+        by_letters := memory_languages_of_letters(question);
+    END IF;
     IF memory_language_is_doubtful(language, tokens) THEN
         places := places || ARRAY(SELECT t.place FROM memory_lexemes(spaced, 'pg_catalog.english'::regconfig) AS t);
     END IF;
@@ -249,7 +284,7 @@ BEGIN
     RETURN QUERY
     SELECT t.lexeme, min(t.place) FROM (
         SELECT told AS configuration UNION SELECT 'pg_catalog.english'::regconfig
-        UNION SELECT memory_configuration(name) FROM unnest(languages) AS name
+        UNION SELECT memory_configuration(name) FROM unnest(languages || by_letters) AS name
     ) AS c, memory_lexemes(spaced, configuration) AS t
     WHERE t.place = ANY (places) GROUP BY t.lexeme;
     RETURN QUERY
@@ -291,16 +326,22 @@ DECLARE
     words text := memory_normalized(said);
     tokens text[] := memory_tokens(words);
     identifiers text[] := memory_identifiers(tokens);
+    spaced text := memory_spaced(words, identifiers);
     language text := memory_language(words, tokens);
+    by_letters text[] := '{}';
 BEGIN
+    IF language = '' AND octet_length(said) <> char_length(said) THEN
+        by_letters := memory_languages_of_letters(said);
+    END IF;
     RETURN QUERY
     SELECT term.lexeme, max(term.count), bool_or(term.is_word) FROM (
-        SELECT t.lexeme, t.count, true
-        FROM memory_lexemes(memory_spaced(words, identifiers), memory_configuration(language)) AS t
+        SELECT t.lexeme, t.count, true FROM memory_lexemes(spaced, memory_configuration(language)) AS t
+        UNION ALL SELECT t.lexeme, t.count, false
+            FROM unnest(by_letters) AS name, memory_lexemes(left(spaced, 2000), memory_configuration(name)) AS t
         UNION ALL SELECT w.lexeme, 1, false FROM memory_wholes(identifiers) AS w
         UNION ALL SELECT name, 1, false FROM unnest(memory_names(tokens)) AS name
-        UNION ALL SELECT marker, 1, false FROM unnest(ARRAY['ǀ≠english', 'ǀ=' || language]) AS marker
-            WHERE language = ANY (memory_languages())
+        UNION ALL SELECT marker, 1, false FROM unnest(language || by_letters) AS name, unnest(ARRAY['ǀ≠english', 'ǀ=' || name]) AS marker
+            WHERE name = ANY (memory_languages())
     ) AS term (lexeme, count, is_word) GROUP BY 1;
 END $$;
 
