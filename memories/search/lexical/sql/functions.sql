@@ -49,13 +49,22 @@ $$;
 -- and pictures are words of their own. Marks that may as well be missing go: vowels of Hebrew and Arabic, the tatweel,
 -- soft hyphens. Digits of other scripts and two letters that Persian writes otherwise become the common ones.
 CREATE OR REPLACE FUNCTION memory_normalized(words text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT CASE WHEN octet_length(words) = char_length(words) THEN words
-        ELSE regexp_replace(regexp_replace(regexp_replace(translate(replace(normalize(words, NFKC), 'ß', 'ss'),
-            '٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹०१२३४५६७८९০১২৩৪৫৬৭৮৯یکى', '0123456789012345678901234567890123456789يكي'),
-            '[\u00ad\u200d\u2060\ufeff\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06dc\ufe00-\ufe0f]+', '', 'g'),
-            '[{signs}]+', ' ', 'g'), '([\U0001f000-\U0001faff])', ' \1 ', 'g') END
-$$;
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+BEGIN
+    IF octet_length(words) = char_length(words) THEN
+        RETURN words;
+    END IF;
+    words := replace(normalize(words, NFKC), 'ß', 'ss');
+    IF words ~ '[\u00ad\u0591-\u0dff\u200d\u2060\ufe00-\ufe0f\ufeff\U0001f000-\U0001faff]' THEN
+        IF words ~ '[٠-٩۰-۹०-९০-৯یک]' THEN
+            words := translate(words, '٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹०१२३४५६७८९০১২৩৪৫৬৭৮৯یک', '0123456789012345678901234567890123456789يك');
+        END IF;
+        words := regexp_replace(words,
+            '[\u00ad\u200d\u2060\ufeff\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06dc\ufe00-\ufe0f]+', '', 'g');
+        words := regexp_replace(words, '([\U0001f000-\U0001faff])', ' \1 ', 'g');
+    END IF;
+    RETURN regexp_replace(words, '[{signs}]+', ' ', 'g');
+END $$;
 
 -- What stands between spaces, and between words of a script without spaces; a line begins with '.'.
 CREATE OR REPLACE FUNCTION memory_tokens(words text) RETURNS text[]
@@ -319,7 +328,7 @@ $$;
 CREATE OR REPLACE FUNCTION memory_term_key(seed bigint, lexeme text) RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT hashtextextended(lexeme, seed) $$;
 
--- The terms of a text. Those that are not its words do not count for its length.
+-- The terms of a text, some of them twice. Those that are not its words do not count for its length.
 CREATE OR REPLACE FUNCTION memory_text_terms(said text) RETURNS TABLE (lexeme text, count int, is_word boolean)
 LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE AS $$
 DECLARE
@@ -328,20 +337,21 @@ DECLARE
     identifiers text[] := memory_identifiers(tokens);
     spaced text := memory_spaced(words, identifiers);
     language text := memory_language(words, tokens);
-    by_letters text[] := '{}';
 BEGIN
     IF language = '' AND octet_length(said) <> char_length(said) THEN
-        by_letters := memory_languages_of_letters(said);
+        RETURN QUERY
+        SELECT term.* FROM unnest(memory_languages_of_letters(said)) AS name, LATERAL (
+            SELECT t.lexeme, t.count, false FROM memory_lexemes(left(spaced, 2000), memory_configuration(name)) AS t
+            UNION ALL SELECT marker, 1, false FROM unnest(ARRAY['ǀ≠english', 'ǀ=' || name]) AS marker
+        ) AS term;
     END IF;
     RETURN QUERY
     SELECT term.lexeme, max(term.count), bool_or(term.is_word) FROM (
         SELECT t.lexeme, t.count, true FROM memory_lexemes(spaced, memory_configuration(language)) AS t
-        UNION ALL SELECT t.lexeme, t.count, false
-            FROM unnest(by_letters) AS name, memory_lexemes(left(spaced, 2000), memory_configuration(name)) AS t
         UNION ALL SELECT w.lexeme, 1, false FROM memory_wholes(identifiers) AS w
         UNION ALL SELECT name, 1, false FROM unnest(memory_names(tokens)) AS name
-        UNION ALL SELECT marker, 1, false FROM unnest(language || by_letters) AS name, unnest(ARRAY['ǀ≠english', 'ǀ=' || name]) AS marker
-            WHERE name = ANY (memory_languages())
+        UNION ALL SELECT marker, 1, false FROM unnest(ARRAY['ǀ≠english', 'ǀ=' || language]) AS marker
+            WHERE language = ANY (memory_languages())
     ) AS term (lexeme, count, is_word) GROUP BY 1;
 END $$;
 
