@@ -14,7 +14,7 @@ from memories.index.query import Neighbours, QueryVector
 from memories.records.totals import tenants_of_user
 from memories.search import meaning
 from memories.search.batch import with_vectors
-from memories.search.hybrid import best, vector_weight
+from memories.search.hybrid import best, trust
 from memories.search.lexical import Ranked, lexical_search
 from memories.search.search import (
     CHROMA,
@@ -94,6 +94,6 @@ def _by_both(query: Query, parts: Sequence[Query]) -> Answer:
     vector = next((part.vector for part in parts if isinstance(part.vector, QueryVector)), None)
     given = meaning.parameters(neighbours, query.tenant, query.filters, vector, from_index=False, depth=depth)
     limit = None if query.min_similarity else query.limit
-    weight = vector_weight(vector, query.text)
-    fused = best(words, given, query.filters, vector_weight=weight, horizon=inf, limit=limit)
+    trusted = trust(vector, query.text)
+    fused = best(words, given, query.filters, trust=trusted, horizon=inf, limit=limit)
     return Answer(similar_enough(fused.hits, query)[: query.limit], near.backend)

@@ -26,6 +26,8 @@ from memories.search.statements import array, rows
 # The best memory by words gets 1. The nearest by meaning gets the first number if the embedder only compares words, and
 # the second if it knows the meaning of the question: see memories.embeddings.known_part.
 VECTOR_WEIGHTS = (0.2, 0.4)
+# Distances of compared words that differ by less than this are stretched no further: chance makes such differences.
+LEAST_RANGE_OF_WORDS = 0.1
 # Added to the margins of distances: the only memory gets the full weight, and the farthest one a little.
 MARGIN = 0.02
 # The part of a memory's score that its next neighbour gets, and the one after that.
@@ -44,7 +46,7 @@ SELECT id, sum(score) AS score FROM (
     FROM unnest(%(word_ids)s::bigint[], %(word_scores)s::float[]) AS word (id, score)
     UNION ALL
     SELECT id, %(vector_weight)s::float * (max(distance) OVER () - distance + {MARGIN})
-        / (max(distance) OVER () - min(distance) OVER () + {MARGIN})
+        / (greatest(max(distance) OVER () - min(distance) OVER (), %(least_range)s::float) + {MARGIN})
     FROM meaning
 ) AS part GROUP BY id
 """
@@ -104,13 +106,22 @@ class Fused(NamedTuple):
     embedded: int | None = None
 
 
-def vector_weight(query_vector: QueryVector | None, text: str) -> float:
-    """Return the score of the memory that is nearest to the question `text` by this vector. Raises Unavailable."""
+class Trust(NamedTuple):
+    """How much the ranking by meaning counts for a question."""
+
+    weight: float
+    """The score of the nearest memory, if the memories' distances differ enough."""
+    least_range: float
+    """How much the nearest and the farthest distance have to differ for that."""
+
+
+def trust(query_vector: QueryVector | None, text: str) -> Trust:
+    """Return how much the distances to the question `text` count with this vector. Raises Unavailable."""
     words_alone, meaning = VECTOR_WEIGHTS
-    if query_vector is None:
-        return words_alone
-    known = known_part(text, generations.embedder(query_vector.generation))
-    return words_alone + (meaning - words_alone) * known
+    known = 0.0
+    if query_vector is not None:
+        known = known_part(text, generations.embedder(query_vector.generation))
+    return Trust(words_alone + (meaning - words_alone) * known, LEAST_RANGE_OF_WORDS * (1 - known))
 
 
 def best(
@@ -118,7 +129,7 @@ def best(
     given: dict[str, Any],
     filters: Filters = EVERYTHING,
     *,
-    vector_weight: float,
+    trust: Trust,
     horizon: float,
     limit: int | None,
 ) -> Fused:
@@ -129,7 +140,8 @@ def best(
     found: dict[str, Any] = {
         "word_ids": array(item.memory_id for item in words),
         "word_scores": array(item.score for item in words),
-        "vector_weight": vector_weight,
+        "vector_weight": trust.weight,
+        "least_range": trust.least_range,
     }
     # Only a ranking that has all memories of the index can lack memories without showing it.
     is_all = horizon == inf and not filters

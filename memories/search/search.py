@@ -20,7 +20,7 @@ from memories.index.collections import CollectionLost, NotFilled
 from memories.index.query import Neighbours, QueryFailed, QueryVector, make_query_vector, nearest
 from memories.indexing import fill
 from memories.search import exact, meaning, results
-from memories.search.hybrid import Fused, best, vector_weight
+from memories.search.hybrid import Fused, best, trust
 from memories.search.lexical import Ranked, lexical_search
 from memories.search.results import Explanation, SearchHit
 from memories.tenants import Tenant
@@ -148,9 +148,8 @@ def _search_both(query: Query) -> Answer:
 
     def read(neighbours: Neighbours, from_index: bool) -> Fused:
         given = _meaning(query, query_vector, neighbours, from_index=from_index, depth=depth)
-        weight = vector_weight(query_vector, query.text)
-        horizon = neighbours.horizon
-        return best(words, given, query.filters, vector_weight=weight, horizon=horizon, limit=limit)
+        trusted, horizon = trust(query_vector, query.text), neighbours.horizon
+        return best(words, given, query.filters, trust=trusted, horizon=horizon, limit=limit)
 
     try:
         query_vector = embedded.result()

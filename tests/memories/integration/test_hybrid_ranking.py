@@ -10,7 +10,7 @@ from memories.index.query import Neighbours
 from memories.models import MemoryLog
 from memories.records.services import NewMemory, create_memories
 from memories.search import meaning
-from memories.search.hybrid import MARGIN, MAX_BOOSTER_BYTES, NEIGHBOUR_BOOSTS, best
+from memories.search.hybrid import MARGIN, MAX_BOOSTER_BYTES, NEIGHBOUR_BOOSTS, Trust, best, trust
 from memories.search.lexical import Ranked
 from memories.tenants import Tenant
 from tests.support.tenants import new_tenant
@@ -39,12 +39,13 @@ def fused(
     *,
     from_index: bool = False,
     limit: int | None = None,
+    least_range: float = 0.0,
 ) -> dict[int, float]:
     """Ids and scores, in the order of the answer."""
     ranked = [Ranked(id, score) for id, score in (words or {}).items()]
     neighbours = Neighbours(dict(distances or {}))
     given = meaning.parameters(neighbours, tenant, EVERYTHING, None, from_index=from_index, depth=50)
-    hits = best(ranked, given, vector_weight=VECTOR_WEIGHT, horizon=inf, limit=limit).hits
+    hits = best(ranked, given, trust=Trust(VECTOR_WEIGHT, least_range), horizon=inf, limit=limit).hits
     return {hit.memory_log_id: hit.score for hit in hits}
 
 
@@ -64,6 +65,20 @@ def test_a_memory_counts_by_its_margin_in_each_ranking(tenant: Tenant) -> None:
         two: pytest.approx(2.0 / 8.0 + VECTOR_WEIGHT),
         three: pytest.approx(VECTOR_WEIGHT * MARGIN / (0.4 + MARGIN)),
     }
+
+
+def test_distances_that_hardly_differ_are_not_stretched(tenant: Tenant) -> None:
+    one, two, three = remember(tenant, *"abc")
+    distances = {one: 0.50, two: 0.51, three: 0.52}
+
+    scores = fused(tenant, distances=distances, least_range=0.1)
+
+    assert scores[one] == pytest.approx(VECTOR_WEIGHT * (0.02 + MARGIN) / (0.1 + MARGIN))
+    assert list(scores) == [one, two, three]
+
+
+def test_distances_count_by_what_the_embedder_knows_of_the_question() -> None:
+    assert trust(None, "timeouts at login") == Trust(0.2, pytest.approx(0.1))
 
 
 def test_one_ranking_alone_keeps_its_order(tenant: Tenant) -> None:

@@ -11,7 +11,7 @@ from memories.index import availability
 from memories.index.query import Neighbours
 from memories.records.services import NewMemory, create_memories
 from memories.search import meaning, results
-from memories.search.hybrid import best
+from memories.search.hybrid import Trust, best
 from memories.search.lexical import Ranked
 from memories.search.search import Mode, Query, find
 from memories.tenants import Tenant
@@ -105,7 +105,7 @@ def _by_meaning(tenant: Tenant, ids: list[int]) -> None:
 
 def _by_both(tenant: Tenant, ids: list[int]) -> None:
     words = [Ranked(memory_id, 1.0) for memory_id in ids]
-    best(words, _nearest(tenant, ids), vector_weight=0.4, horizon=1.0, limit=10)
+    best(words, _nearest(tenant, ids), trust=Trust(0.4, 0.0), horizon=1.0, limit=10)
 
 
 def _nearest(tenant: Tenant, ids: list[int]) -> dict[str, object]:
