@@ -20,7 +20,7 @@ from memories.index.collections import CollectionLost, NotFilled
 from memories.index.query import Neighbours, QueryFailed, QueryVector, make_query_vector, nearest
 from memories.indexing import fill
 from memories.search import exact, meaning, results
-from memories.search.hybrid import Fused, best, trust
+from memories.search.hybrid import Fused, Trust, best, trust
 from memories.search.lexical import Ranked, lexical_search
 from memories.search.results import Explanation, SearchHit
 from memories.tenants import Tenant
@@ -132,6 +132,12 @@ def _query_vector(query: Query, live: generations.Live) -> QueryVector | None:
     return query.vector or make_query_vector(live, query.text)
 
 
+def _trusted_vector(query: Query, live: generations.Live) -> tuple[QueryVector | None, Trust]:
+    """Return the vector of the question, and how much it counts: just after the embedding this is cheap to tell."""
+    query_vector = _query_vector(query, live)
+    return query_vector, trust(query_vector, query.text)
+
+
 def _search_both(query: Query) -> Answer:
     """Fuse both rankings; use the lexical one alone when the embedder is unavailable.
 
@@ -140,26 +146,26 @@ def _search_both(query: Query) -> Answer:
     depth = max(DEPTH, query.limit)
     live, chroma_is_available = generations.of_tenant(query.tenant), availability.is_available()
     with in_background() as submit:
-        embedded = submit(_query_vector, query, live)
+        embedded = submit(_trusted_vector, query, live)
         if chroma_is_available:
-            first = submit(lambda: nearest(embedded.result(), limit=depth, filters=query.filters))
+            first = submit(lambda: nearest(embedded.result()[0], limit=depth, filters=query.filters))
         words = lexical_search(query.tenant, query.text, depth, query.filters)
     limit = None if query.min_similarity else query.limit
 
     def read(neighbours: Neighbours, from_index: bool) -> Fused:
         given = _meaning(query, query_vector, neighbours, from_index=from_index, depth=depth)
-        trusted, horizon = trust(query_vector, query.text), neighbours.horizon
+        horizon = neighbours.horizon
         return best(words, given, query.filters, trust=trusted, horizon=horizon, limit=limit)
 
     try:
-        query_vector = embedded.result()
+        query_vector, trusted = embedded.result()
         ask = _asking_chroma(query, query_vector, first) if chroma_is_available else None
         answered = _read_until_certain(query, query_vector, ask, read, depth=depth)
     except Unavailable as error:
         if query.min_similarity:
             raise
         logger.warning("Searching by words alone: %s", error)
-        query_vector = None
+        query_vector, trusted = None, trust(None, query.text)
         answered = Answer(read(Neighbours({}), from_index=False).hits, backend="")
     return Answer(similar_enough(answered.found, query)[: query.limit], answered.backend)
 

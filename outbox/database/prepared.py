@@ -84,7 +84,11 @@ def _columns(model: type[Model]) -> _Columns:
 
 def _cursor() -> CursorWrapper:
     """Django's cursor around a prepared one: it logs statements and translates errors as any other."""
-    cursor = connection.cursor()
-    if connection.connection.prepare_threshold is not None:
-        cursor.cursor = _Prepared(connection.connection)
-    return cursor
+    connection.ensure_connection()
+    if connection.connection.prepare_threshold is None:
+        return connection.cursor()
+    connection.validate_thread_sharing()
+    cursor: Any = _Prepared(connection.connection)
+    return (
+        connection.make_debug_cursor(cursor) if connection.queries_logged else connection.make_cursor(cursor)
+    )
