@@ -197,6 +197,16 @@ def test_words_that_are_grammar_in_the_question_match_no_other_language() -> Non
         ("250 µs", "p99 is 250µs", ["250 readers waited", "some µs for 25 readers"]),
         ("user account id", "userAccountId is null", ["the account id of a user", "id, user, account"]),
         ("src/app/main.py", "see src/app/main.py there", ["main app, py src", "app/src/main.py"]),
+        (
+            "InvoiceService",
+            "see billing/invoice_service.py",
+            ["the service/invoice/billing.py", "invoice a service"],
+        ),
+        (
+            "invoice_service",
+            "see InvoiceService.java",
+            ["the service/invoice/billing.py", "invoice a service"],
+        ),
         ("C++", "the C++ build fails", ["the C build", "the C# build"]),
         ("C#", "the C# build fails", ["the C build", "the C++ build"]),
         ("0x80070005", "failed with 0x80070005 again", ["failed with 0x80240017", "80070005 rows"]),

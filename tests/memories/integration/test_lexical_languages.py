@@ -88,6 +88,8 @@ def test_arabic_words_are_found_with_and_without_the_article(text: str, query: s
         ("migración completada", "migraciones"),
         ("contraseñas", "contraseña"),
         ("alterações", "alteração"),
+        ("As alterações falharam", "alteração"),
+        ("Sunucular yeniden başlatıldı", "sunucu"),
         ("élèves notifiés", "élève"),
         ("città aggiornate", "aggiornata"),
         ("säkerhetskopior återställda", "säkerhetskopia"),

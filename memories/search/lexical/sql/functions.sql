@@ -100,8 +100,8 @@ BEGIN
     RETURN coalesce(told, '');
 END $$;
 
--- The languages that have all Latin letters of this text, where a quarter of its words has letters beyond ASCII: "kitabı
--- okudum" is Turkish. Some letters are in several languages. An alphabet here lacks letters that are only in borrowed words.
+-- The languages that have all Latin letters of this text, if one word in eight has letters beyond ASCII: "kitabı okudum" is
+-- Turkish. Some letters are in several languages. An alphabet here lacks letters that are only in borrowed words.
 CREATE OR REPLACE FUNCTION memory_languages_of_letters(said text) RETURNS text[]
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 DECLARE
@@ -109,7 +109,7 @@ DECLARE
     letters text := regexp_replace(words, '[^\u00df-\u00f6\u00f8-\u024f\u1e00-\u1eff]+', '', 'g');
 BEGIN
     IF letters = '' OR (
-        SELECT 4 * count(*) FILTER (WHERE word ~ '[\u00df-\u00f6\u00f8-\u024f\u1e00-\u1eff]') < count(*)
+        SELECT 8 * count(*) FILTER (WHERE word ~ '[\u00df-\u00f6\u00f8-\u024f\u1e00-\u1eff]') < count(*)
         FROM unnest(memory_tokens(words)) AS word WHERE word ~ '[a-z\u00df-\u00f6\u00f8-\u024f\u1e00-\u1eff]'
     ) THEN
         RETURN '{}';
@@ -221,7 +221,8 @@ BEGIN
     END IF;
 END $$;
 
--- Identifiers and the like as a whole, and the parts of a path that are wholes themselves. Dates also count by the day.
+-- Identifiers and the like as a whole, the parts of a path that are wholes themselves, and the names of files without their
+-- ends. Dates also count by the day.
 CREATE OR REPLACE FUNCTION memory_wholes(identifiers text[]) RETURNS TABLE (lexeme text)
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 DECLARE
@@ -241,6 +242,10 @@ BEGIN
         SELECT part FROM unnest(wholes) AS whole, regexp_split_to_table(whole, '[/:@\\]+') AS part
         WHERE translate(whole, '/:@\', '') <> whole
             AND (translate(part, '-_.', '') <> part OR lower(substr(part, 2)) <> substr(part, 2))
+        UNION ALL
+        SELECT file[1] FROM unnest(wholes) AS whole,
+            regexp_matches(whole, '([[:alnum:]]+(?:[-_][[:alnum:]]+)+|\m[[:alnum:]]*[a-z0-9][A-Z][[:alnum:]]*)[.][A-Za-z][A-Za-z0-9]{0,3}\M', 'g') AS file
+        WHERE strpos(whole, '.') > 0
     ) AS part, unnest(CASE WHEN whole ~ '^[[:alpha:]]+(?:-[[:alpha:]]+)+$' THEN ARRAY['ǀ' || replace(whole, '-', ''), replace(whole, '-', '')]
         WHEN whole ~ '^[vV][0-9]+[.][0-9]' THEN ARRAY['ǀ' || substr(whole, 2)]
         ELSE ARRAY['ǀ' || regexp_replace(whole, '([^0-9])[-_./:@\\&]+|[-_./:@\\&]+([^0-9])', '\1\2', 'g')] END) AS form;
@@ -338,7 +343,8 @@ DECLARE
     spaced text := memory_spaced(words, identifiers);
     language text := memory_language(words, tokens);
 BEGIN
-    IF language = '' AND octet_length(said) <> char_length(said) THEN
+    -- A word of English in a short text may be one of another language: "as alterações".
+    IF octet_length(said) <> char_length(said) AND (language = '' OR language = 'english' AND char_length(said) < 300) THEN
         RETURN QUERY
         SELECT term.* FROM unnest(memory_languages_of_letters(said)) AS name, LATERAL (
             SELECT t.lexeme, t.count, false FROM memory_lexemes(left(spaced, 2000), memory_configuration(name)) AS t
