@@ -100,26 +100,30 @@ BEGIN
     RETURN coalesce(told, '');
 END $$;
 
--- The languages that have all Latin letters of this text, if one word in eight has letters beyond ASCII: "kitabı okudum" is
--- Turkish. Some letters are in several languages. An alphabet here lacks letters that are only in borrowed words.
+-- The languages that have all Latin letters of this text: "kitabı okudum" is Turkish. Some letters are in several
+-- languages; then one word in four must have a letter beyond ASCII, and else one in eight: the keys and the task of a
+-- memory are often English. An alphabet here lacks letters that are only in borrowed words.
 CREATE OR REPLACE FUNCTION memory_languages_of_letters(said text) RETURNS text[]
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 DECLARE
     words text := lower(normalize(left(said, 2000), NFC));
     letters text := regexp_replace(words, '[^\u00df-\u00f6\u00f8-\u024f\u1e00-\u1eff]+', '', 'g');
+    found text[];
 BEGIN
-    IF letters = '' OR (
-        SELECT 8 * count(*) FILTER (WHERE word ~ '[\u00df-\u00f6\u00f8-\u024f\u1e00-\u1eff]') < count(*)
-        FROM unnest(memory_tokens(words)) AS word WHERE word ~ '[a-z\u00df-\u00f6\u00f8-\u024f\u1e00-\u1eff]'
-    ) THEN
+    IF letters = '' THEN
         RETURN '{}';
     END IF;
-    RETURN ARRAY(
+    found := ARRAY(
         SELECT language FROM (VALUES ('danish', 'åæø'), ('finnish', 'äö'), ('french', 'àâçèéêëîïôùûœ'), ('german', 'ßäöü'),
             ('hungarian', 'áéíóöúüőű'), ('italian', 'àèìòù'), ('norwegian', 'åæø'), ('portuguese', 'àáâãçéêíóôõú'),
             ('romanian', 'âîăşţșț'), ('spanish', 'áéíñóú'), ('swedish', 'äåö'), ('turkish', 'çöüğış')
         ) AS alphabet (language, its) WHERE translate(letters, its, '') = ''
     );
+    RETURN CASE WHEN (
+        SELECT count(*) FILTER (WHERE word ~ '[\u00df-\u00f6\u00f8-\u024f\u1e00-\u1eff]')
+            * CASE cardinality(found) WHEN 1 THEN 8 ELSE 4 END >= count(*)
+        FROM unnest(memory_tokens(words)) AS word WHERE word ~ '[a-z\u00df-\u00f6\u00f8-\u024f\u1e00-\u1eff]'
+    ) THEN found ELSE '{}' END;
 END $$;
 
 -- Whether a single stop word tells the language of a question, and it is none of English: "the red door" is as likely
@@ -244,7 +248,7 @@ BEGIN
             AND (translate(part, '-_.', '') <> part OR lower(substr(part, 2)) <> substr(part, 2))
         UNION ALL
         SELECT file[1] FROM unnest(wholes) AS whole,
-            regexp_matches(whole, '([[:alnum:]]+(?:[-_][[:alnum:]]+)+|\m[[:alnum:]]*[a-z0-9][A-Z][[:alnum:]]*)[.][A-Za-z][A-Za-z0-9]{0,3}\M', 'g') AS file
+            regexp_matches(whole, '([[:alnum:]]+(?:_[[:alnum:]]+)+|\m[[:alnum:]]*[a-z0-9][A-Z][[:alnum:]]*)[.][A-Za-z][A-Za-z0-9]{0,3}\M', 'g') AS file
         WHERE strpos(whole, '.') > 0
     ) AS part, unnest(CASE WHEN whole ~ '^[[:alpha:]]+(?:-[[:alpha:]]+)+$' THEN ARRAY['ǀ' || replace(whole, '-', ''), replace(whole, '-', '')]
         WHEN whole ~ '^[vV][0-9]+[.][0-9]' THEN ARRAY['ǀ' || substr(whole, 2)]
@@ -288,7 +292,8 @@ DECLARE
     places int[] := ARRAY(SELECT t.place FROM memory_lexemes(spaced, told) AS t);
     by_letters text[] := '{}';
 BEGIN
-    IF language = '' AND octet_length(question) <> char_length(question) THEN
+    -- Otherwise a language of its letters is one of the tenant's, or none of its memories has these stems.
+    IF languages = '{}' AND language = '' AND octet_length(question) <> char_length(question) THEN
         by_letters := memory_languages_of_letters(question);
     END IF;
     IF memory_language_is_doubtful(language, tokens) THEN
