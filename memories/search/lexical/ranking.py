@@ -38,8 +38,10 @@ WITH term AS MATERIALIZED (
     SELECT * FROM unnest(%(keys)s::bigint[], %(rarities)s::float[], %(rare)s::bool[]) AS t (key, rarity, rare)
 ), finalist AS MATERIALIZED ({{finalists}})
 SELECT memory_id, finalist.score + coalesce((
-    SELECT {SCORE} FROM term, width_bucket(key, keys) AS place, LATERAL (SELECT counts[place]::float) AS c (count)
-    WHERE NOT rare AND keys[place] = key
+    SELECT {SCORE} FROM (
+        SELECT rarity, counts[width_bucket(key, keys)]::float AS count FROM term
+        WHERE NOT rare AND keys[width_bucket(key, keys)] = key
+    ) AS common
 ), 0) AS score
 FROM finalist JOIN memory_terms USING (memory_id)
 ORDER BY score DESC, memory_id DESC LIMIT %(limit)s
