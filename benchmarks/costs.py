@@ -1,8 +1,8 @@
 """Processor time of one create, change, deletion, read and search, by web server, PostgreSQL, cluster and Chroma.
 
-The requests go over one kept connection, one at a time, over 40 tenants with 25 memories each. A figure has everything
-that follows from the requests: it is read when no event is left. The time that each part takes while nothing happens is
-subtracted. `limit` has the goals for two cores.
+The requests go over one kept connection, one at a time, over 40 tenants with 25 memories each; `--tenants N`
+measures another number of tenants. A figure has everything that follows from the requests: it is read when no event is
+left. The time that each part takes while nothing happens is subtracted. `limit` has the goals for two cores.
 """
 
 import json
@@ -32,22 +32,30 @@ def run(options: Namespace) -> Figures:
     with stores(OUTBOX_MAX_BACKLOG="0"), cluster() as workers, web_server() as (url, web):
         from django.conf import settings
 
-        say(f"{TENANTS} tenants of {A_TENANT} memories ...")
-        ids = fill(TENANTS, max(A_TENANT, 2 * (requests + WARM_UP) // TENANTS))
+        tenants = options.tenants or TENANTS
+        say(f"{tenants} tenants of {A_TENANT} memories ...")
+        ids = fill(tenants, max(A_TENANT, 2 * (requests + WARM_UP) // tenants))
         processor = Processor.of_service(web=web.pid, cluster=workers.pid, chroma_url=settings.CHROMA_URL)
-        figures = costs(url, processor, ids, requests, idle_seconds=3 if options.quick else 15)
+        idle_seconds = 3 if options.quick else 15
+        figures = costs(url, processor, ids, requests, idle_seconds=idle_seconds, tenants=tenants)
     goals = {kind: {"sum_cpu_ms": goal} for kind, goal in GOALS.items()}
     return figures | {f"limit, {kind}": goal for kind, goal in goals.items()}
 
 
 def costs(
-    url: str, processor: Processor, ids: list[int], requests: int, *, idle_seconds: float
+    url: str,
+    processor: Processor,
+    ids: list[int],
+    requests: int,
+    *,
+    idle_seconds: float,
+    tenants: int = TENANTS,
 ) -> dict[str, dict[str, float]]:
     """The costs of each kind of request, in milliseconds. `ids` are memories that may be changed and deleted."""
     figures = {}
     idle = processor.idle(idle_seconds)
     with Connection(url) as connection:
-        for kind, next_request in kinds(ids).items():
+        for kind, next_request in kinds(ids, tenants).items():
             say(f"{requests} times {kind} ...")
             for _ in range(WARM_UP):
                 connection.timed(next_request())
@@ -86,13 +94,16 @@ def fill(tenants: int, a_tenant: int, *, first: int = 0) -> list[int]:
     return [row.id for row in rows]
 
 
-def kinds(ids: list[int]) -> dict[str, Requests]:
-    """For each kind of request a function that makes the next one. Changes and deletions take ids from the list."""
+def kinds(ids: list[int], tenants: int) -> dict[str, Requests]:
+    """For each kind of request a function that makes the next one, for so many tenants in turns.
+
+    Changes and deletions take ids from the list.
+    """
     changing, deleting = iter(ids[::2]), iter(ids[1::2])
     return {
-        "create": create,
+        "create": lambda: create(next(NUMBERS) % tenants),
         "get": lambda: ("GET", f"/memory-logs/{ids[next(NUMBERS) % 2]}", b""),
-        "search": search,
+        "search": lambda: search(next(NUMBERS) % tenants),
         "change": lambda: change(_next(changing)),
         "delete": lambda: delete(_next(deleting)),
     }
@@ -113,13 +124,13 @@ def memory(tenant: int) -> dict[str, Any]:
     }
 
 
-def create(tenant: int | None = None) -> Request:
-    return "POST", "/memory-logs", json.dumps(memory(_tenant(tenant))).encode()
+def create(tenant: int) -> Request:
+    return "POST", "/memory-logs", json.dumps(memory(tenant)).encode()
 
 
-def search(tenant: int | None = None) -> Request:
+def search(tenant: int) -> Request:
     query = f"requests cut off, service {next(NUMBERS) % 997}"
-    body = {"user_id": f"user-{_tenant(tenant)}", "project_id": "benchmark", "query": query}
+    body = {"user_id": f"user-{tenant}", "project_id": "benchmark", "query": query}
     return "POST", "/memory-logs/search", json.dumps(body).encode()
 
 
@@ -130,10 +141,6 @@ def change(memory_id: int) -> Request:
 
 def delete(memory_id: int) -> Request:
     return "DELETE", f"/memory-logs/{memory_id}", b""
-
-
-def _tenant(tenant: int | None) -> int:
-    return next(NUMBERS) % TENANTS if tenant is None else tenant
 
 
 def _next(ids: Iterator[int]) -> int:
