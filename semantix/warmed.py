@@ -13,6 +13,7 @@ from django.conf import settings
 from memories import embeddings
 from memories.warmup import import_libraries
 from outbox import Unavailable
+from semantix import garbage
 from semantix.asgi import application
 
 __all__ = ["application"]
@@ -32,6 +33,7 @@ def load() -> None:
         logger.exception(
             "The web server could not load the embedder; searches by meaning will fail in the same way"
         )
+    garbage.process_serves()
 
 
 Thread(target=load, name="warm-up", daemon=True).start()

@@ -49,6 +49,34 @@ def test_the_web_server_loads_what_a_search_needs_before_the_first_one() -> None
         wait_until(lambda: any("tokenizers" in each.path for each in process.memory_maps()))
 
 
+WEB = """
+import threading, semantix.warmed
+[thread.join() for thread in threading.enumerate() if thread.name == "warm-up"]
+"""
+CLUSTER = """
+import django
+from django.core.management import call_command
+django.setup()
+call_command("qcluster", run_once=True)
+"""
+
+
+@pytest.mark.parametrize("start", [WEB, CLUSTER])
+def test_what_serves_looks_for_little_garbage_at_a_time_and_never_through_its_start(start: str) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", f"{start}\nimport gc\nprint(gc.get_threshold()[0], gc.get_freeze_count())"],
+        cwd=ROOT,
+        env=environment() | {"DJANGO_SETTINGS_MODULE": "semantix.settings"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    objects, started = map(int, run.stdout.split())
+    assert objects == 2_000
+    assert started > 50_000
+
+
 @pytest.mark.parametrize("command", [["check"], ["showmigrations", "--plan"], ["outbox_status"]])
 def test_commands_that_serve_nothing_need_none(command: list[str]) -> None:
     assert manage(*command, **WITHOUT).returncode == 0

@@ -9,6 +9,7 @@ from django_q.cluster import Cluster
 from django_q.management.commands import qcluster
 
 from memories.warmup import import_libraries
+from semantix import garbage
 from semantix.database.lost_clients import end_lost_clients
 from semantix.observability.metrics.server import serve_metrics
 from semantix.web.startup import require_secret_key
@@ -23,6 +24,8 @@ class Command(qcluster.Command):  # type: ignore[misc]  # django-q2 is untyped
             os.environ["Q_CLUSTER_NAME"] = name
         import_libraries()
         end_lost_clients()
+        # All processes of the cluster are forked from this one.
+        garbage.process_serves()
         cluster = Cluster()
         cluster.start()
         if options.get("run_once"):
