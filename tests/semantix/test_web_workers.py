@@ -14,11 +14,14 @@ from tests.support.web_server import WebServer
 
 def workers(server: WebServer) -> set[int]:
     """The processes that answer requests. The others of the server only start and stop them."""
-    return {
-        child.pid
-        for child in psutil.Process(server.pid).children(recursive=True)
-        if child.status() != psutil.STATUS_ZOMBIE and "spawn_main" in " ".join(child.cmdline())
-    }
+    return {child.pid for child in psutil.Process(server.pid).children(recursive=True) if answers(child)}
+
+
+def answers(child: psutil.Process) -> bool:
+    try:
+        return child.status() != psutil.STATUS_ZOMBIE and "spawn_main" in " ".join(child.cmdline())
+    except psutil.NoSuchProcess:  # it ended just now
+        return False
 
 
 def test_two_processes_answer_and_one_that_is_killed_is_replaced() -> None:
