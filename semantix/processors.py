@@ -24,9 +24,10 @@ def usable(limit_file: Path = CONTAINER_LIMIT) -> int:
 
 
 def web_processes(usable: int) -> int:
-    """The processes of the web server that use these processors well.
+    """The processes of the web server that use these processors well: one for each two processors.
 
-    PostgreSQL and Chroma need half of the processor time of a search. The threads of one Python process take turns, so
-    it does not fill the other half: on two processors, two processes answer half as many searches again as one.
+    The other parts of the service need the rest. The threads of one Python process take turns, so on two processors
+    two processes answer half as many searches again as one, while nothing else is asked for. But each costs more
+    processor time then, and under a mixed load a memory is found twice as late.
     """
-    return min(usable, usable // 2 + 1, MOST_WEB_PROCESSES)
+    return max(1, min(usable // 2, MOST_WEB_PROCESSES))

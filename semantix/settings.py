@@ -45,7 +45,7 @@ INSECURE_SECRET_KEY = "django-insecure-set-SECRET_KEY-before-you-deploy"
 SECRET_KEY = env.str("SECRET_KEY", default=INSECURE_SECRET_KEY)
 HOST = env.str("HOST", default="127.0.0.1")
 PORT = env.port("PORT", default=8000)
-# Processes of the web server. 0: one more than half of the processors, because the other parts need some, too.
+# Processes of the web server. 0: one for each two processors, because the other parts need some, too.
 WEB_WORKERS = env.int("WEB_WORKERS", default=0) or processors.web_processes(processors.usable())
 # Requests that each of these processes handles at the same time; each of its threads keeps a database connection.
 WEB_THREADS = env.int("WEB_THREADS", default=8)

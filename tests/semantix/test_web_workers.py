@@ -60,6 +60,6 @@ def test_the_processors_of_a_container_are_counted(tmp_path: Path, limit: str, m
     assert of_machine >= 1
 
 
-@pytest.mark.parametrize(("usable", "expected"), [(1, 1), (2, 2), (3, 2), (4, 3), (8, 5), (64, 16)])
+@pytest.mark.parametrize(("usable", "expected"), [(1, 1), (2, 1), (3, 1), (4, 2), (8, 4), (64, 16)])
 def test_the_other_parts_of_the_service_have_processors_left(usable: int, expected: int) -> None:
     assert processors.web_processes(usable) == expected
