@@ -246,13 +246,13 @@ BEGIN
         SELECT part FROM unnest(wholes) AS whole, regexp_split_to_table(whole, '[/:@\\]+') AS part
         WHERE translate(whole, '/:@\', '') <> whole
             AND (translate(part, '-_.', '') <> part OR lower(substr(part, 2)) <> substr(part, 2))
-        UNION ALL
-        SELECT file[1] FROM unnest(wholes) AS whole,
-            regexp_matches(whole, '([[:alnum:]]+(?:_[[:alnum:]]+)+|\m[[:alnum:]]*[a-z0-9][A-Z][[:alnum:]]*)[.][A-Za-z][A-Za-z0-9]{0,3}\M', 'g') AS file
-        WHERE strpos(whole, '.') > 0
     ) AS part, unnest(CASE WHEN whole ~ '^[[:alpha:]]+(?:-[[:alpha:]]+)+$' THEN ARRAY['ǀ' || replace(whole, '-', ''), replace(whole, '-', '')]
         WHEN whole ~ '^[vV][0-9]+[.][0-9]' THEN ARRAY['ǀ' || substr(whole, 2)]
         ELSE ARRAY['ǀ' || regexp_replace(whole, '([^0-9])[-_./:@\\&]+|[-_./:@\\&]+([^0-9])', '\1\2', 'g')] END) AS form;
+    IF strpos(array_to_string(wholes, ' '), '.') > 0 THEN
+        RETURN QUERY SELECT DISTINCT 'ǀ' || lower(replace(file[1], '_', '')) FROM unnest(wholes) AS whole, regexp_matches(whole,
+            '([[:alnum:]]+(?:_[[:alnum:]]+)+|\m[[:alnum:]]*[a-z0-9][A-Z][[:alnum:]]*)[.][A-Za-z][A-Za-z0-9]{0,3}\M', 'g') AS file;
+    END IF;
     RETURN QUERY SELECT DISTINCT concat_ws('-', 'ǀ' || year, lpad(month, 2, '0'), lpad(day, 2, '0'))
     FROM unnest(wholes) AS whole, LATERAL (
         SELECT date[1], date[2], date[3]
@@ -349,7 +349,9 @@ DECLARE
     language text := memory_language(words, tokens);
 BEGIN
     -- A word of English in a short text may be one of another language: "as alterações".
-    IF octet_length(said) <> char_length(said) AND (language = '' OR language = 'english' AND char_length(said) < 300) THEN
+    IF (language = '' OR language = 'english' AND char_length(said) < 300) AND octet_length(said) <> char_length(said)
+        AND said ~ '[\u00c0-\u024f\u0300-\u036f\u1e00-\u1eff]'
+    THEN
         RETURN QUERY
         SELECT term.* FROM unnest(memory_languages_of_letters(said)) AS name, LATERAL (
             SELECT t.lexeme, t.count, false FROM memory_lexemes(left(spaced, 2000), memory_configuration(name)) AS t
