@@ -44,12 +44,23 @@ def database() -> Iterator[tuple[Path, str]]:
 
 @contextmanager
 def stores(**settings: str) -> Iterator[Path]:
-    """Run Postgres (durable, as shipped) and Chroma, migrated; `settings` are more environment variables."""
+    """Run Postgres (durable) and Chroma, both as `manage.py up` does, migrated.
+
+    `settings` are more environment variables.
+    """
     with database() as (folder, database_url):
+        port = chroma.free_port()
+        set_up_django(folder, database_url, CHROMA_URL=f"http://127.0.0.1:{port}", **settings)
+        from memories.index.capacity import open_collections
+
         say("Starting Chroma ...")
-        index = chroma.start(folder / "chromadb", log=folder / "chroma.log")
+        index = chroma.start(
+            folder / "chromadb",
+            log=folder / "chroma.log",
+            port=port,
+            open_collections=open_collections(),
+        )
         try:
-            set_up_django(folder, database_url, CHROMA_URL=index.url, **settings)
             yield folder
         finally:
             index.stop()
