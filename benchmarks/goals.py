@@ -85,7 +85,7 @@ GOALS = [
         "memories_per_s",
         0.9,
         at_least=True,
-        of="limit",
+        of="limit_mixed",
         limit=CHROMA,
     ),
     Goal("rebuild", "rebuild", "semantix", "memories_per_s", 0.9, at_least=True, of="limit", limit=CHROMA),
