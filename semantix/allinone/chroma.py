@@ -95,6 +95,7 @@ def prepare(
             if vacuum.erased_marker(folder).exists():
                 vacuum.vacuum(folder, program())
             argv = [*program(), "run", str(config)]
+            # Not in the background: a write that waits for a processor holds the lock of the database.
             child = Child(NAME, argv, log=log, stop_signals=STOP_SIGNALS)
         except OSError as error:
             raise StartError(
