@@ -12,6 +12,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from memories.checks import locale_without_letters
 from memories.models import MemoryLog
+from outbox.counting import counted
 from outbox.queue.lost import reclaim_all
 from semantix.allinone.errors import StartError
 
@@ -54,7 +55,8 @@ def forget_lost_workers(say: Callable[[str], None]) -> None:
     """
     with suppress(Error):  # without the database nothing can be returned now
         if freed := reclaim_all():
-            say(f"Returned {freed} events to the queue that the last cluster had claimed when it was killed.")
+            returned = counted(freed, "event")
+            say(f"Returned {returned} to the queue: the last cluster was killed after its claim.")
     connections.close_all()
 
 

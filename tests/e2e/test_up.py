@@ -223,7 +223,7 @@ def test_after_a_power_cut_claimed_events_are_delivered_at_once(home: Home, up: 
     up.cut_power()
 
     again = home.up()
-    assert "Returned 1 events to the queue" in again.output
+    assert "Returned 1 event to the queue" in again.output, again.output
     wait_until(lambda: len(alice.found(again)) == 2)
 
 

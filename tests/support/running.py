@@ -93,10 +93,12 @@ class Up:
         return self.wait_for_end()
 
     def cut_power(self) -> None:
-        """Kill all processes, the workers first, so that none can clean up."""
-        for process in [*self._workers(), *self.processes()]:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+        """Kill all processes. All stop before the first dies, so that none can see it die and clean up."""
+        processes = [*self._workers(), *self.processes()]
+        for end in (psutil.Process.suspend, psutil.Process.kill):
+            for process in processes:
+                with suppress(psutil.NoSuchProcess):
+                    end(process)
         self.wait_for_end()
         wait_until(lambda: not self.processes())
 
