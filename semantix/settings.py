@@ -47,6 +47,8 @@ HOST = env.str("HOST", default="127.0.0.1")
 PORT = env.port("PORT", default=8000)
 # Processes of the web server. 0: one for each two processors, because the other parts need some, too.
 WEB_WORKERS = env.int("WEB_WORKERS", default=0) or processors.web_processes(processors.usable())
+# Whether each of these processes stays on one processor. Its threads take turns, and that is faster on one.
+WEB_PINNED = env.bool("WEB_PINNED", default=True)
 # Requests that each of these processes handles at the same time; each of its threads keeps a database connection.
 WEB_THREADS = env.int("WEB_THREADS", default=8)
 # The most connections of clients at the same time. Beyond it, the connection that has waited longest for a request is

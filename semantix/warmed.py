@@ -1,4 +1,4 @@
-"""The ASGI application as the web server runs it: it loads what the first requests need while no request waits.
+"""The ASGI application as the web server runs it: on one processor, and with all loaded that the first requests need.
 
 The views, the client library of Chroma and the embedder take half a second of processor time to load. The first search
 of each process would wait for that. They are loaded on a thread, so that the server answers meanwhile.
@@ -15,6 +15,7 @@ from memories.warmup import import_libraries
 from outbox import Unavailable
 from semantix import garbage
 from semantix.asgi import application
+from semantix.web.pinning import pin
 
 __all__ = ["application"]
 
@@ -36,4 +37,7 @@ def load() -> None:
     garbage.process_serves()
 
 
+# Libraries of embedders start threads of their own, which use all processors: this thread is started before the pin.
 Thread(target=load, name="warm-up", daemon=True).start()
+if settings.WEB_PINNED:
+    pin()
