@@ -27,9 +27,7 @@ class Goal(NamedTuple):
 
 
 PROCESSOR = "the processor: PostgreSQL, Chroma and Python share the cores"
-THREADS = (
-    "the web server: the threads of one Python process take turns; WEB_WORKERS=2 answers half as many again"
-)
+THREADS = "the web server: the threads of one Python process take turns"
 DISK = "the disk: the answer waits for PostgreSQL's log"
 CHROMA = (
     "the processor: Chroma, the worker and PostgreSQL share the cores that Chroma alone has in the comparison"

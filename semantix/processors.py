@@ -26,8 +26,7 @@ def usable(limit_file: Path = CONTAINER_LIMIT) -> int:
 def web_processes(usable: int) -> int:
     """The processes of the web server that use these processors well: one for each two processors.
 
-    The other parts of the service need the rest. The threads of one Python process take turns, so on two processors
-    two processes answer half as many searches again as one, while nothing else is asked for. But each costs more
-    processor time then, and under a mixed load a memory is found twice as late.
+    The other parts of the service need the rest. The threads of one Python process take turns, so it needs no second
+    processor: see semantix/web/pinning.py.
     """
     return max(1, min(usable // 2, MOST_WEB_PROCESSES))

@@ -39,5 +39,4 @@ def load() -> None:
 
 # Libraries of embedders start threads of their own, which use all processors: this thread is started before the pin.
 Thread(target=load, name="warm-up", daemon=True).start()
-if settings.WEB_PINNED:
-    pin()
+claim = pin() if settings.WEB_PINNED else None

@@ -9,39 +9,64 @@ Chroma and further web processes.
 import os
 import socket
 from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
 from zlib import crc32
 
-# Each process claims its processor under this name, so that two of them never share one while others are free.
-CLAIMS = "semantix-web-on-processor"
+# Each process claims a core under this name, so that two of them never share one while others are free.
+CLAIMS = "semantix-web-on-core"
+# What Linux tells of each processor.
+PROCESSORS = Path("/sys/devices/system/cpu")
 
-# The claim of this process. The system frees it when the process ends, however it ends.
-_claims: list[socket.socket] = []
+
+class Claim(NamedTuple):
+    processor: int
+    # Bound to the name of the claim until it is closed or its process ends, however it ends.
+    held: socket.socket
 
 
-def pin() -> int | None:
-    """Keep this thread, and the threads that it will start, on a processor that no other web process has claimed.
+def pin() -> Claim | None:
+    """Keep this thread, and the threads that it will start, on a processor of a core that no web process has claimed.
 
-    Returns the number of the processor, or None where nothing was changed: there is only one, all are claimed, or the
-    system cannot do it (only Linux can).
+    Returns the claim, which the process has to keep, or None where nothing was changed: there is only one processor,
+    all cores are claimed, or the system does not allow it (only Linux can do it).
     """
-    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
     if len(allowed) < 2:
         return None
-    # Containers on one machine do not see each other's claims. They start at different processors.
-    start = crc32(socket.gethostname().encode()) % len(allowed)
-    for processor in allowed[start:] + allowed[:start]:
-        if claim := _claimed(processor):
-            _claims.append(claim)
-            os.sched_setaffinity(0, {processor})
-            return processor
+    for processor in sorted(allowed, key=_preference):
+        if held := _held(f"\0{CLAIMS}-{_core(processor)}"):
+            with suppress(OSError):
+                os.sched_setaffinity(0, {processor})
+                return Claim(processor, held)
     return None
 
 
-def _claimed(processor: int) -> socket.socket | None:
-    """The claim of the processor; None if another process has it. The name is in the abstract namespace of Linux."""
-    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+def _preference(processor: int) -> tuple[int, int]:
+    """Fast processors come first. Containers on one machine do not see each other's claims: each has its own order."""
+    return -_speed(processor), crc32(f"{socket.gethostname()} {processor}".encode())
+
+
+def _speed(processor: int) -> int:
+    """Comparable on one machine; 0 where the system does not tell."""
+    for file in ("cpu_capacity", "cpufreq/cpuinfo_max_freq"):
+        with suppress(OSError, ValueError):
+            return int((PROCESSORS / f"cpu{processor}" / file).read_text())
+    return 0
+
+
+def _core(processor: int) -> str:
+    """The processors that share the core with this one, as Linux lists them: "0,8"."""
     with suppress(OSError):
-        claim.bind(f"\0{CLAIMS}-{processor}")
-        return claim
-    claim.close()
+        return (PROCESSORS / f"cpu{processor}" / "topology/core_cpus_list").read_text().strip()
+    return str(processor)
+
+
+def _held(name: str) -> socket.socket | None:
+    """A socket with this name; None if another process has it. A zero byte in front: Linux makes no file for it."""
+    held = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with suppress(OSError):
+        held.bind(name)
+        return held
+    held.close()
     return None
