@@ -16,6 +16,7 @@ from urllib.request import getproxies
 import httpx
 from django.conf import settings
 
+from memories.index import wire
 from memories.index.connections import Connections
 from outbox import Unavailable
 
@@ -127,6 +128,7 @@ def connect(url: str, *, timeout: float) -> "ClientAPI":
         sessions.append(session)
         server._session.close()  # noqa: SLF001
         server._session = session  # noqa: SLF001
+        wire.write_arrays(server)
 
     class BoundedClient(Client):
         # Both methods run in the constructor, before its first call over each of its two connections.

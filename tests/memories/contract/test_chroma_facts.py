@@ -5,6 +5,7 @@ import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,6 +62,20 @@ def test_distances_are_cosine() -> None:
 
     assert found["distances"] is not None
     assert found["distances"][0][0] == pytest.approx(2.0, abs=1e-5)
+
+
+def test_vectors_that_are_sent_as_their_bytes_are_held_as_those_that_chromadb_writes() -> None:
+    generation, given = generation_of(new_tenant()), vectors(3)
+
+    def held(form: Any) -> Any:
+        def write(collection: Any) -> Any:
+            names = [f"{form.__name__} {number}" for number in range(3)]
+            collection.upsert(ids=names, embeddings=form(given), documents=names)
+            return collection.get(ids=names, include=["embeddings"])["embeddings"]
+
+        return with_collection(generation, write, create=True)
+
+    assert np.array_equal(held(np.asarray), held(np.ndarray.tolist))
 
 
 def test_no_embedding_function_is_made_which_would_download_a_model() -> None:
