@@ -110,3 +110,23 @@ def test_the_known_part_of_a_text_is_its_english_words() -> None:
     assert backend.known_part("数据库连接池耗尽") == backend.known_part("база данных") == 0.0
     assert 0.2 < backend.known_part("memory 数据库连接池耗尽") < 0.8
     assert known_part("the server ran out of memory", HashingBackend()) == 0.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The pool of 12 connections was too small: under load, requests waited.\n\tRaised it\rto 13!",
+        "KeyError in getOrderStatusV2('id'), see /etc/nginx.conf:12 - [WARN] user_id=7 <a@b.c> `x` {y} ~z^2 \\n",
+        "a" * 100 + " " + "b" * 101 + " ! " + "antidisestablishmentarianism" * 3,
+        "...",
+        " \n ",
+        "",
+    ],
+)
+def test_remembered_words_give_the_tokens_that_the_tokenizer_gives(text: str) -> None:
+    table = static.load_table()
+
+    for _ in "as a new word", "as a known one":
+        tokens, known = static._read_ascii(text, table)  # noqa: SLF001
+        all_tokens, part = static._read(text, table)  # noqa: SLF001
+        assert (tokens.tolist(), known) == (all_tokens.tolist(), part)
