@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-import orjson
 from django.db import connection, transaction
 
 import outbox
@@ -13,6 +12,7 @@ from memories.embeddings import embed_documents, is_truncated
 from memories.embeddings.backend import Vectors
 from memories.index import generations
 from memories.models import Generation, MemoryLog
+from memories.models.vector_field import Reals
 from memories.text import searchable_text
 from outbox.database import prepared
 from outbox.database.async_commit import own_transaction
@@ -21,7 +21,8 @@ from outbox.database.async_commit import own_transaction
 # that has changed meanwhile is not stored: the change has its own event.
 STORE_EMBEDDINGS = """
 WITH given AS (
-    SELECT * FROM unnest(%(ids)s::bigint[], %(hashes)s::text[], %(vectors)s::text[]) AS g (id, hash, vector)
+    SELECT id, hash, (%(numbers)s::real[])[(place - 1) * %(size)s + 1 : place * %(size)s] AS vector
+    FROM unnest(%(ids)s::bigint[], %(hashes)s::text[]) WITH ORDINALITY AS g (id, hash, place)
 ), locked AS (
     SELECT m.id FROM memory_logs m WHERE m.id = ANY(%(ids)s) ORDER BY m.id FOR NO KEY UPDATE
 )
@@ -42,12 +43,15 @@ FROM given g JOIN locked USING (id)
 WHERE m.id = g.id AND m.version = g.version
 RETURNING m.id
 """
+# Not read from PostgreSQL: times are slow to parse, and neither the embedding nor the index has one of these.
+DEFERRED = frozenset({"idempotency_key", "external_id", "expires_at", "created_at", "updated_at"})
 BY_ID = "SELECT {columns} FROM memory_logs WHERE id = ANY(%(ids)s::bigint[]) ORDER BY id"
 
 
 def rows_by_id(ids: Iterable[int]) -> dict[int, MemoryLog]:
-    """Return the memories with these ids that PostgreSQL has, by id, oldest first."""
-    return {row.id: row for row in prepared.instances(MemoryLog, BY_ID, {"ids": list(ids)})}
+    """Return the memories with these ids that PostgreSQL has, by id, oldest first; without the DEFERRED fields."""
+    rows = prepared.instances(MemoryLog, BY_ID, {"ids": list(ids)}, deferred=DEFERRED)
+    return {row.id: row for row in rows}
 
 
 def is_embedded(row: MemoryLog, generation: Generation) -> bool:
@@ -106,7 +110,8 @@ def store(embedded: Embedded, events: Iterable[outbox.NewEvent] = ()) -> None:
     parameters: dict[str, Any] = {
         "ids": [row.id for row in rows],
         "hashes": [row.content_hash for row in rows],
-        "vectors": [orjson.dumps(vector, option=orjson.OPT_SERIALIZE_NUMPY).decode() for vector in vectors],
+        "numbers": Reals(vectors),
+        "size": vectors.shape[1],
         "model": model,
     }
     outbox.publish_derived(STORE_EMBEDDINGS, parameters, events)

@@ -42,8 +42,8 @@ BATCH_BYTES = 16_000_000
 EMBED_BATCH = 200
 # Two batches are written at once while a third is read. More gains nothing: Chroma is the limit.
 WRITERS = 2
-# Not read from PostgreSQL: times are slow to parse, and the index has none.
-DEFERRED = ("idempotency_key", "embedded_at", "indexed_at", "created_at", "updated_at")
+# Not read from PostgreSQL either: a filling writes each row anyway.
+DEFERRED = derived.DEFERRED | {"embedded_at", "indexed_at"}
 # How long one event fills a collection. With its last batch it stays well below a task's timeout.
 SHARE_SECONDS = 10.0
 

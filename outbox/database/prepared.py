@@ -40,12 +40,19 @@ def rows(statement: str, parameters: Mapping[str, Any] | Sequence[Any]) -> list[
         return list(cursor.fetchall())
 
 
-def instances(model: type[Instance], statement: str, parameters: Mapping[str, Any]) -> list[Instance]:
+def instances(
+    model: type[Instance],
+    statement: str,
+    parameters: Mapping[str, Any],
+    *,
+    deferred: frozenset[str] = frozenset(),
+) -> list[Instance]:
     """Return the rows of a statement as instances of the model, without the layers of a query set.
 
     `statement`: its `{columns}` stand for the model's columns, with the name of its table.
+    `deferred`: the names of fields that are not read. Django reads one from the database when it is used.
     """
-    columns = _columns(model)
+    columns = _columns(model, deferred)
     found = rows(statement.format(columns=", ".join(columns.qualified)), parameters)
     return [model.from_db(DEFAULT_DB_ALIAS, columns.names, columns.converted(row)) for row in found]
 
@@ -65,9 +72,9 @@ class _Columns(NamedTuple):
 
 
 @cache
-def _columns(model: type[Model]) -> _Columns:
+def _columns(model: type[Model], deferred: frozenset[str]) -> _Columns:
     meta = model._meta  # noqa: SLF001
-    fields: Sequence[Any] = meta.concrete_fields
+    fields: Sequence[Any] = [field for field in meta.concrete_fields if field.name not in deferred]
     return _Columns(
         names=[field.attname for field in fields],
         # A field may read its column in another format.

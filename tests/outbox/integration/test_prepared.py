@@ -7,6 +7,7 @@ from django.db import DataError, connection
 from django.test.utils import CaptureQueriesContext
 
 from outbox.database import prepared
+from outbox.models import Event
 
 pytestmark = pytest.mark.django_db
 
@@ -57,3 +58,15 @@ def test_a_rolled_back_transaction_takes_nothing_with_it(transactional_db: Any) 
         prepared.rows(DOUBLED, {"number": "four"})
 
     assert prepared.rows(DOUBLED, {"number": 5}) == [(10,)]
+
+
+def test_deferred_fields_of_instances_are_read_when_they_are_used(django_assert_num_queries: Any) -> None:
+    Event.objects.create(aggregatetype="thing", aggregateid="1", type="thing.made", payload={})
+    deferred = frozenset({"payload"})
+
+    [event] = prepared.instances(Event, "SELECT {columns} FROM outbox_event", {}, deferred=deferred)
+
+    with django_assert_num_queries(0):
+        assert event.aggregateid == "1"
+    with django_assert_num_queries(1):
+        assert event.payload == {}
