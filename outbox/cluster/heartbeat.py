@@ -27,6 +27,8 @@ from django.db import connection
 from psycopg.types.json import Jsonb
 
 from outbox.cluster import process_identity, workers
+from outbox.database import prepared
+from outbox.database.async_commit import ASYNC_COMMIT, own_transaction
 from outbox.database.connection import direct_connection
 
 logger = logging.getLogger(__name__)
@@ -37,13 +39,17 @@ BEAT_SECONDS = 1.5
 GONE_SECONDS = 4.0
 SILENT_SECONDS = 12.0
 
-# The first beat of a relay creates its row.
-BEAT = """
-INSERT INTO outbox_relay (id, host, pid, wakeup, process) VALUES (%(id)s, %(host)s, %(pid)s, %(wakeup)s, %(process)s)
+# The first beat of a relay creates its row. It need not wait for the disk: the next beat writes the row again.
+BEAT = f"""
+WITH forgotten AS (
+    DELETE FROM outbox_relay WHERE id <> %(id)s
+        AND seen_at < now() - interval '1 day' AND alive_at < now() - interval '1 day'
+)
+INSERT INTO outbox_relay (id, host, pid, wakeup, process)
+SELECT %(id)s, %(host)s, %(pid)s, %(wakeup)s, %(process)s WHERE {ASYNC_COMMIT}
 ON CONFLICT (id) DO UPDATE SET seen_at = now(), alive_at = now(), ended_at = NULL,
     host = excluded.host, pid = excluded.pid, wakeup = excluded.wakeup
 """
-FORGET = "DELETE FROM outbox_relay WHERE seen_at < now() - interval '1 day' AND alive_at < now() - interval '1 day'"
 
 # `connected`: this is the first beat over a new connection.
 ALIVE = """
@@ -77,15 +83,12 @@ def beat(id: UUID, host: str, pid: int, wakeup: str, process: str = "") -> None:
     """
     parameters: dict[str, Any] = {"id": id, "host": host, "pid": pid, "wakeup": wakeup, "process": process}
     with connection.cursor() as cursor:
-        cursor.execute(BEAT, parameters)
-        cursor.execute(FORGET)
+        cursor.execute(BEAT, {**parameters, "own_transaction": own_transaction()})
 
 
 def dead_relays(me: UUID) -> list[UUID]:
     """The relays that are known to be dead and were not ended yet. `me`: the relay that asks; it must have beaten."""
-    with connection.cursor() as cursor:
-        cursor.execute(OTHERS, {"me": me, "gone": GONE_SECONDS, "silent": SILENT_SECONDS})
-        others = cursor.fetchall()
+    others = prepared.rows(OTHERS, {"me": me, "gone": GONE_SECONDS, "silent": SILENT_SECONDS})
     return [id for id, process, silent in others if silent or process_identity.is_gone(process)]
 
 

@@ -7,11 +7,12 @@ from django.db import connection
 
 from outbox.database.channels import EVENTS, notifies
 
-# Lets the next event of each of these events' aggregates be claimed, and wakes the relays for it.
+# Lets the next event of each of these events' aggregates be claimed, and wakes the relays for it. A time in the NOTIFY
+# is for fresh events only.
 UNBLOCK_NEXT = """
 WITH head AS (
     SELECT first.* FROM outbox_event gone CROSS JOIN LATERAL (
-        SELECT e.id, e.status, e.available_at FROM outbox_event e
+        SELECT e.id, e.status, e.available_at, e.attempts = 0 AND e.batch_limit IS NULL AS fresh FROM outbox_event e
         WHERE e.aggregatetype = gone.aggregatetype AND e.aggregateid = gone.aggregateid
           AND e.status IN ('pending', 'claimed')
         ORDER BY e.id LIMIT 1) AS first
@@ -22,7 +23,8 @@ WITH head AS (
 ), unparked AS (
     UPDATE outbox_event e SET parked_until = NULL FROM parked WHERE e.id = parked.id
 )
-SELECT pg_notify(%(channel)s, extract(epoch FROM min(available_at))::text) FROM head
+SELECT pg_notify(%(channel)s, CASE WHEN bool_and(fresh) THEN extract(epoch FROM min(available_at))::text ELSE '' END)
+FROM head
 WHERE status = 'pending' AND %(notify)s HAVING count(*) > 0
 """
 

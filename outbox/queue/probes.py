@@ -6,6 +6,7 @@ from uuid import UUID
 from django.db import connection
 
 from outbox.conf import conf
+from outbox.database import prepared
 from outbox.queue.circuits import close_circuit
 from outbox.registry import handled_types
 
@@ -88,12 +89,12 @@ def acquire_probes(token: UUID | None = None) -> list[Probe]:
     No other cluster probes them for PROBE_SECONDS. A circuit without a type that is handled here is left to the other
     clusters for PROBE_SECONDS; after that time no cluster handles its types, and any caller may close it.
     """
+    parameters: dict[str, Any] = {"seconds": PROBE_SECONDS, "claiming": CLAIMING_SECONDS, "token": token}
+    # The relay asks four times a second.
+    elected: dict[str, list[str]] = dict(prepared.rows(PROBE, {**parameters, "handled": handled_types()}))
+    if not elected:
+        return []
     with connection.cursor() as cursor:
-        parameters: dict[str, Any] = {"seconds": PROBE_SECONDS, "claiming": CLAIMING_SECONDS, "token": token}
-        cursor.execute(PROBE, {**parameters, "handled": handled_types()})
-        elected: dict[str, list[str]] = dict(cursor.fetchall())
-        if not elected:
-            return []
         cursor.execute(BLOCKING)
         blocking = [(dependency, frozenset(types)) for dependency, types in cursor.fetchall()]
     return [_probe(dependency, types, frozenset(elected), blocking) for dependency, types in elected.items()]

@@ -121,18 +121,19 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
 
     def _fill(self, tasks: list[Task]) -> None:
         self._take_over()
-        # Everything else comes before the wait, so that an event that ends the wait is claimed and returned at once.
+        # Everything else comes before the wait, so that an event that ends the wait is claimed and returned at once. An
+        # event that was published meanwhile waits for one of the jobs, not for all that are due.
         for run, interval in self._jobs.items():
-            if interval.is_due():
+            if interval.is_due(unless=self.listener.has_heard):
                 run()
-        if self._probe.is_due():
+        if self._probe.is_due(unless=self.listener.has_heard):
             self._add_probes(tasks)
         if self._more.tasks:
             self._add_queued_tasks(tasks)
         # Events are claimed in every round, so that thousands of queued tasks do not delay them.
         hint = self._wait_for_work(may_block=not tasks)
-        if hint.since < math.inf:
-            self._add_events(tasks, hint.since)
+        if hint.events:
+            self._add_events(tasks, hint)
         if hint.tasks:
             self._more |= TASKS
 
@@ -154,26 +155,25 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
             self._more |= RETRIES
         hint = more | woken
         if self._poll.is_due():
+            # A full claim's next part, or new events, go first.
             if not math.isfinite(hint.since):
                 return EVERYTHING
-            # New events go first.
             self._more = EVERYTHING
         return hint
 
-    def _add_events(self, tasks: list[Task], since: float) -> None:
+    def _add_events(self, tasks: list[Task], hint: WorkHint) -> None:
         batch = conf.BATCH_SIZE * ClusterConf.WORKERS
-        session = self.listener.session
         started = time.monotonic()
         claimed = claim(
             handled_types(),
             batch=batch,
-            retries=conf.RETRY_BATCH_SIZE,
-            dangerous=_room_for_dangerous(),
-            since=since,
+            retries=conf.RETRY_BATCH_SIZE if hint.retries else 0,
+            dangerous=_room_for_dangerous() if hint.retries else 0,
+            since=hint.since,
             relay=self.id,
-            session=session,
+            session=self.listener.session,
         )
-        if since == -math.inf:
+        if hint.since == -math.inf:
             self._poll.spare(time.monotonic() - started)
             self._is_behind = False
         tasks.extend(make_tasks(claimed))

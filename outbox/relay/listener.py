@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import psycopg
 from django.db import connection
 
-from outbox.cluster.ipc import HasFileno, is_any_readable
+from outbox.cluster.ipc import HasFileno, is_any_readable, is_readable
 from outbox.conf import conf
 from outbox.database import channels
 from outbox.database.connection import direct_connection
@@ -20,40 +20,48 @@ logger = logging.getLogger(__name__)
 class WorkHint(NamedTuple):
     """Where there may be work.
 
-    `tasks`: in django-q2's own queue. `since`: among the events that became available at this time or later, in
-    seconds since 1970 (-inf: among all events, inf: among none).
+    `tasks`: in django-q2's own queue. `since`: among the fresh events that became available at this time or later, in
+    seconds since 1970 (-inf: among all of them, inf: among none). `retries`: among the events that failed before, and
+    the suspects.
     """
 
     tasks: bool
     since: float
+    retries: bool = False
 
     def __or__(self, other: "WorkHint") -> "WorkHint":
-        return WorkHint(self.tasks or other.tasks, min(self.since, other.since))
+        return WorkHint(
+            self.tasks or other.tasks, min(self.since, other.since), self.retries or other.retries
+        )
 
     def __bool__(self) -> bool:
-        return self.tasks or self.since < math.inf
+        return self.tasks or self.events
+
+    @property
+    def events(self) -> bool:
+        """Whether there may be events of any kind."""
+        return self.retries or self.since < math.inf
 
 
-EVENTS, TASKS = WorkHint(False, -math.inf), WorkHint(True, math.inf)
-# A claim takes events that failed before, and suspects, whatever `since` is. No fresh event is as late as this.
-RETRIES = WorkHint(False, 1e11)
-EVERYTHING, NOTHING = WorkHint(True, -math.inf), WorkHint(False, math.inf)
+EVENTS = WorkHint(tasks=False, since=-math.inf, retries=True)
+TASKS = WorkHint(tasks=True, since=math.inf)
+RETRIES = WorkHint(tasks=False, since=math.inf, retries=True)
+EVERYTHING, NOTHING = EVENTS | TASKS, WorkHint(tasks=False, since=math.inf)
 
 # The payloads of a NOTIFY. Any other payload is a time.
 EVENT, TASK, ECHO = "", "task", "echo"
 HINTS = {EVENT: EVENTS, TASK: TASKS, ECHO: NOTHING}
 
 
-# The connection also runs the claim as a prepared statement: PostgreSQL plans it once, usually while few events wait,
-# and keeps that plan. These settings make the plan use the indexes, which suit any number of events.
+# The connection also runs the claim as a prepared statement: PostgreSQL plans it once, often while the table is empty,
+# and keeps that plan until a vacuum. These settings make the plan use the indexes, which suit any number of events.
+# The statement leaves it no choice among them (see outbox.queue.claim).
 TUNING = """
 SET plan_cache_mode = force_generic_plan;
 SET enable_seqscan = off;
 SET enable_bitmapscan = off;
 SET timezone = 'UTC'
 """
-# The planner has no statistics of a small table, and may choose the wrong index for it.
-LARGE = "SELECT pg_relation_size(to_regclass('outbox_event')) >= 1048576"
 
 
 class Listener:
@@ -75,7 +83,6 @@ class Listener:
     def __init__(self) -> None:
         self._connection: psycopg.Connection[Any] | None = None
         self._heard = NOTHING
-        self._may_prepare = False
         self._check_at = 0.0
         self._retry_at = 0.0
 
@@ -86,8 +93,12 @@ class Listener:
 
     @property
     def session(self) -> psycopg.Connection[Any] | None:
-        """The connection for a prepared claim; None while it is not a direct one or the table is small."""
-        return self._connection if self._may_prepare else None
+        """The connection for a prepared claim; None while there is no direct one."""
+        return self._connection
+
+    def has_heard(self) -> bool:
+        """Whether a NOTIFY waits for the next call of `wait`."""
+        return self._connection is not None and (bool(self._heard) or is_readable(self._connection, 0))
 
     def wait(self, seconds: float, *, also: Collection[HasFileno] = ()) -> WorkHint:
         """Block until a NOTIFY arrives or `seconds` have passed. Returns the hint of all NOTIFYs so far.
@@ -149,7 +160,6 @@ class Listener:
         listened = listening.execute("SELECT pg_listening_channels()").fetchall()
         if (channels.EVENTS,) not in listened:
             raise psycopg.OperationalError("the connection no longer listens")
-        self._may_prepare = listening.execute(LARGE).fetchone() == (True,)
         self._check_at = time.monotonic() + self.CHECK_SECONDS
 
     def _connect(self) -> None:

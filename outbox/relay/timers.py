@@ -1,9 +1,12 @@
 """Timers of the relay's loop: regular jobs, and a short wait that collects events while they arrive quickly."""
 
 import time
+from collections.abc import Callable
 
 # The share of its time that the relay spends on a job whose runs take long, and the longest pause for that.
 SHARE, LONGEST_PAUSE = 0.05, 10.0
+# The longest time in seconds that a job is put off for events that wait for their claim.
+LONGEST_DELAY = 0.2
 
 
 class Interval:
@@ -13,11 +16,15 @@ class Interval:
         self._seconds = seconds
         self._due = 0.0
 
-    def is_due(self) -> bool:
-        """Whether the time has come. True once for each interval."""
-        if time.monotonic() < self._due:
+    def is_due(self, *, unless: Callable[[], bool] = lambda: False) -> bool:
+        """Whether the time has come. True once for each interval.
+
+        `unless`: says whether something more urgent waits. For that the job is put off, up to LONGEST_DELAY.
+        """
+        now = time.monotonic()
+        if now < self._due or (now < self._due + LONGEST_DELAY and unless()):
             return False
-        self._due = time.monotonic() + self._seconds
+        self._due = now + self._seconds
         return True
 
     @property

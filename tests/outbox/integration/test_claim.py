@@ -192,6 +192,16 @@ def test_since_limits_fresh_events_and_not_retries() -> None:
     assert ids(claim([NOTED], batch=9, retries=9)) == [old.id]
 
 
+def test_a_claim_without_retries_takes_fresh_events_only() -> None:
+    failed, suspect, new = publish(), publish(), publish()
+    outcomes.failed(claim([NOTED], batch=1, retries=0).token, [failed.id], ValueError())
+    make_due()
+    Event.objects.filter(id=suspect.id).update(batch_limit=1)
+
+    assert ids(claim([NOTED], batch=9, retries=0)) == [new.id]
+    assert ids(claim([NOTED], batch=9, retries=9)) == [failed.id, suspect.id]
+
+
 def test_an_event_is_not_claimed_before_available_at() -> None:
     event = publish()
     Event.objects.update(available_at=timezone.now() + timedelta(hours=1))

@@ -254,16 +254,18 @@ def _publish_one_of_each() -> None:
     publish("test.recorded")
 
 
-def test_the_claim_is_prepared_once_the_table_has_grown(
-    listener: Listener, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Listener, "CHECK_SECONDS", 0.0)
-    listener.wait(0)
-    assert listener.session is None
+def test_it_has_heard_a_notify_that_waits(listening_one: Listener) -> None:
+    assert not listening_one.has_heard()
 
-    publish_all(NOTED, range(1000), padding="x" * 1500)
-    wait_until(lambda: listener.wait(0.01) == NOTHING)
-    assert listener.session is not None
+    wake(TASK)
+
+    wait_until(listening_one.has_heard)
+    assert listening_one.wait(0) == TASKS
+    assert not listening_one.has_heard()
+
+
+def test_without_a_connection_it_has_heard_nothing() -> None:
+    assert not Listener().has_heard()
 
 
 def test_without_the_table_there_is_no_trigger_to_switch() -> None:

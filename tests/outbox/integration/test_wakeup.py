@@ -62,6 +62,46 @@ def test_settling_an_event_hands_out_its_successor_without_a_poll(
         run(tasks)
 
 
+def test_settling_an_event_hands_out_a_successor_that_failed_before(
+    settings: Settings, request: pytest.FixtureRequest
+) -> None:
+    """A dead letter that comes back has the lower id, and its successor may have failed meanwhile."""
+    settings.OUTBOX_POLL_SECONDS = 1000.0
+    warm: OutboxBroker = request.getfixturevalue("warm")
+    with transaction.atomic():
+        first, failed = publish(id=1), publish(id=1)
+        Event.objects.filter(id=failed.id).update(attempts=1)
+
+    tasks = until_handed_out(warm)
+    assert events_in(tasks) == [[first.id]]
+    assert warm.dequeue() == []
+    run(tasks)
+    assert events_in(until_handed_out(warm)) == [[failed.id]]
+
+
+def test_an_event_that_is_published_during_a_job_goes_before_the_other_jobs(
+    warm: OutboxBroker, settings: Settings
+) -> None:
+    settings.OUTBOX_POLL_SECONDS = 1000.0
+    patient = OutboxBroker()
+    patient.listener = warm.listener
+    while patient.dequeue():
+        pass
+    done = []
+
+    def publish_meanwhile() -> None:
+        done.append(publish().id)
+        wait_until(patient.listener.has_heard)
+
+    other = Interval(1000.0)
+    assert other.is_due()
+    other.hasten(0)
+    patient._jobs = {publish_meanwhile: Interval(1000.0), lambda: done.append("other job"): other}  # noqa: SLF001
+    [[handed_out]] = events_in(patient.dequeue())
+    assert done == [handed_out]
+    assert other.is_due()
+
+
 def test_new_events_go_before_a_due_poll(settings: Settings, request: pytest.FixtureRequest) -> None:
     settings.OUTBOX_POLL_SECONDS = 1000.0
     warm: OutboxBroker = request.getfixturevalue("warm")

@@ -49,6 +49,19 @@ def test_a_job_whose_runs_take_long_is_due_less_often(monkeypatch: pytest.Monkey
     assert chore.left == pytest.approx(10)
 
 
+def test_a_job_is_put_off_for_something_urgent_and_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    chore = Interval(1)
+
+    assert chore.is_due(unless=lambda: False)
+    assert not chore.is_due(unless=lambda: False)
+    now += 1.1
+    assert not chore.is_due(unless=lambda: True)
+    now += 0.2
+    assert chore.is_due(unless=lambda: True)
+
+
 def test_the_delay_doubles_while_claims_bring_several_events() -> None:
     delay = CoalescingDelay()
     windows = []
