@@ -42,6 +42,8 @@ Task = tuple[Any, str | Package]
 
 # Seconds. django-q2 waits for dequeue() to return before it stops.
 LONGEST_WAIT = 1.0
+# Seconds without an event after which the relay does the jobs that it put off.
+QUIET_SECONDS = 0.005
 # Seconds until the next poll after a claim that found events, if no NOTIFY wakes the relay.
 SHORTEST_POLL = 0.05
 
@@ -61,6 +63,8 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
         self._poll = Interval(conf.POLL_SECONDS)
         self._next_poll = math.inf
         self._probe = Interval(0.25)
+        # Whether the last round handed out tasks: a worker begins one of them now, and needs a processor for it.
+        self._has_handed_out = False
         # Whether this relay may have claimed events that no task carries.
         self._has_unassigned = False
         # How many processes of the cluster had died when this relay looked last.
@@ -117,6 +121,7 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
             self._has_unassigned = True
             if not tasks:
                 time.sleep(LONGEST_WAIT)
+        self._has_handed_out = bool(tasks)
         return tasks
 
     def _fill(self, tasks: list[Task]) -> None:
@@ -124,9 +129,9 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
         # Everything else comes before the wait, so that an event that ends the wait is claimed and returned at once. An
         # event that was published meanwhile waits for one of the jobs, not for all that are due.
         for run, interval in self._jobs.items():
-            if interval.is_due(unless=self.listener.has_heard):
+            if interval.is_due(unless=self._is_busy):
                 run()
-        if self._probe.is_due(unless=self.listener.has_heard):
+        if self._probe.is_due(unless=self._is_busy):
             self._add_probes(tasks)
         if self._more.tasks:
             self._add_queued_tasks(tasks)
@@ -137,10 +142,13 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
         if hint.tasks:
             self._more |= TASKS
 
+    def _is_busy(self) -> bool:
+        return self._has_handed_out or self.listener.has_heard()
+
     def _wait_for_work(self, *, may_block: bool) -> WorkHint:
         """Wait for a hint, unless there is known work already."""
         more, self._more = self._more, NOTHING
-        seconds = min(self._poll.left, LONGEST_WAIT) if may_block and not more else 0.0
+        seconds = min(self._poll.left, self._longest_wait()) if may_block and not more else 0.0
         owners = task_owners.shared()
         bells = [owners.bell] if owners else []
         if notifies():
@@ -160,6 +168,10 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
                 return EVERYTHING
             self._more = EVERYTHING
         return hint
+
+    def _longest_wait(self) -> float:
+        has_put_off = any(interval.left == 0 for interval in (*self._jobs.values(), self._probe))
+        return QUIET_SECONDS if has_put_off else LONGEST_WAIT
 
     def _add_events(self, tasks: list[Task], hint: WorkHint) -> None:
         batch = conf.BATCH_SIZE * ClusterConf.WORKERS

@@ -10,6 +10,7 @@ from pytest_django.fixtures import Settings
 from outbox.database.channels import wake
 from outbox.models import Event, Relay
 from outbox.relay.broker import OutboxBroker
+from outbox.relay.listener import TASKS
 from outbox.relay.timers import Interval
 from tests.support.handed_out import events_in, run, until_handed_out
 from tests.support.published import publish
@@ -100,6 +101,29 @@ def test_an_event_that_is_published_during_a_job_goes_before_the_other_jobs(
     [[handed_out]] = events_in(patient.dequeue())
     assert done == [handed_out]
     assert other.is_due()
+
+
+def test_the_jobs_wait_until_a_worker_has_begun_what_was_handed_out(
+    warm: OutboxBroker, settings: Settings
+) -> None:
+    settings.OUTBOX_POLL_SECONDS = 1000.0
+    patient = OutboxBroker()
+    patient.listener = warm.listener
+    while patient.dequeue():
+        pass
+    done: list[str] = []
+    job = Interval(1000.0)
+    patient._jobs = {lambda: done.append("job"): job}  # noqa: SLF001
+    assert job.is_due()
+    publish()
+    until_handed_out(patient)
+    job.hasten(0)
+
+    assert patient.dequeue() == []
+    assert done == []
+    patient._more = TASKS  # noqa: SLF001 - so that it does not wait
+    patient.dequeue()
+    assert done == ["job"]
 
 
 def test_new_events_go_before_a_due_poll(settings: Settings, request: pytest.FixtureRequest) -> None:
