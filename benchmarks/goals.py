@@ -28,6 +28,7 @@ class Goal(NamedTuple):
 
 PROCESSOR = "the processor: PostgreSQL, Chroma and Python share the cores"
 THREADS = "the web server: the threads of one Python process take turns"
+CLAIM = "the claim, which keeps twelve indexes, and the way to a worker process; a peer's handler runs where it claims"
 DISK = "the disk: the answer waits for PostgreSQL's log"
 CHROMA = (
     "the processor: Chroma, the worker and PostgreSQL share the cores that Chroma alone has in the comparison"
@@ -97,8 +98,8 @@ GOALS = [
         of="statements",
         limit=PROCESSOR,
     ),
-    Goal("commit to start, p50", "relay", "semantix", "p50_ms", 1.2, of="best peer", limit=PROCESSOR),
-    Goal("commit to start, p99", "relay", "semantix", "p99_ms", 1.0, of="best peer", limit=PROCESSOR),
+    Goal("commit to start, p50", "relay", "semantix", "p50_ms", 1.2, of="best peer", limit=CLAIM),
+    Goal("commit to start, p99", "relay", "semantix", "p99_ms", 1.0, of="best peer", limit=CLAIM),
     Goal("claim, slowest table size by fastest", "growth", "semantix", "worst_by_best_ratio", 1.5),
     Goal("idle cluster, of one core", "idle", "semantix", "cpu_percent", 1),
     Goal("drain beside a held snapshot", "held_snapshot", "semantix", "drain_ratio", 0.8, at_least=True),
