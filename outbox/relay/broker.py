@@ -71,7 +71,8 @@ class OutboxBroker(ORM):  # type: ignore[misc]  # django-q2 is untyped
         self._deaths = 0
         self._jobs = {
             self.beat: Interval(heartbeat.BEAT_SECONDS),
-            self._reclaim_from_dead_relays: Interval(1.0),
+            # With LONGEST_DELAY that is once a second at least.
+            self._reclaim_from_dead_relays: Interval(0.8),
             self._reclaim_from_dead_workers: Interval(0.5),
             reclaim_expired: Interval(5.0),
             unpark_expired: Interval(5.0),
