@@ -64,8 +64,12 @@ def parse(arguments: list[str]) -> Namespace:
         "--embedders",
         help="those that `retrieval` and `neighbours` measure, with commas; `retrieval` needs static among them",
     )
-    parser.add_argument("--memories", type=int, help="how many memories `erasure` erases, or `sizes` stores")
-    parser.add_argument("--tenants", type=int, help="how many tenants `costs` measures")
+    parser.add_argument(
+        "--memories",
+        type=int,
+        help="how many memories `erasure` erases, `sizes` stores, or `costs` runs beside",
+    )
+    parser.add_argument("--tenants", type=int, help="how many tenants `costs` and `mixed` measure")
     parser.add_argument("--web-servers", type=int, default=1, help="how many web servers `mixed` runs, too")
     parser.add_argument("--clusters", type=int, default=1, help="how many clusters `mixed` runs, too")
     return parser.parse_args(arguments)

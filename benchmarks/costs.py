@@ -3,6 +3,9 @@
 The requests go over one kept connection, one at a time, over 40 tenants with 25 memories each; `--tenants N`
 measures another number of tenants. A figure has everything that follows from the requests: it is read when no event is
 left. The time that each part takes while nothing happens is subtracted. `limit` has the goals for two cores.
+
+With `--memories N` the same comes again, `beside` so many memories of other tenants. PostgreSQL has them with their
+words and vectors, Chroma has not: it keeps each tenant apart.
 """
 
 import json
@@ -24,6 +27,20 @@ PARTS = ("web", "postgres", "cluster", "chroma")
 GOALS = {"create": 10.0, "change": 15.0, "delete": 9.0, "search": 9.0}
 NUMBERS = count()
 
+# Each tenant of the others has 250 memories. The triggers write the terms of the words, as always.
+STORE_OTHERS = """
+INSERT INTO memory_logs (user_id, project_id, task, agent, date, raw_data, version, content_hash, embedded_hash,
+                         embedding_model, embedding, indexed_version)
+SELECT 'other-' || n / 250, 'benchmark', 'Fix the timeout of service ' || n, 'coder', '2026-01-01', jsonb_build_object(
+           'summary', 'Requests to service ' || n %% 997 || ' were cut off under load',
+           'solution', 'The pool of ' || n || ' connections was too small: twice as many, and a timeout.',
+           'tags', jsonb_build_array('pool', 'timeout')),
+       1, md5(n::text), md5(n::text), %(model)s,
+       ARRAY(SELECT random() - 0.5 + n * 0 FROM generate_series(1, %(dimensions)s))::real[]::vector, 1
+FROM generate_series(%(first)s, %(last)s) AS n
+"""
+AT_ONCE = 10_000
+
 Requests = Callable[[], Request]
 
 
@@ -34,10 +51,19 @@ def run(options: Namespace) -> Figures:
 
         tenants = options.tenants or TENANTS
         say(f"{tenants} tenants of {A_TENANT} memories ...")
-        ids = fill(tenants, max(A_TENANT, 2 * (requests + WARM_UP) // tenants))
+        own = max(A_TENANT, 2 * (requests + WARM_UP) // tenants)
+        ids = fill(tenants, own * 2 if options.memories else own)
         processor = Processor.of_service(web=web.pid, cluster=workers.pid, chroma_url=settings.CHROMA_URL)
         idle_seconds = 3 if options.quick else 15
-        figures = costs(url, processor, ids, requests, idle_seconds=idle_seconds, tenants=tenants)
+
+        def measured(ids: list[int]) -> dict[str, dict[str, float]]:
+            return costs(url, processor, ids, requests, idle_seconds=idle_seconds, tenants=tenants)
+
+        figures = measured(ids[: own * tenants])
+        if options.memories:
+            store_others(options.memories)
+            for kind, beside in measured(ids[own * tenants :]).items():
+                figures[f"{kind}, beside {options.memories:,}"] = beside
     goals = {kind: {"sum_cpu_ms": goal} for kind, goal in GOALS.items()}
     return figures | {f"limit, {kind}": goal for kind, goal in goals.items()}
 
@@ -92,6 +118,22 @@ def fill(tenants: int, a_tenant: int, *, first: int = 0) -> list[int]:
     )
     until_settled()
     return [row.id for row in rows]
+
+
+def store_others(memories: int) -> None:
+    """Store so many memories of other tenants, whose index is complete as far as PostgreSQL knows."""
+    from django.db import connection
+
+    from memories.embeddings import get_backend
+
+    given: dict[str, str | int] = {"model": get_backend().model, "dimensions": get_backend().dimensions}
+    with connection.cursor() as cursor:
+        for first in range(1, memories + 1, AT_ONCE):
+            last = min(first + AT_ONCE - 1, memories)
+            cursor.execute(STORE_OTHERS, {**given, "first": first, "last": last})
+            say(f"{last:,} memories of other tenants ...")
+        for table in ("memory_logs", "memory_terms", "memory_terms_sample"):
+            cursor.execute(f"VACUUM ANALYZE {table}")
 
 
 def kinds(ids: list[int], tenants: int) -> dict[str, Requests]:

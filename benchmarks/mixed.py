@@ -6,9 +6,10 @@ the index has followed. `raw_chroma` is a Chroma server alone, which gets the sa
 deletions and queries of vectors that are at hand. `cpu_ms` are the costs of one request of each kind, as `costs`
 measures them, before the load; the percentages are shares of a core under the load. `limit` has the goals.
 
-With `--web-servers` or `--clusters` the same load comes again, over other tenants, to so many of each. `of_several` is
-that load; its percentages are sums. `retried` are events that were handed out more than once, `unconfirmed` changes
-that the index has not followed, `confirmations` the events that say that it has, for each such change.
+`--tenants N` spreads the load over so many tenants. With `--web-servers` or `--clusters` it comes again, over
+other tenants, to so many of each. `of_several` is that load; its percentages are sums. `retried` are events that were
+handed out more than once, `unconfirmed` changes that the index has not followed, `confirmations` the events that say
+that it has, for each such change.
 """
 
 import json
@@ -34,7 +35,7 @@ from benchmarks.processor import Processor, percent
 from benchmarks.service import cluster, percentiles, say, stores, until_settled, web_server
 from semantix.allinone import chroma
 
-TENANTS = 80
+TENANTS, LEAST_OF_A_TENANT = 80, 5
 PER_SECOND = {"create": 42.0, "search": 32.0, "change": 21.0, "delete": 10.0}
 SEED = 1
 # Enough that no request waits for a connection while the service keeps up.
@@ -65,24 +66,29 @@ Act = Callable[[Call], object]
 
 def run(options: Namespace) -> Figures:
     seconds, requests, a_tenant = (8.0, 20, 12) if options.quick else (120.0, 200, 60)
-    calls = schedule(seconds)
+    tenants = options.tenants or TENANTS
+    a_tenant = max(LEAST_OF_A_TENANT, a_tenant * TENANTS // tenants)
+    calls = schedule(seconds, tenants)
     with stores(OUTBOX_MAX_BACKLOG="0") as folder:
         with cluster() as workers, web_server() as (url, web):
             from django.conf import settings
 
             processor = Processor.of_service(web=web.pid, cluster=workers.pid, chroma_url=settings.CHROMA_URL)
-            figures = service(url, processor, calls, requests, a_tenant)
+            figures = service(url, processor, calls, requests, a_tenant, tenants)
+            figures["semantix"]["tenants"] = tenants
             if options.web_servers > 1 or options.clusters > 1:
-                figures |= several(options, {"web": web.pid, "cluster": workers.pid}, url, calls, a_tenant)
-        figures |= raw_chroma(folder, calls, a_tenant)
+                figures |= several(
+                    options, {"web": web.pid, "cluster": workers.pid}, url, calls, a_tenant, tenants
+                )
+        figures |= raw_chroma(folder, calls, a_tenant, tenants)
     return figures | {"limit": GOAL}
 
 
-def schedule(seconds: float) -> list[Call]:
+def schedule(seconds: float, tenants: int = TENANTS) -> list[Call]:
     """The same calls each time, in the order of their moments."""
     chance = random.Random(SEED)
     return sorted(
-        Call(at, kind, chance.randrange(TENANTS))
+        Call(at, kind, chance.randrange(tenants))
         for kind, rate in PER_SECOND.items()
         for at in _moments(chance, rate, seconds)
     )
@@ -96,12 +102,12 @@ def _moments(chance: random.Random, rate: float, seconds: float) -> Iterator[flo
 
 
 def service(
-    url: str, processor: Processor, calls: list[Call], requests: int, a_tenant: int
+    url: str, processor: Processor, calls: list[Call], requests: int, a_tenant: int, tenants: int
 ) -> dict[str, dict[str, float]]:
-    say(f"{TENANTS} tenants of {a_tenant} memories ...")
-    ids = costs.fill(TENANTS, a_tenant)
+    say(f"{tenants} tenants of {a_tenant} memories ...")
+    ids = costs.fill(tenants, a_tenant)
     own = 2 * (requests + costs.WARM_UP)
-    spent = costs.costs(url, processor, ids[:own], requests, idle_seconds=5)
+    spent = costs.costs(url, processor, ids[:own], requests, idle_seconds=5, tenants=tenants)
     say(f"{len(calls)} requests in {calls[-1].at:.0f} s ...")
     with ExitStack() as connections:
         act = acting([url], ids[own:], connections)
@@ -123,12 +129,12 @@ def service(
 
 
 def several(
-    options: Namespace, pids: dict[str, int], url: str, calls: list[Call], a_tenant: int
+    options: Namespace, pids: dict[str, int], url: str, calls: list[Call], a_tenant: int, tenants: int
 ) -> dict[str, dict[str, float]]:
     """The figures of the same calls, over other tenants, to so many web servers and clusters. One of each runs."""
     from django.conf import settings
 
-    say(f"{options.web_servers} web servers and {options.clusters} clusters, {TENANTS} other tenants ...")
+    say(f"{options.web_servers} web servers and {options.clusters} clusters, {tenants} other tenants ...")
     with ExitStack() as stack:
         servers = [stack.enter_context(web_server()) for _ in range(options.web_servers - 1)]
         workers = [stack.enter_context(cluster()) for _ in range(options.clusters - 1)]
@@ -136,11 +142,11 @@ def several(
         pids |= {f"web_{number}": child.pid for number, (_, child) in enumerate(servers)}
         pids |= {f"cluster_{number}": child.pid for number, child in enumerate(workers)}
         processor = Processor({**one.parts, **{name: psutil.Process(pid) for name, pid in pids.items()}})
-        ids = costs.fill(TENANTS, a_tenant, first=TENANTS)
+        ids = costs.fill(tenants, a_tenant, first=tenants)
         act = acting([url, *(other for other, _ in servers)], ids, stack)
         first = _newest_event()
         before, started = processor.read(), time.perf_counter()
-        times = play([call._replace(tenant=call.tenant + TENANTS) for call in calls], act)
+        times = play([call._replace(tenant=call.tenant + tenants) for call in calls], act)
         after, seconds = processor.read(), time.perf_counter() - started
         until_settled()
         fresh = searchable(first)
@@ -231,15 +237,15 @@ def searchable(first: int) -> dict[str, list[float]]:
     return fresh
 
 
-def raw_chroma(folder: Path, calls: list[Call], a_tenant: int) -> dict[str, dict[str, float]]:
+def raw_chroma(folder: Path, calls: list[Call], a_tenant: int, tenants: int) -> dict[str, dict[str, float]]:
     """The same calls to a Chroma server of its own, without a service. It keeps all collections open."""
     say("The same calls to Chroma alone ...")
-    server = chroma.start(folder / "raw", log=folder / "raw.log", open_collections=2 * TENANTS)
+    server = chroma.start(folder / "raw", log=folder / "raw.log", open_collections=2 * tenants)
     try:
         from benchmarks.processor import listening_on
 
         process, ours = listening_on(server.url), psutil.Process()
-        act = acting_on_chroma(server.url, a_tenant)
+        act = acting_on_chroma(server.url, a_tenant, tenants)
         before = {"chroma": _cpu(process), "client": _cpu(ours)}
         started = time.perf_counter()
         times = play(calls, act)
@@ -251,7 +257,7 @@ def raw_chroma(folder: Path, calls: list[Call], a_tenant: int) -> dict[str, dict
     return figures | {f"raw_chroma, {kind}": _answered(times[kind], seconds) for kind in PER_SECOND}
 
 
-def acting_on_chroma(url: str, a_tenant: int) -> Act:
+def acting_on_chroma(url: str, a_tenant: int, tenants: int) -> Act:
     from memories.index.client import connect
     from memories.index.collections import SYNC_THRESHOLD
 
@@ -263,9 +269,9 @@ def acting_on_chroma(url: str, a_tenant: int) -> Act:
             configuration={"hnsw": {"space": "cosine", "sync_threshold": SYNC_THRESHOLD}},
             embedding_function=None,
         )
-        for number in range(TENANTS)
+        for number in range(tenants)
     ]
-    ids = {number: deque(f"memory-{n}" for n in range(a_tenant)) for number in range(TENANTS)}
+    ids = {number: deque(f"memory-{n}" for n in range(a_tenant)) for number in range(tenants)}
     for number, collection in enumerate(collections):
         collection.upsert(
             ids=list(ids[number]),
