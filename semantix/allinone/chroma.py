@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semantix.allinone import journal, probe, vacuum
+from semantix.allinone import chroma_database, probe, vacuum
 from semantix.allinone.errors import StartError
 from semantix.allinone.lock import Lock
 from semantix.allinone.process import Child, end_leftovers
@@ -24,7 +24,7 @@ OTHER_FILES = 200
 NAME = "Chroma"
 STOP_SIGNALS = (signal.SIGTERM,)
 COLLECTIONS = "/api/v2/tenants/default_tenant/databases/default_database/collections"
-STORE = journal.STORE
+STORE = chroma_database.STORE
 
 
 @dataclass(kw_only=True)
@@ -89,7 +89,7 @@ def prepare(
         _require_files(open_collections)
         _take_over(server, config)
         try:
-            journal.keep_write_ahead_log(folder)
+            chroma_database.keep_write_ahead_log(folder)
             log.parent.mkdir(parents=True, exist_ok=True)
             config.write_text(json.dumps(server_config(folder, listening, open_collections), indent=2))
             if vacuum.erased_marker(folder).exists():
@@ -102,6 +102,7 @@ def prepare(
                 f"Cannot keep an index in {folder}: {error.strerror} ({error.filename})"
             ) from None
         child.wait_until(lambda: answers(server.url), timeout=timeout, stopping=stopping)
+        chroma_database.create_indexes(folder)
         return child
 
     url = f"http://127.0.0.1:{listening}"

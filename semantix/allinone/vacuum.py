@@ -9,7 +9,7 @@ import struct
 import subprocess
 from pathlib import Path
 
-from semantix.allinone import journal
+from semantix.allinone import chroma_database
 from semantix.allinone.errors import StartError
 from semantix.allinone.lock import Lock
 
@@ -36,7 +36,7 @@ def vacuum(folder: Path, program: list[str]) -> None:
         said = (result.stderr or result.stdout).strip()[-500:]
         raise StartError(f"The index folder {folder} could not be vacuumed: {said}")
     # Chroma's program leaves the new pages in the log, and the former ones in the file.
-    journal.keep_write_ahead_log(folder)
+    chroma_database.keep_write_ahead_log(folder)
     for header in folder.glob("*/header.bin"):
         _clear_unused_places(header)
     erased_marker(folder).unlink(missing_ok=True)

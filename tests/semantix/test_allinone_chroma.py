@@ -17,7 +17,7 @@ from chromadb.api import ClientAPI
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from semantix.allinone import chroma, vacuum
+from semantix.allinone import chroma, chroma_database, vacuum
 from semantix.allinone.chroma import ChromaServer
 from semantix.allinone.errors import StartError
 from semantix.allinone.service import Service
@@ -74,13 +74,52 @@ def test_its_database_waits_for_the_disk_once_a_transaction(start: Start, former
     assert (again.folder / "chroma.sqlite3-wal").exists()
 
 
-def test_another_server_gets_the_same_log_by_a_command(tmp_path: Path) -> None:
-    folder = tmp_path / "new" / "index"
+def test_its_database_finds_what_belongs_to_a_collection_by_indexes(start: Start) -> None:
+    service = start()
+    fill(service, 1)
 
-    subprocess.run([sys.executable, "-m", "semantix.allinone.journal", str(folder)], check=True)
+    with closing(sqlite3.connect(service.folder / "chroma.sqlite3")) as store:
+        assert plan(store, "SELECT id FROM segments WHERE collection = 'one'") == [
+            "SEARCH segments USING INDEX semantix_segments_by_collection (collection=?)"
+        ]
+        assert plan(store, "SELECT id FROM embeddings_queue WHERE topic = 'one' AND seq_id > 1") == [
+            "SEARCH embeddings_queue USING INDEX semantix_queue_by_topic (topic=? AND seq_id>?)"
+        ]
+
+
+def plan(store: sqlite3.Connection, query: str) -> list[str]:
+    return [step for _, _, _, step in store.execute(f"EXPLAIN QUERY PLAN {query}")]
+
+
+def test_a_busy_database_is_left_as_it_is(start: Start) -> None:
+    service = start()
+    with closing(sqlite3.connect(service.folder / "chroma.sqlite3")) as store:
+        for name in chroma_database.INDEXES:
+            store.execute(f"DROP INDEX {name}")
+        store.execute("BEGIN IMMEDIATE")
+        assert not chroma_database.create_indexes(service.folder)
+    assert chroma_database.create_indexes(service.folder)
+    fill(service, 1)
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_another_server_gets_the_same_log_and_indexes_by_a_command(
+    start: Start, tmp_path: Path, is_new: bool
+) -> None:
+    folder = tmp_path / "new" / "index"
+    if not is_new:
+        former = start()
+        fill(former, 1)
+        former.stop()
+        folder = former.folder
+        set_journal_mode(folder, "delete")
+
+    subprocess.run([sys.executable, "-m", "semantix.allinone.chroma_database", str(folder)], check=True)
 
     with closing(sqlite3.connect(folder / "chroma.sqlite3")) as store:
         assert store.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        indexes = {name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
+        assert set(chroma_database.INDEXES) <= indexes
 
 
 def set_journal_mode(folder: Path, mode: str) -> None:

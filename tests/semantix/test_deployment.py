@@ -147,7 +147,7 @@ class TestCompose:
         assert chroma == embedded | {"listen_address": "0.0.0.0"}
         assert SERVICES["chroma"]["volumes"] == ["chroma:/data"]
         assert chroma["persist_path"].startswith("/data/")
-        keep_log = f"python -m semantix.allinone.journal {chroma['persist_path']} && exec chroma run"
+        keep_log = f"python -m semantix.allinone.chroma_database {chroma['persist_path']} && exec chroma run"
         assert keep_log in SERVICES["chroma"]["command"][-1]
 
     def test_only_the_cache_redis_may_evict(self) -> None:
