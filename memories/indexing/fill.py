@@ -27,7 +27,7 @@ from django.db.models import F, Func, IntegerField, QuerySet
 import outbox
 from memories.embeddings import NotFiniteError, WrongCountError
 from memories.index import fillings, generations, orphans, upsert
-from memories.index.collections import CollectionDamaged, CollectionLost, check_collection
+from memories.index.collections import CollectionDamaged, CollectionLost, check_collection, with_collection
 from memories.indexing import derived, isolation, sync
 from memories.models import Generation, MemoryLog
 from outbox import Reject
@@ -71,6 +71,10 @@ class Batch(NamedTuple):
     rows: list[MemoryLog]
     # Whether the collection may hold documents or metadata that PostgreSQL does not have.
     remove_extra: bool
+
+
+# Batches in their order, each with its write. The end of a collection has none.
+Writes = deque[tuple[Batch, "Future[None] | None"]]
 
 
 def refill(lost: CollectionLost) -> None:
@@ -136,12 +140,13 @@ def fill(
         fillings.stopped_after_error() as tokens,
         ThreadPoolExecutor(WRITERS, thread_name_prefix="fill") as writers,
     ):
-        writes: deque[tuple[Batch, Future[None]]] = deque()
+        writes: Writes = deque()
         for generation in targets:
             for batch in _opened(generation, batch_rows, progress, remove_extra):
                 tokens.add(batch.token)
-                writes.append((batch, writers.submit(copy_context().run, _write, batch)))
-                if len(writes) > WRITERS:
+                write = writers.submit(copy_context().run, _write, batch) if batch.rows else None
+                writes.append((batch, write))
+                while _is_next_due(writes):
                     _settle_named(*writes.popleft(), progress)
                 if time.monotonic() > deadline:
                     break
@@ -149,6 +154,17 @@ def fill(
                 break
         while writes:
             _settle_named(*writes.popleft(), progress)
+
+
+def _is_next_due(writes: Writes) -> bool:
+    """Tell whether the oldest batch is written, or more batches with rows are held than are written at once.
+
+    The end of a collection has no rows: if it counted, the writes of small collections would hardly overlap.
+    """
+    if not writes:
+        return False
+    _, oldest = writes[0]
+    return oldest is None or oldest.done() or sum(write is not None for _, write in writes) > WRITERS
 
 
 def _opened(generation: Generation, size: int, progress: FillProgress, remove_extra: bool) -> Iterator[Batch]:
@@ -161,16 +177,24 @@ def _opened(generation: Generation, size: int, progress: FillProgress, remove_ex
 
 
 def _open(generation: Generation) -> bool:
-    """Create the collection if it does not exist, or no longer. Returns whether it holds any document."""
+    """Create the collection if it does not exist, or no longer. Returns whether it may hold documents from before."""
     try:
-        return check_collection(generation, create=True)
+        return _created_or_checked(generation)
     except CollectionDamaged:
         raise
     except CollectionLost:
         if not generations.restart_build(generation):
             raise
         generation.refresh_from_db()
-        return check_collection(generation, create=True)
+        return _created_or_checked(generation)
+
+
+def _created_or_checked(generation: Generation) -> bool:
+    if generation.chroma_id is not None:
+        return check_collection(generation)
+    # There is nothing to check, and a query waits until Chroma has finished the writes to other collections.
+    with_collection(generation, lambda collection: None, create=True)
+    return False
 
 
 def _batches(
@@ -251,23 +275,23 @@ def embed(
 
 def _write(batch: Batch) -> None:
     try:
-        if batch.rows:
-            vectors = np.stack([row.embedding for row in batch.rows])
-            upsert.upsert(batch.generation, batch.rows, vectors, remove_extra=batch.remove_extra)
+        vectors = np.stack([row.embedding for row in batch.rows])
+        upsert.upsert(batch.generation, batch.rows, vectors, remove_extra=batch.remove_extra)
     finally:
         connection.close()  # this thread's own connection, if it opened one
 
 
-def _settle_named(batch: Batch, write: "Future[None]", progress: FillProgress) -> None:
+def _settle_named(batch: Batch, write: "Future[None] | None", progress: FillProgress) -> None:
     with isolation.named(batch.generation):
         _settle(batch, write, progress)
 
 
-def _settle(batch: Batch, write: "Future[None]", progress: FillProgress) -> None:
+def _settle(batch: Batch, write: "Future[None] | None", progress: FillProgress) -> None:
     """Wait for the write, correct what changed during it, and store the new position."""
     generation, token, start, end, rows, remove_extra = batch
     try:
-        write.result()
+        if write is not None:
+            write.result()
     except upsert.DocumentsRefused as error:
         _refuse(error.reasons, progress)
         rows = [row for row in rows if row.id not in error.reasons]

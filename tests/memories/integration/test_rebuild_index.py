@@ -1,7 +1,9 @@
 """`manage.py rebuild_index` on real stores: in place, anew, after a loss, stopped and gone on with."""
 
 import json
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -305,3 +307,16 @@ def test_recreate_goes_on_with_new_collections(capsys: pytest.CaptureFixture[str
     rebuild(capsys, tenant, "--recreate")
 
     assert generations.of_tenant(tenant).active == begun
+
+
+def test_ends_of_small_collections_leave_room_for_the_writes_of_others() -> None:
+    batch: Any = None
+    done: Future[None] = Future()
+    done.set_result(None)
+    first, second, third = Future[None](), Future[None](), Future[None]()
+
+    assert not fill._is_next_due(deque([(batch, first), (batch, None), (batch, second), (batch, None)]))  # noqa: SLF001
+    assert fill._is_next_due(deque([(batch, first), (batch, second), (batch, None), (batch, third)]))  # noqa: SLF001
+    assert fill._is_next_due(deque([(batch, None), (batch, first)]))  # noqa: SLF001
+    assert fill._is_next_due(deque([(batch, done), (batch, first)]))  # noqa: SLF001
+    assert not fill._is_next_due(deque())  # noqa: SLF001
