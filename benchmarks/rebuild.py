@@ -1,8 +1,9 @@
 """`rebuild_index` of 100,000 memories of 100 tenants from stored embeddings, compared with Chroma alone.
 
-`limit` is raw `collection.upsert` of as many rows of the same shape by one client, one collection for each tenant,
-1,000 rows a call, on a server of its own. `semantix` is `manage.py rebuild_index` after Chroma lost everything, as a
-person runs it: the start of the process, reading PostgreSQL and reading again what was written are included.
+`limit` is raw `collection.upsert` of as many rows of the same shape by one client, one collection for each tenant with
+the settings of the index, 1,000 rows a call, on a server of its own. `semantix` is `manage.py rebuild_index` after
+Chroma lost everything, as a person runs it: the start of the process, reading PostgreSQL and reading again what was
+written are included. With `--quick` 20,000 memories of 20 tenants: of fewer, it would measure the start of Python.
 """
 
 import json
@@ -37,7 +38,7 @@ FROM generate_series(1, %(memories)s) AS n
 
 
 def run(options: Namespace) -> Figures:
-    memories, tenants = (5_000, 10) if options.quick else (100_000, 100)
+    memories, tenants = (20_000, 20) if options.quick else (100_000, 100)
     with stores() as folder:
         _fill(memories, tenants)
         say("Raw upserts ...")
@@ -74,6 +75,7 @@ def _fill(memories: int, tenants: int) -> None:
 def _raw(folder: Path, memories: int, tenants: int) -> float:
     """Rows a second of one client that has all data in memory."""
     from memories.index.client import connect
+    from memories.index.collections import HNSW
     from memories.index.metadata import metadata_of
     from memories.indexing.derived import text_of
     from memories.models import MemoryLog
@@ -89,7 +91,7 @@ def _raw(folder: Path, memories: int, tenants: int) -> float:
         started = time.perf_counter()
         for tenant in range(tenants):
             collection = client.create_collection(
-                f"raw-{tenant}", configuration={"hnsw": {"space": "cosine"}}, embedding_function=None
+                f"raw-{tenant}", configuration={"hnsw": HNSW}, embedding_function=None
             )
             for start in range(0, each, 1_000):
                 part = slice(start, min(start + 1_000, each))
