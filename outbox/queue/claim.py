@@ -22,18 +22,19 @@ from outbox.events import BULK, ClaimedEvent, ClaimedRow
 # events, which it does when its statistics are old.
 #
 # A plan that is made while the table is empty must suit a full table, too: the relay's statement is prepared. So each
-# part can only use the index that is meant for it. The comparison of three columns is for that: `earlier.id < e.id`
-# would let the planner read the primary key.
+# part can only use the index that is meant for it. The comparisons of three columns are for that: `earlier.id < e.id`
+# would let the planner read the primary key. They are the two ends of what is read of outbox_event_open: with
+# `earlier.aggregateid = e.aggregateid` in place of the first one, PostgreSQL reads every later event of the aggregate.
 WAITING = """
     SELECT e.id, e.priority, e.available_at, e.batch_limit FROM outbox_event e
     WHERE e.type = claimable.type AND e.status = 'pending' AND e.available_at <= statement_timestamp()
       AND {which}
       AND NOT EXISTS (
           SELECT FROM outbox_event earlier
-          WHERE earlier.aggregatetype = e.aggregatetype AND earlier.aggregateid = e.aggregateid
-            AND earlier.status IN ('pending', 'claimed')
-            AND (earlier.aggregatetype, earlier.aggregateid, earlier.id)
-              < (e.aggregatetype, e.aggregateid, e.id) OFFSET 0)
+          WHERE earlier.status IN ('pending', 'claimed')
+            AND (earlier.aggregatetype, earlier.aggregateid, earlier.id) >= (e.aggregatetype, e.aggregateid, 0)
+            AND (earlier.aggregatetype, earlier.aggregateid, earlier.id) < (e.aggregatetype, e.aggregateid, e.id)
+          OFFSET 0)
       AND NOT EXISTS (
           SELECT FROM outbox_event other
           WHERE other.aggregatetype = e.aggregatetype AND other.aggregateid = e.aggregateid

@@ -234,6 +234,16 @@ def test_a_claim_reads_few_of_a_hundred_thousand_events_of_one_aggregate() -> No
 
 
 @pytest.mark.usefixtures("_analyzed_by_nobody_else")
+def test_a_claim_does_not_read_what_waits_behind_the_first_event_of_an_aggregate() -> None:
+    insert(20_000, "pending", aggregate="'one'")
+    run_sql("UPDATE outbox_event SET parked_until = 'infinity' WHERE id > (SELECT min(id) FROM outbox_event)")
+    run_sql("VACUUM (ANALYZE) outbox_event")
+
+    # The 20,000 entries fill a hundred pages.
+    assert pages_read(plan(TYPES), "outbox_event_open") < 20
+
+
+@pytest.mark.usefixtures("_analyzed_by_nobody_else")
 def test_parking_reads_the_front_of_the_claims_index() -> None:
     insert(100_000, "delivered")
     insert(10_000, "pending")
@@ -262,12 +272,12 @@ def test_after_a_full_claim_the_next_one_skips_what_no_vacuum_could_remove(
     assert from_there < from_the_start / 4
 
 
-def pages_read(nodes: list[dict[str, Any]]) -> int:
-    """Pages of the index of fresh events, and of the events that it names."""
+def pages_read(nodes: list[dict[str, Any]], index: str = "outbox_event_fresh") -> int:
+    """Pages of the index, and of the events that it names."""
     return sum(
         node["Shared Hit Blocks"] + node["Shared Read Blocks"]
         for node in nodes
-        if node.get("Index Name") == "outbox_event_fresh"
+        if node.get("Index Name") == index
     )
 
 
