@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 BYTES_PER_COLLECTION = 3 * 2**20
 FILES_PER_COLLECTION, OTHER_FILES = 4, 200
 MEMORY_SHARE = 0.25
-LEAST, MOST = 64, 1000
+LEAST, MOST = 64, 4000
 # Seconds for which a count of the collections and of the room for them is used, and between two warnings.
 COUNT_SECONDS, WARNING_SECONDS = 5.0, 3600.0
 
