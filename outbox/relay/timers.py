@@ -44,22 +44,27 @@ class Interval:
 class CoalescingDelay:
     """A short wait before a claim while events arrive quickly, so that they share a wakeup, a claim and a task.
 
-    The wait doubles from 1 to 8 ms as long as a claim brings several events. It ends when a claim brings few.
+    The wait doubles from 1 to 8 ms as long as a claim brings several events. It ends when a claim brings few, and when
+    no claim was made for a while: the next event may be alone.
     """
 
     SHORTEST, LONGEST = 0.001, 0.008
+    # Seconds after a claim in which the next event waits for others.
+    RECENT = 0.02
     # A claim of fewer events does not save enough to delay them.
     SEVERAL = 4
 
     def __init__(self) -> None:
         self.window = 0.0
+        self._claimed_at = 0.0
 
     def wait(self) -> None:
-        if self.window:
+        if self.window and time.monotonic() < self._claimed_at + self.RECENT:
             time.sleep(self.window)
 
     def claimed(self, count: int) -> None:
         """Adapt the wait to the number of events in the last claim."""
+        self._claimed_at = time.monotonic()
         if count < self.SEVERAL:
             self.window = 0.0
         else:

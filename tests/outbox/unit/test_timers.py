@@ -90,6 +90,20 @@ def test_single_events_are_not_delayed(slept: list[float]) -> None:
     assert slept == []
 
 
+def test_an_event_after_a_pause_is_not_delayed(slept: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    delay = CoalescingDelay()
+    delay.claimed(100)
+
+    now += 0.01
+    delay.wait()
+    assert slept == [0.001]
+    now += 0.02
+    delay.wait()
+    assert slept == [0.001]
+
+
 def test_a_wait_takes_the_window(slept: list[float]) -> None:
     delay = CoalescingDelay()
     for _ in range(6):
