@@ -60,11 +60,11 @@ def test_the_goals_say_what_is_met_and_what_the_limit_is() -> None:
         }
     )
 
-    missed = f"missed; the limit is {goals.PROCESSOR}"
+    processor, claim = (f"missed; the limit is {limit}" for limit in (goals.PROCESSOR, goals.CLAIM))
     assert rows[4:] == [
-        f"| drain of the outbox | 0.8 of the statements alone | ≥ 0.85 of the statements alone | {missed} |",
+        f"| drain of the outbox | 0.8 of the statements alone | ≥ 0.85 of the statements alone | {processor} |",
         "| commit to start, p50 | 1.1 of best peer | ≤ 1.2 of best peer | met |",
-        f"| commit to start, p99 | 1.5 of best peer | ≤ 1 of best peer | {missed} |",
+        f"| commit to start, p99 | 1.5 of best peer | ≤ 1 of best peer | {claim} |",
         "| idle cluster, of one core | 0.5 % | ≤ 1 % | met |",
         "| share of the ten nearest memories that are found, static | 0.99 | ≥ 0.98 | met |",
         "| share of memories found by their own text, static | 1 | ≥ 1 | met |",
