@@ -30,6 +30,8 @@ PROCESSOR = "the processor: PostgreSQL, Chroma and Python share the cores"
 THREADS = "the web server: the threads of one Python process take turns"
 CLAIM = "the claim, which keeps twelve indexes, and the way to a worker process; a peer's handler runs where it claims"
 DISK = "the disk: the answer waits for PostgreSQL's log"
+# What a figure is compared with, in plain words.
+PLAIN = {"limit": "Chroma alone", "limit_mixed": "Chroma alone", "statements": "the statements alone"}
 CHROMA = "Chroma, which writes with one core: at the start it waits for embeddings, at the end the workers wait for it"
 START = "the start of the process, and Chroma, which writes with one core"
 
@@ -151,6 +153,6 @@ def _compared(goal: Goal, run: Figures) -> float:
 
 def _unit(goal: Goal) -> str:
     if goal.of:
-        return f"of {goal.of.replace('limit', 'Chroma alone').replace('statements', 'the statements alone')}"
+        return f"of {PLAIN.get(goal.of, goal.of)}"
     suffixes = {"_ms": "ms", "_per_s": "a second", "_percent": "%", "_ratio": "times"}
     return next((unit for suffix, unit in suffixes.items() if goal.metric.endswith(suffix)), "")

@@ -51,9 +51,15 @@ def test_the_goals_say_what_is_met_and_what_the_limit_is() -> None:
         "fast peer": {"drain_per_s": 20.0, "p50_ms": 1.0, "p99_ms": 6.0},
     }
 
+    sync = {
+        subject: {"memories_per_s": per_s}
+        for subject, per_s in {"semantix": 99, "semantix_mixed": 40, "limit": 100, "limit_mixed": 80}.items()
+    }
+
     rows = goals.table(
         {
             "relay": [relay],
+            "sync": [sync],
             "idle": [{"semantix": {"cpu_percent": 0.5}, "limit": {"cpu_percent": 1}}],
             # One embedder only: the rows of the other are left out.
             "neighbours": [{"static, worst": {"nearest_share": 0.99, "own_share": 1.0}}],
@@ -61,7 +67,10 @@ def test_the_goals_say_what_is_met_and_what_the_limit_is() -> None:
     )
 
     processor, claim = (f"missed; the limit is {limit}" for limit in (goals.PROCESSOR, goals.CLAIM))
+    chroma = f"missed; the limit is {goals.CHROMA}"
     assert rows[4:] == [
+        "| stored to indexed | 0.99 of Chroma alone | ≥ 0.95 of Chroma alone | met |",
+        f"| stored to indexed, ten tenants | 0.5 of Chroma alone | ≥ 0.9 of Chroma alone | {chroma} |",
         f"| drain of the outbox | 0.8 of the statements alone | ≥ 0.85 of the statements alone | {processor} |",
         "| commit to start, p50 | 1.1 of best peer | ≤ 1.2 of best peer | met |",
         f"| commit to start, p99 | 1.5 of best peer | ≤ 1 of best peer | {claim} |",
