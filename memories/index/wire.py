@@ -1,7 +1,7 @@
-"""The body of a write to Chroma. chromadb's own writer takes each number of a vector apart in Python.
+"""The body of a write to Chroma: the vectors of an array go there as its bytes.
 
-A vector of 768 numbers takes it 0.023 ms. The bytes of the array are the same
-bytes, and take 0.003 ms.
+chromadb packs each number of a vector in Python, which takes 0.023 ms for 768 of them. The array already has the same
+bytes in its memory, and a copy of them takes 0.003 ms.
 """
 
 from base64 import b64encode
