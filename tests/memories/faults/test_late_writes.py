@@ -23,6 +23,7 @@ from tests.support.indexed import collection_of
 from tests.support.late_writer import LateWriter
 from tests.support.published import free_events_of_lost_workers
 from tests.support.tenants import new_tenant
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -111,6 +112,8 @@ def test_an_event_leaves_to_a_running_rebuild_what_that_fills() -> None:
     with rebuild.exclusive():
         fill_by_event(event)  # type: ignore[arg-type]  # only its payload is read
         assert generations.of_tenant(tenant).write_target.position == 0
+    # PostgreSQL frees the lock a moment later: when it notices that its holder is gone.
+    wait_until(lambda: not rebuild.is_running())
     fill_by_event(event)  # type: ignore[arg-type]
     drain()  # on a busy machine, the event ends before the filling
 
