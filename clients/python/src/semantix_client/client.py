@@ -16,7 +16,7 @@ from semantix_client.calls import Call
 from semantix_client.errors import PreconditionFailed, SemantixError
 from semantix_client.events import EventParser
 from semantix_client.models import Erasure, Event, Hit, Memory, TenantTotal, Turns
-from semantix_client.retries import Attempts
+from semantix_client.retries import Attempts, pause_of_overtaken
 
 # Seconds: for an answer, and for all attempts of a request together.
 TIMEOUT, PATIENCE = 30.0, 60.0
@@ -224,13 +224,14 @@ class Semantix:
         the fields to set. It is called again when somebody else was faster. Raises NotFound, PreconditionFailed.
         """
         memory = self.get(memory_id)
-        for _ in range(UPDATES):
+        for lost in range(UPDATES):
             wanted = calls.given_as_is(change(memory) if change else fields)
             call = calls.change(memory_id, wanted, version=memory.version, wait=wait)
             try:
                 return self._send(call)
             except PreconditionFailed as error:
                 overtaken = error
+            time.sleep(pause_of_overtaken(lost))
             before, memory = memory, self.get(memory_id)
             # The answer to our own change was lost, and the retry of it found the version that it had made.
             is_next = memory.version == before.version + 1

@@ -9,8 +9,18 @@ from semantix_client.errors import SemantixError, Unreachable, error_of
 
 # Seconds: the first pause, and the longest one that is not the service's own wish.
 FIRST, LONGEST = 0.2, 10.0
+# Seconds: the longest pause of a change that was overtaken once. It doubles each time.
+OVERTAKEN = 0.01
 # The service, or a proxy before it, asks to come again. 409 is a request in progress only where it names a time.
 COME_AGAIN = {429, 502, 503, 504}
+
+
+def pause_of_overtaken(times: int) -> float:
+    """The seconds to wait before a change is tried again that others have overtaken so many times before this one.
+
+    A random time: clients that try again in step would always have the same winner.
+    """
+    return random.uniform(0, min(LONGEST, OVERTAKEN * 2**times))
 
 
 class Attempts:
